@@ -1,0 +1,2 @@
+//! Bare WebSocket load generator and sink.
+fn main() {}

@@ -1,0 +1,1 @@
+"""WebSocket utilities for trading adapters and strategies."""

@@ -1,0 +1,8 @@
+//! WebSocket protocol core without I/O: bytes in, events out; messages in, bytes out.
+//!
+//! Nothing here knows a socket, a clock, a source of randomness, a thread or Python. Masking keys and
+//! time are arguments. [`connection::Connection`] is the entry point; [`codec`] turns payloads into
+//! typed values through sinks; [`log`] holds broadcast frames for many cursors.
+#![deny(missing_docs)]
+
+pub mod codec;
