@@ -2,8 +2,16 @@
 //!
 //! Nothing here knows a socket, a clock, a source of randomness, a thread or Python. Masking keys and
 //! time are arguments. [`connection::Connection`] is the entry point; [`codec`] turns payloads into
-//! typed values through sinks; [`log`] holds broadcast frames for many cursors.
+//! typed values through sinks; `log` holds broadcast frames for many cursors.
 #![deny(missing_docs)]
 
+pub mod close;
 pub mod codec;
+pub mod connection;
+pub mod encoder;
+pub mod error;
+pub mod header;
+pub mod limits;
 pub mod log;
+pub mod mask;
+pub mod opcode;
