@@ -1,6 +1,44 @@
 //! Typed decode into message objects and encode out of them.
+//!
+//! msgspec owns the type model, Rust the hot path: a message class is compiled once to a plan, and a payload that
+//! the plan understands is written straight into the slots of a new instance. The plan is optimistic: it accepts
+//! only what msgspec accepts, with the same value. On anything else the whole payload goes to msgspec (behind a
+//! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
+
+mod decoder;
+mod encode;
+mod fallback;
+mod router;
 
 use pyo3::prelude::*;
+
+pub(crate) use decoder::Decoder;
+pub(crate) use encode::encode;
+pub(crate) use router::Router;
+
+/// A wire format: which frames carry it follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// JSON, in text frames.
+    Json,
+    /// MessagePack, in binary frames.
+    MessagePack,
+}
+
+impl Format {
+    /// The name that Python knows it by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::MessagePack => "msgpack",
+        }
+    }
+
+    /// The format of a data frame.
+    pub(crate) const fn of_frame(is_text: bool) -> Self {
+        if is_text { Self::Json } else { Self::MessagePack }
+    }
+}
 
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
