@@ -121,13 +121,8 @@ impl<'a> CloseFrame<'a> {
             return Err(ProtocolFault::CloseCode { code });
         }
         match core::str::from_utf8(reason) {
-            Ok(reason) => Ok(Some(Self {
-                code: CloseCode(code),
-                reason,
-            })),
-            Err(error) => Err(ProtocolFault::CloseReason {
-                offset: error.valid_up_to() as u8,
-            }),
+            Ok(reason) => Ok(Some(Self { code: CloseCode(code), reason })),
+            Err(error) => Err(ProtocolFault::CloseReason { offset: error.valid_up_to() as u8 }),
         }
     }
 }

@@ -61,21 +61,14 @@ impl Connection {
     /// A connection whose opening handshake is done.
     #[must_use]
     pub fn new(role: Role, limits: Limits) -> Self {
-        Self {
-            role,
-            state: State::Open,
-            limits,
-        }
+        Self { role, state: State::Open, limits }
     }
 
     /// Takes bytes from the front of `input`, advancing it, until one event is complete.
     ///
     /// # Errors
     /// The peer broke the protocol.
-    pub fn next_event<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Event<'s>>, ProtocolError> {
+    pub fn next_event<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'s>>, ProtocolError> {
         *input = &mut [];
         Ok(None)
     }
@@ -136,12 +129,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the closing handshake has begun, or `key` does not fit the role.
-    pub fn send_ping(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_ping(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         let _ = (payload, key, out);
         Ok(())
     }
@@ -150,12 +138,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the peer has closed, or `key` does not fit the role.
-    pub fn send_pong(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_pong(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         let _ = (payload, key, out);
         Ok(())
     }

@@ -15,10 +15,7 @@ pub struct FrameStart {
 pub fn begin_frame(out: &mut Vec<u8>, masked: bool, expected_payload: usize) -> FrameStart {
     let frame = out.len();
     let _ = (masked, expected_payload);
-    FrameStart {
-        frame,
-        payload: frame,
-    }
+    FrameStart { frame, payload: frame }
 }
 
 /// Writes the header of the frame begun as `start`, whose payload is everything behind it in `out`, and masks the payload
@@ -29,12 +26,6 @@ pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: O
 }
 
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
-pub fn append_frame(
-    out: &mut Vec<u8>,
-    opcode: Opcode,
-    fin: bool,
-    payload: &[u8],
-    key: Option<[u8; 4]>,
-) {
+pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
     let _ = (out, opcode, fin, payload, key);
 }

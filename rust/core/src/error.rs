@@ -83,7 +83,10 @@ impl fmt::Display for ProtocolFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::ReservedBits { bits } => {
-                write!(f, "reserved bits {bits:03b} set, but no extension gives them a meaning here (RFC 6455 section 5.2)")
+                write!(
+                    f,
+                    "reserved bits {bits:03b} set, but no extension gives them a meaning here (RFC 6455 section 5.2)"
+                )
             }
             Self::ReservedOpcode { opcode } => write!(f, "reserved opcode {opcode:#x} (RFC 6455 section 5.2)"),
             Self::FragmentedControl { opcode } => {
@@ -92,8 +95,12 @@ impl fmt::Display for ProtocolFault {
             Self::ControlTooLong { opcode } => {
                 write!(f, "{opcode:?} frame over 125 bytes, the limit of control frames (RFC 6455 section 5.5)")
             }
-            Self::MissingMask => f.write_str("unmasked frame from a client: clients mask every frame (RFC 6455 section 5.1)"),
-            Self::UnexpectedMask => f.write_str("masked frame from a server: servers never mask (RFC 6455 section 5.1)"),
+            Self::MissingMask => {
+                f.write_str("unmasked frame from a client: clients mask every frame (RFC 6455 section 5.1)")
+            }
+            Self::UnexpectedMask => {
+                f.write_str("masked frame from a server: servers never mask (RFC 6455 section 5.1)")
+            }
             Self::NonMinimalLength { length } => {
                 write!(f, "payload length {length} is not in its shortest form (RFC 6455 section 5.2)")
             }
@@ -110,7 +117,10 @@ impl fmt::Display for ProtocolFault {
                 f.write_str("continuation frame, but no fragmented message is under way (RFC 6455 section 5.4)")
             }
             Self::ExpectedContinuation { opcode } => {
-                write!(f, "{opcode:?} frame inside a fragmented message, expected a continuation (RFC 6455 section 5.4)")
+                write!(
+                    f,
+                    "{opcode:?} frame inside a fragmented message, expected a continuation (RFC 6455 section 5.4)"
+                )
             }
             Self::InvalidUtf8 { offset } => {
                 write!(f, "text message is no UTF-8 at byte {offset} (RFC 6455 section 8.1)")
@@ -207,30 +217,15 @@ impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NotSendable { opcode, state } => {
-                write!(
-                    f,
-                    "{opcode:?} frame can't be sent in state {state:?} (RFC 6455 section 5.5.1)"
-                )
+                write!(f, "{opcode:?} frame can't be sent in state {state:?} (RFC 6455 section 5.5.1)")
             }
             Self::ControlTooLong { size } => {
-                write!(
-                    f,
-                    "payload of {size} bytes, a control frame holds at most 125 (RFC 6455 section 5.5)"
-                )
+                write!(f, "payload of {size} bytes, a control frame holds at most 125 (RFC 6455 section 5.5)")
             }
-            Self::CloseCode { code } => write!(
-                f,
-                "close code {code} must not be sent (RFC 6455 section 7.4)"
-            ),
-            Self::ReasonWithoutCode => {
-                f.write_str("close reason without a close code (RFC 6455 section 5.5.1)")
-            }
-            Self::MissingKey => {
-                f.write_str("a client's frame needs a masking key (RFC 6455 section 5.1)")
-            }
-            Self::UnexpectedKey => {
-                f.write_str("a server's frame takes no masking key (RFC 6455 section 5.1)")
-            }
+            Self::CloseCode { code } => write!(f, "close code {code} must not be sent (RFC 6455 section 7.4)"),
+            Self::ReasonWithoutCode => f.write_str("close reason without a close code (RFC 6455 section 5.5.1)"),
+            Self::MissingKey => f.write_str("a client's frame needs a masking key (RFC 6455 section 5.1)"),
+            Self::UnexpectedKey => f.write_str("a server's frame takes no masking key (RFC 6455 section 5.1)"),
         }
     }
 }

@@ -24,11 +24,7 @@ impl FrameHeader {
     #[must_use]
     pub const fn from_parts(fin: bool, reserved_bits: u8, opcode: u8, payload_len: u64) -> Self {
         let first = if fin { FIN } else { 0 } | (reserved_bits & 0x7) << 4 | opcode & 0xF;
-        Self {
-            first,
-            key: None,
-            payload_len,
-        }
+        Self { first, key: None, payload_len }
     }
 
     /// Whether this is its message's last frame.

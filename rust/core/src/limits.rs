@@ -15,9 +15,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_message_size: 16 * 1024 * 1024,
-            max_empty_fragments: 1024,
-        }
+        Self { max_message_size: 16 * 1024 * 1024, max_empty_fragments: 1024 }
     }
 }

@@ -1,15 +1,41 @@
 //! `websocket_utils._core`: Python classes over the sans-I/O core.
+//!
+//! The only code of the project that knows Python objects and file descriptors. It decides nothing about the protocol.
 
 use pyo3::prelude::*;
 
+mod broadcast;
 mod codec;
+mod connection;
+mod errors;
+mod inbox;
+mod loop_bound;
+mod masking;
+mod outbox;
+mod outgoing;
+mod pull;
+mod queue;
+mod scratch;
+mod socket;
 
-#[pymodule]
+// The GIL guards the interning table and the read buffer: a free-threaded interpreter is told to keep it.
+#[pymodule(gil_used = true)]
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::broadcast::Broadcaster;
+    #[pymodule_export]
+    use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::inbox::Inbox;
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::codec::register(module)
+        let py = module.py();
+        crate::masking::watch_forks()?;
+        crate::pull::install::<crate::pull::Pull>(py);
+        crate::pull::install::<crate::pull::Drain>(py);
+        crate::codec::register(module)
     }
 }

@@ -34,6 +34,15 @@ impl Format {
         }
     }
 
+    /// The format that Python names `name`.
+    pub(crate) fn from_name(name: &str) -> PyResult<Self> {
+        match name {
+            "json" => Ok(Self::Json),
+            "msgpack" => Ok(Self::MessagePack),
+            _ => Err(pyo3::exceptions::PyValueError::new_err(format!("unknown codec {name:?}; use json or msgpack"))),
+        }
+    }
+
     /// The format of a data frame.
     pub(crate) const fn of_frame(is_text: bool) -> Self {
         if is_text { Self::Json } else { Self::MessagePack }

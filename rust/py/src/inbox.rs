@@ -1,0 +1,402 @@
+//! Where received messages wait for the strategy, and the handlers that are called without waiting.
+//!
+//! # Rules
+//!
+//! - A message is delivered once: to the handlers of its class if there are any, else it waits in the queue.
+//! - Queued messages are raw bytes; they are decoded when somebody pulls, as the type that the puller asks for.
+//! - A handler is never called while anything here or in the connection is borrowed: it may call back into both.
+//! - The queue is bounded in bytes: over the bound the transport stops reading, under half of it it reads again.
+//! - With handlers only, and nobody who ever pulled, a message without a handler is counted and dropped: a queue that
+//!   nobody reads would otherwise fill up and stop the handlers' messages too.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use pyo3::{PyTraverseError, PyVisit, intern};
+use websocket_utils_core::connection::MessageKind;
+
+use crate::codec::{Decoder, Router};
+use crate::loop_bound::{Guarded, LoopBound};
+use crate::pull::{MessageStream, Mode, Pull};
+use crate::queue::MessageQueue;
+
+/// What became of one message.
+pub(crate) enum Taken {
+    Queued,
+    Dropped,
+    /// To be given to these callbacks once nothing is borrowed.
+    Call(Py<PyList>, Py<PyAny>),
+    Fault(PyErr),
+}
+
+pub(crate) struct State {
+    event_loop: Py<PyAny>,
+    /// Called with an exception that has no caller to be raised in: a handler's, or a `DecodeError`.
+    on_fault: Py<PyAny>,
+    /// Called with what an `async def` handler returned.
+    on_awaitable: Py<PyAny>,
+    /// A server's handlers are told which connection the message came from.
+    pass_connection: bool,
+    limit: usize,
+    queue: Guarded<MessageQueue>,
+    waiters: Guarded<VecDeque<Py<PyAny>>>,
+    router: Guarded<Router<usize>>,
+    /// Callbacks of each registered type; the router's values are indices into it.
+    callbacks: Guarded<Vec<(Py<PyAny>, Py<PyList>)>>,
+    has_handlers: Cell<bool>,
+    pulled: Cell<bool>,
+    closed: Cell<bool>,
+    error: Guarded<Option<Py<PyAny>>>,
+    /// The transport that was told to stop reading because the queue is full.
+    paused: Guarded<Option<Py<PyAny>>>,
+    messages: Cell<u64>,
+    bytes: Cell<u64>,
+    decode_errors: Cell<u64>,
+    handler_errors: Cell<u64>,
+    unhandled: Cell<u64>,
+}
+
+fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+/// Received messages of a client (all its connections, one after the other) or of a server (all at once).
+#[pyclass(frozen, module = "websocket_utils._core")]
+pub(crate) struct Inbox {
+    state: LoopBound<State>,
+}
+
+impl State {
+    /// Takes one message off the wire. `payload` is read before this returns.
+    #[inline]
+    pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], kind: MessageKind) -> PyResult<Taken> {
+        count(&self.messages);
+        self.bytes.set(self.bytes.get() + payload.len() as u64);
+        let is_text = kind == MessageKind::Text;
+        if self.has_handlers.get() {
+            let router = self.router.read()?;
+            if let Some((decoder, index)) = router.route(payload, is_text) {
+                return Ok(match decoder.decode(py, payload, is_text) {
+                    Ok(message) => Taken::Call(self.callbacks.read()?[*index].1.clone_ref(py), message.unbind()),
+                    Err(error) => {
+                        count(&self.decode_errors);
+                        Taken::Fault(error)
+                    }
+                });
+            }
+            if self.pass_connection || !self.pulled.get() {
+                count(&self.unhandled);
+                return Ok(Taken::Dropped);
+            }
+        } else if self.pass_connection {
+            count(&self.unhandled);
+            return Ok(Taken::Dropped);
+        }
+        self.queue.lock()?.push(payload, is_text);
+        Ok(Taken::Queued)
+    }
+
+    /// Calls the handlers of a message; what they raise goes to `on_fault`.
+    #[inline]
+    pub(crate) fn call(
+        &self,
+        py: Python<'_>,
+        connection: &Bound<'_, PyAny>,
+        callbacks: &Bound<'_, PyList>,
+        message: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        for index in 0..callbacks.len() {
+            // A handler may remove itself: the list is asked anew for each.
+            let Ok(callback) = callbacks.get_item(index) else { break };
+            let outcome =
+                if self.pass_connection { callback.call1((connection, message)) } else { callback.call1((message,)) };
+            match outcome {
+                Ok(value) if value.is_none() => {}
+                Ok(value) => {
+                    self.on_awaitable.call1(py, (value,))?;
+                }
+                Err(error) => {
+                    count(&self.handler_errors);
+                    self.report(py, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands an error without a caller to Python's side. `KeyboardInterrupt` and `SystemExit` go on to the loop.
+    #[cold]
+    pub(crate) fn report(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+            return Err(error);
+        }
+        self.on_fault.call1(py, (error,))?;
+        Ok(())
+    }
+
+    /// Ends one read: wakes who waits for messages, and stops the transport when too much waits here.
+    #[inline]
+    pub(crate) fn end_read(&self, py: Python<'_>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let (messages, bytes) = {
+            let queue = self.queue.read()?;
+            (queue.len(), queue.bytes())
+        };
+        if messages == 0 {
+            return Ok(());
+        }
+        self.wake(py, messages)?;
+        if bytes > self.limit
+            && let Some(transport) = transport
+            && self.paused.read()?.is_none()
+        {
+            transport.call_method0(intern!(py, "pause_reading"))?;
+            *self.paused.lock()? = Some(transport.clone().unbind());
+        }
+        Ok(())
+    }
+
+    fn wake(&self, py: Python<'_>, mut many: usize) -> PyResult<()> {
+        while many > 0 {
+            let Some(waiter) = self.waiters.lock()?.pop_front() else { break };
+            let waiter = waiter.bind(py);
+            // A waiter whose task was cancelled is done already and takes no message.
+            if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+                waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+                many -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
+        if self.paused.read()?.is_some()
+            && self.queue.read()?.bytes() <= self.limit / 2
+            && let Some(transport) = self.paused.lock()?.take()
+        {
+            let transport = transport.bind(py);
+            if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+                transport.call_method0(intern!(py, "resume_reading"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next queued message, decoded; `None` when nothing is queued. A message that fails to decode is consumed.
+    #[inline]
+    pub(crate) fn pull_one<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let outcome = {
+            let mut queue = self.queue.lock()?;
+            let Some((payload, is_text)) = queue.front() else { return Ok(None) };
+            let outcome = decoder.decode(py, payload, is_text);
+            queue.pop();
+            outcome
+        };
+        self.resume_if_drained(py)?;
+        outcome.map(Some).inspect_err(|_| count(&self.decode_errors))
+    }
+
+    /// All queued messages, decoded; stops before one that fails, so that the next call raises for it alone.
+    pub(crate) fn pull_all<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut failure = None;
+        let batch = {
+            let mut queue = self.queue.lock()?;
+            if queue.len() == 0 {
+                return Ok(None);
+            }
+            let batch = PyList::empty(py);
+            while let Some((payload, is_text)) = queue.front() {
+                match decoder.decode(py, payload, is_text) {
+                    Ok(message) => batch.append(message)?,
+                    Err(error) => {
+                        if batch.is_empty() {
+                            queue.pop();
+                            failure = Some(error);
+                        }
+                        break;
+                    }
+                }
+                queue.pop();
+            }
+            batch
+        };
+        self.resume_if_drained(py)?;
+        match failure {
+            Some(error) => {
+                count(&self.decode_errors);
+                Err(error)
+            }
+            None => Ok(Some(batch.into_any())),
+        }
+    }
+
+    /// How the stream ended: `None` while it goes on, else the error it ended with, if any.
+    pub(crate) fn ended(&self, py: Python<'_>) -> PyResult<Option<Option<PyErr>>> {
+        if !self.closed.get() {
+            return Ok(None);
+        }
+        // An error is told once; afterwards the stream is just over.
+        Ok(Some(self.error.lock()?.take().map(|error| PyErr::from_value(error.into_bound(py)))))
+    }
+
+    /// A future that is done when a message arrives or the stream ends.
+    pub(crate) fn waiter<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let waiter = self.event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
+        self.waiters.lock()?.push_back(waiter.clone().unbind());
+        Ok(waiter)
+    }
+}
+
+impl Inbox {
+    #[inline]
+    pub(crate) fn state(&self) -> PyResult<&State> {
+        self.state.get()
+    }
+}
+
+#[pymethods]
+impl Inbox {
+    #[new]
+    #[pyo3(signature = (event_loop, on_fault, on_awaitable, *, limit, pass_connection=false))]
+    fn py_new(
+        event_loop: Py<PyAny>,
+        on_fault: Py<PyAny>,
+        on_awaitable: Py<PyAny>,
+        limit: usize,
+        pass_connection: bool,
+    ) -> Self {
+        Self {
+            state: LoopBound::new(State {
+                event_loop,
+                on_fault,
+                on_awaitable,
+                pass_connection,
+                limit,
+                queue: Guarded::default(),
+                waiters: Guarded::default(),
+                router: Guarded::new(Router::new()),
+                callbacks: Guarded::default(),
+                has_handlers: Cell::new(false),
+                pulled: Cell::new(false),
+                closed: Cell::new(false),
+                error: Guarded::default(),
+                paused: Guarded::default(),
+                messages: Cell::new(0),
+                bytes: Cell::new(0),
+                decode_errors: Cell::new(0),
+                handler_errors: Cell::new(0),
+                unhandled: Cell::new(0),
+            }),
+        }
+    }
+
+    /// Registers `callback` for messages of `type_`, called inside the read that brings them.
+    #[pyo3(name = "on")]
+    fn py_on(&self, py: Python<'_>, type_: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+        let state = self.state()?;
+        let mut callbacks = state.callbacks.lock()?;
+        for (known, list) in callbacks.iter() {
+            if known.bind(py).is(type_) {
+                return list.bind(py).append(callback);
+            }
+        }
+        state.router.lock()?.add(type_, callbacks.len())?;
+        callbacks.push((type_.clone().unbind(), PyList::new(py, [callback])?.unbind()));
+        state.has_handlers.set(true);
+        Ok(())
+    }
+
+    /// An awaitable for the next message as `type_`: the message, or `None` once the inbox is closed.
+    #[pyo3(name = "receive")]
+    fn py_receive(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<Pull> {
+        slf.get().state()?.pulled.set(true);
+        Ok(Pull::new(slf.clone().unbind(), Decoder::compile(type_)?, Mode::OneOrNone))
+    }
+
+    /// An async iterator over messages as `type_`.
+    #[pyo3(name = "messages")]
+    fn py_messages(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
+        slf.get().state()?.pulled.set(true);
+        MessageStream::new(slf, Decoder::compile(type_)?, Mode::One)
+    }
+
+    /// An async iterator over lists: all messages that wait when it is asked.
+    #[pyo3(name = "batches")]
+    fn py_batches(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
+        slf.get().state()?.pulled.set(true);
+        MessageStream::new(slf, Decoder::compile(type_)?, Mode::Batch)
+    }
+
+    /// Ends the stream: what is queued can still be pulled, then `error` is raised once, then it is over.
+    #[pyo3(name = "close", signature = (error=None))]
+    fn py_close(&self, py: Python<'_>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        let state = self.state()?;
+        state.closed.set(true);
+        *state.error.lock()? = error;
+        *state.router.lock()? = Router::new();
+        state.callbacks.lock()?.clear();
+        state.has_handlers.set(false);
+        state.wake(py, usize::MAX)
+    }
+
+    /// Forgets a transport that is gone, so that it isn't told to read again.
+    #[pyo3(name = "forget_transport")]
+    fn py_forget_transport(&self) -> PyResult<()> {
+        self.state()?.paused.lock()?.take();
+        Ok(())
+    }
+
+    /// Counters: (messages, bytes, decode errors, handler errors, unhandled, messages queued, bytes queued).
+    #[pyo3(name = "counters")]
+    fn py_counters(&self) -> PyResult<(u64, u64, u64, u64, u64, usize, usize)> {
+        let state = self.state()?;
+        let queue = state.queue.read()?;
+        Ok((
+            state.messages.get(),
+            state.bytes.get(),
+            state.decode_errors.get(),
+            state.handler_errors.get(),
+            state.unhandled.get(),
+            queue.len(),
+            queue.bytes(),
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: only Python references are read, each behind a borrow that may fail.
+        let state = unsafe { self.state.get_for_gc() };
+        visit.call(&state.event_loop)?;
+        visit.call(&state.on_fault)?;
+        visit.call(&state.on_awaitable)?;
+        if let Ok(callbacks) = state.callbacks.read() {
+            for (type_, list) in callbacks.iter() {
+                visit.call(type_)?;
+                visit.call(list)?;
+            }
+        }
+        if let Ok(waiters) = state.waiters.read() {
+            for waiter in waiters.iter() {
+                visit.call(waiter)?;
+            }
+        }
+        if let Ok(paused) = state.paused.read() {
+            visit.call(&*paused)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector found this object unreachable: nobody else uses it.
+        let state = unsafe { self.state.get_for_gc() };
+        if let Ok(mut callbacks) = state.callbacks.lock() {
+            callbacks.clear();
+        }
+        if let Ok(mut waiters) = state.waiters.lock() {
+            waiters.clear();
+        }
+        if let Ok(mut paused) = state.paused.lock() {
+            paused.take();
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Bytes a connection has still to write, in order: its own frames and ranges of the broadcast log.
+//!
+//! ```text
+//! pieces:  Own(48) | Log[900..1420) | Own(6) | Log[1420..9000)
+//!            |            |             |
+//!            own: [....48....][6]       the log keeps its bytes: a laggard costs 24 bytes a range here
+//! ```
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use websocket_utils_core::log::{Log, LogRange};
+
+use crate::socket::MAX_SLICES;
+
+/// Memory for own frames that is kept after they left; more is given back.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+#[derive(Debug)]
+enum Piece {
+    Own(usize),
+    Log(LogRange),
+}
+
+/// What is queued for one peer. It does no I/O and knows no policy: the connection does.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Own frames, finished; bytes before `own_start` have left.
+    pub(crate) own: Vec<u8>,
+    own_start: usize,
+    /// Bytes of `own` that stand in `pieces`.
+    own_listed: usize,
+    pieces: VecDeque<Piece>,
+    queued: usize,
+}
+
+impl Outbox {
+    /// Bytes queued.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Lists the frames that were appended to `own` since the last call.
+    #[inline]
+    pub(crate) fn commit_own(&mut self) {
+        let added = self.own.len() - self.own_start - self.own_listed;
+        if added == 0 {
+            return;
+        }
+        self.own_listed += added;
+        self.queued += added;
+        match self.pieces.back_mut() {
+            Some(Piece::Own(length)) => *length += added,
+            _ => self.pieces.push_back(Piece::Own(added)),
+        }
+    }
+
+    /// Takes back what was appended to `own` since the last `commit_own`.
+    pub(crate) fn discard_uncommitted(&mut self) {
+        self.own.truncate(self.own_start + self.own_listed);
+    }
+
+    /// Queues a range of the log; merges with the range before when they touch.
+    #[inline]
+    pub(crate) fn push_log(&mut self, range: LogRange) {
+        self.queued += range.len();
+        match self.pieces.back_mut() {
+            Some(Piece::Log(last)) if last.end == range.start => last.end = range.end,
+            _ => self.pieces.push_back(Piece::Log(range)),
+        }
+    }
+
+    /// The oldest log position still wanted, if any.
+    pub(crate) fn oldest_log_position(&self) -> Option<u64> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Log(range) => Some(range.start),
+            Piece::Own(_) => None,
+        })
+    }
+
+    /// The front of the queue as slices for one write, at most `MAX_SLICES`.
+    pub(crate) fn front<'a>(&'a self, log: Option<&'a Log>, slices: &mut Vec<IoSlice<'a>>) {
+        let mut own_at = self.own_start;
+        for piece in &self.pieces {
+            if slices.len() >= MAX_SLICES {
+                return;
+            }
+            match piece {
+                Piece::Own(length) => {
+                    slices.push(IoSlice::new(&self.own[own_at..own_at + length]));
+                    own_at += length;
+                }
+                Piece::Log(range) => {
+                    let room = MAX_SLICES - slices.len();
+                    slices.extend(log.into_iter().flat_map(|log| log.slices(*range)).take(room).map(IoSlice::new));
+                }
+            }
+        }
+    }
+
+    /// Removes the first `count` bytes: they have left.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        self.queued -= count;
+        while count > 0 {
+            match self.pieces.front_mut() {
+                Some(Piece::Own(length)) => {
+                    let gone = count.min(*length);
+                    *length -= gone;
+                    self.own_start += gone;
+                    self.own_listed -= gone;
+                    count -= gone;
+                    if *length == 0 {
+                        self.pieces.pop_front();
+                    }
+                }
+                Some(Piece::Log(range)) => {
+                    let gone = count.min(range.len());
+                    range.start += gone as u64;
+                    count -= gone;
+                    if range.is_empty() {
+                        self.pieces.pop_front();
+                    }
+                }
+                None => break,
+            }
+        }
+        self.reclaim();
+    }
+
+    /// Forgets everything; the connection is gone.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn reclaim(&mut self) {
+        if self.own_listed == 0 && self.own.len() == self.own_start {
+            self.own_start = 0;
+            self.own.clear();
+            if self.own.capacity() > KEPT_CAPACITY {
+                self.own = Vec::new();
+            }
+        } else if self.own_start > KEPT_CAPACITY && self.own_start > self.own.len() / 2 {
+            // More than half is gone: moving the rest costs less than what was written since the last move.
+            self.own.drain(..self.own_start);
+            self.own_start = 0;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The read buffer: one for each event-loop thread, lent to whichever connection is being read.
+//!
+//! The core consumes every byte of a read before it returns (an unfinished frame moves into the connection's own
+//! message buffer), so a connection that is not being read needs no read buffer at all.
+//!
+//! ```text
+//!  loop: get_buffer() -> memoryview(scratch)      lent
+//!        recv_into(scratch)                       the kernel writes
+//!        buffer_updated(n) -> scratch[..n]        unmasked in place, decoded, copied where kept
+//!        (returned)                               any other connection may be lent the same bytes
+//! ```
+
+use std::cell::RefCell;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyMemoryView};
+
+/// Bytes one read may bring: half of a common L2 cache (512 KiB and up), so what was read is decoded from cache.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+struct Scratch {
+    view: Py<PyMemoryView>,
+    start: *mut u8,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
+}
+
+fn with_scratch<R>(py: Python<'_>, use_it: impl FnOnce(&Scratch) -> R) -> PyResult<R> {
+    SCRATCH.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            let bytes = PyByteArray::new_with(py, SCRATCH_BYTES, |_| Ok(()))?;
+            let start = bytes.data();
+            // The view exports the bytearray's buffer, which forbids resizing it: `start` stays true.
+            let view = PyMemoryView::from(&bytes)?.unbind();
+            *slot = Some(Scratch { view, start });
+        }
+        // The branch above filled the slot.
+        Ok(use_it(slot.as_ref().expect("filled above")))
+    })
+}
+
+/// The whole read buffer as a writable memoryview, valid until the loop's thread ends.
+pub(crate) fn lend(py: Python<'_>) -> PyResult<Py<PyMemoryView>> {
+    with_scratch(py, |scratch| scratch.view.clone_ref(py))
+}
+
+/// The first `length` bytes: what the transport has just read into the lent view.
+///
+/// # Safety
+///
+/// The caller is the only user of the scratch until it has dropped the slice: it is called from `buffer_updated`, and a
+/// loop calls nobody else between `get_buffer` and the end of `buffer_updated`.
+pub(crate) unsafe fn filled<'a>(py: Python<'_>, length: usize) -> PyResult<&'a mut [u8]> {
+    let start = with_scratch(py, |scratch| scratch.start)?;
+    // SAFETY: `start` points at SCRATCH_BYTES initialised bytes that live as long as the thread (the view keeps the
+    // bytearray); exclusiveness is the caller's duty.
+    Ok(unsafe { std::slice::from_raw_parts_mut(start, length.min(SCRATCH_BYTES)) })
+}

@@ -1,0 +1,48 @@
+//! `send(2)` on a descriptor that the event loop's transport owns.
+
+use std::io::{Error, ErrorKind, IoSlice};
+use std::os::fd::RawFd;
+
+/// Slices one call may carry: far below the kernel's `IOV_MAX` (1 024), enough to write a turn at once.
+pub(crate) const MAX_SLICES: usize = 64;
+
+/// What the kernel did with a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It took this many bytes, at least one.
+    Bytes(usize),
+    /// Its buffer is full.
+    Blocked,
+    /// The connection is broken; the transport will find out by itself on its next read.
+    Failed,
+}
+
+/// Writes `slices` without blocking and without a signal when the peer is gone.
+pub(crate) fn send(descriptor: RawFd, slices: &[IoSlice<'_>]) -> Written {
+    loop {
+        let count = match slices {
+            // SAFETY: pointer and length come from one live slice; a stale descriptor only yields an error code.
+            [one] => unsafe {
+                libc::send(descriptor, one.as_ptr().cast(), one.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            },
+            _ => {
+                // SAFETY: an all-zero `msghdr` is a valid empty message.
+                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+                message.msg_iov = slices.as_ptr().cast_mut().cast();
+                message.msg_iovlen = slices.len() as _;
+                // SAFETY: `IoSlice` is guaranteed to have the layout of `iovec`; `sendmsg` only reads through it and
+                // the slices outlive the call.
+                unsafe { libc::sendmsg(descriptor, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
+            }
+        };
+        if count > 0 {
+            return Written::Bytes(count as usize);
+        }
+        let error = Error::last_os_error();
+        match error.kind() {
+            ErrorKind::Interrupted => {}
+            ErrorKind::WouldBlock => return Written::Blocked,
+            _ => return Written::Failed,
+        }
+    }
+}
