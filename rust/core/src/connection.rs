@@ -1,9 +1,35 @@
 //! The state machine of one WebSocket connection behind its opening handshake: bytes in, events out; messages in, bytes out.
+//!
+//! # Theory of operation
+//!
+//! [`Connection::next_event`] is called on each read until it returns `None`, and has taken the whole input then: what is
+//! unfinished is kept inside, so the caller's read buffer can be used again. A frame that is a whole message and lies whole
+//! in the input is unmasked there and handed out without a copy; that is nearly every frame, and has a path of its own.
+//! All else goes through three layers: the decoder cuts frames, the assembler makes messages of them, and the connection
+//! keeps the order of the closing handshake.
+//!
+//! # Rules
+//!
+//! - Events come in the order of the wire. Control frames inside a fragmented message come before that message.
+//! - The connection answers nothing by itself: pongs and close frames are sent by the caller, who knows when.
+//! - After a close frame, and after the first violation, all further input is dropped (RFC 6455 sections 5.5.1 and 7.1.7).
+//! - A violation is reported once, after everything before it, and as soon as the bytes that show it have come.
 
-use crate::close::{CloseCode, CloseFrame};
-use crate::error::{LocalError, ProtocolError};
-use crate::header::FrameHeader;
+#![expect(
+    clippy::mut_mut,
+    reason = "input is taken from its front, by parts that outlive the call"
+)]
+
+use crate::assembler::{Assembler, Place};
+use crate::close::{CloseCode, CloseFrame, truncate_reason};
+use crate::decoder::{Decoder, Part};
+use crate::encoder::append_frame;
+use crate::error::{LocalError, ProtocolError, ProtocolFault};
+use crate::header::{CheckedHeader, FrameHeader, HeaderRules, MAX_CONTROL_PAYLOAD};
 use crate::limits::Limits;
+use crate::mask::{append_masked, apply_mask, unmask_is_ascii};
+use crate::opcode::Opcode;
+use crate::utf8;
 
 pub use crate::opcode::MessageKind;
 
@@ -31,6 +57,13 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// Whether the peer may still send something that is read.
+    const fn is_receiving(self) -> bool {
+        matches!(self, Self::Open | Self::CloseSent)
+    }
+}
+
 /// What the peer sent. Payloads are unmasked and valid until the connection is used again.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -49,41 +82,106 @@ pub enum Event<'a> {
     Close(Option<CloseFrame<'a>>),
 }
 
+/// What the input completed.
+enum Found<'i> {
+    Message(MessageKind, Place<'i>),
+    Control(Opcode, Place<'i>),
+}
+
+/// What the hot path found.
+struct ShortMessage<'i> {
+    kind: MessageKind,
+    payload: &'i mut [u8],
+    /// The payload is known to be in order; if not, it is text with bytes beyond ASCII.
+    is_checked: bool,
+}
+
 /// One WebSocket connection, sans I/O.
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
     state: State,
+    /// Nothing is unfinished and messages may come: all that the fast path needs to know.
+    at_message_start: bool,
+    /// A close frame was sent: there is one only (RFC 6455 section 5.5.1). The state can't tell when it is `Failed`.
+    close_sent: bool,
+    /// Reserved bits that a negotiated extension has given a meaning to.
+    allowed_reserved_bits: u8,
     limits: Limits,
+    decoder: Decoder,
+    assembler: Assembler,
+    /// The payload so far of a control frame that the input's end cut; or, between frames, of the last such one.
+    control: Vec<u8>,
 }
 
 impl Connection {
     /// A connection whose opening handshake is done.
     #[must_use]
     pub fn new(role: Role, limits: Limits) -> Self {
-        Self { role, state: State::Open, limits }
+        let max_message_size = limits.max_message_size.min(u32::MAX as usize);
+        Self {
+            role,
+            state: State::Open,
+            at_message_start: true,
+            close_sent: false,
+            allowed_reserved_bits: 0,
+            limits: Limits {
+                max_message_size,
+                ..limits
+            },
+            decoder: Decoder::default(),
+            assembler: Assembler::default(),
+            control: Vec::new(),
+        }
     }
 
     /// Takes bytes from the front of `input`, advancing it, until one event is complete.
     ///
-    /// # Errors
-    /// The peer broke the protocol.
-    pub fn next_event<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'s>>, ProtocolError> {
-        *input = &mut [];
-        Ok(None)
-    }
-
-    /// Takes a frame that somebody else has parsed and unmasked.
+    /// Returns `None` when the input holds no further event; all of it is taken then, and an unfinished header (at most 14
+    /// bytes) or message is kept inside. Payloads are unmasked in place, so the input's content is unspecified afterwards.
     ///
     /// # Errors
-    /// The peer broke the protocol.
+    /// The peer broke the protocol. Reported once; the connection is [`State::Failed`], and this and all further input is
+    /// dropped. A close frame with [`ProtocolError::close_code`] should be sent, then the transport closed.
+    #[inline]
+    #[expect(
+        clippy::mut_mut,
+        reason = "input is taken from the front, and outlives the call"
+    )]
+    pub fn next_event<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Event<'s>>, ProtocolError> {
+        match self.take_short_message(input) {
+            Some(message) if message.is_checked => Ok(Some(Event::Message {
+                kind: message.kind,
+                payload: message.payload,
+            })),
+            Some(message) => self.check_short_text(message.payload, input),
+            None => self.next_event_in_general(input),
+        }
+    }
+
+    /// Takes a frame that somebody else has parsed and unmasked, as [`Connection::next_event`] would: the same checks but
+    /// those of the mask and of the form of the length. Only for frames before the first byte given to `next_event`.
+    ///
+    /// # Errors
+    /// As of [`Connection::next_event`].
     pub fn handle_frame<'s, 'i: 's>(
         &'s mut self,
         header: FrameHeader,
         payload: &'i mut [u8],
     ) -> Result<Option<Event<'s>>, ProtocolError> {
-        let _ = (header, payload, self.limits);
-        Ok(None)
+        debug_assert!(
+            self.decoder.is_between_frames(),
+            "frames and bytes are mixed"
+        );
+        if !self.state.is_receiving() {
+            return Ok(None);
+        }
+        self.assembler.release_delivered();
+        let found = self.take_frame(header, payload);
+        self.report(found)
     }
 
     /// How far the connection is on its way to the end.
@@ -98,14 +196,15 @@ impl Connection {
         self.role
     }
 
-    /// Bytes of memory held for an unfinished message.
+    /// Bytes of memory held for an unfinished message; up to 64 KiB are kept for the next one.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        0
+        self.assembler.capacity()
     }
 
     /// Whether messages may still be sent.
     #[must_use]
+    #[inline]
     pub fn can_send(&self) -> bool {
         self.state == State::Open
     }
@@ -113,7 +212,8 @@ impl Connection {
     /// Appends a message to `out` as one frame.
     ///
     /// # Errors
-    /// The closing handshake has begun, or `key` does not fit the role.
+    /// The closing handshake has begun, or `key` does not fit the role. Nothing is appended.
+    #[inline]
     pub fn send_message(
         &mut self,
         kind: MessageKind,
@@ -121,32 +221,46 @@ impl Connection {
         key: Option<[u8; 4]>,
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
-        let _ = (kind, payload, key, out);
+        let opcode = kind.opcode();
+        self.check_sendable(opcode, self.state == State::Open, key)?;
+        append_frame(out, opcode, true, payload, key);
         Ok(())
     }
 
     /// Appends a ping to `out`.
     ///
     /// # Errors
-    /// More than 125 bytes, the closing handshake has begun, or `key` does not fit the role.
-    pub fn send_ping(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
-        let _ = (payload, key, out);
-        Ok(())
+    /// More than 125 bytes, the closing handshake has begun, or `key` does not fit the role. Nothing is appended.
+    pub fn send_ping(
+        &mut self,
+        payload: &[u8],
+        key: Option<[u8; 4]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LocalError> {
+        self.check_sendable(Opcode::Ping, self.state == State::Open, key)?;
+        append_short_control(Opcode::Ping, payload, key, out)
     }
 
-    /// Appends a pong to `out`.
+    /// Appends a pong to `out`. A ping is answered even when our close frame is already sent (RFC 6455 section 5.5.2).
     ///
     /// # Errors
-    /// More than 125 bytes, the peer has closed, or `key` does not fit the role.
-    pub fn send_pong(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
-        let _ = (payload, key, out);
-        Ok(())
+    /// More than 125 bytes, the peer has closed, or `key` does not fit the role. Nothing is appended.
+    pub fn send_pong(
+        &mut self,
+        payload: &[u8],
+        key: Option<[u8; 4]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LocalError> {
+        self.check_sendable(Opcode::Pong, self.state.is_receiving(), key)?;
+        append_short_control(Opcode::Pong, payload, key, out)
     }
 
-    /// Appends a close frame to `out`.
+    /// Appends a close frame to `out`: begins the closing handshake, answers the peer's, or ends a failed connection. A
+    /// reason over 123 bytes is cut between two characters.
     ///
     /// # Errors
-    /// A code that may not travel, a reason without a code, a second close frame, or `key` does not fit the role.
+    /// A code that may not travel, a reason without a code, a second close frame, or `key` does not fit the role. Nothing is
+    /// appended.
     pub fn send_close(
         &mut self,
         code: Option<CloseCode>,
@@ -154,12 +268,266 @@ impl Connection {
         key: Option<[u8; 4]>,
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
-        let _ = (code, reason, key, out);
+        self.check_sendable(
+            Opcode::Close,
+            !self.close_sent && self.state != State::Closed,
+            key,
+        )?;
+        let mut payload = Vec::with_capacity(MAX_CONTROL_PAYLOAD);
+        match code {
+            Some(code) if !code.is_valid_on_wire() => return Err(LocalError::CloseCode { code }),
+            Some(code) => {
+                payload.extend_from_slice(&code.as_u16().to_be_bytes());
+                payload.extend_from_slice(truncate_reason(reason).as_bytes());
+            }
+            None if !reason.is_empty() => return Err(LocalError::ReasonWithoutCode),
+            None => {}
+        }
+        append_frame(out, Opcode::Close, true, &payload, key);
+        self.close_sent = true;
+        match self.state {
+            State::Open => self.state = State::CloseSent,
+            State::CloseReceived => self.state = State::Closed,
+            State::CloseSent | State::Closed | State::Failed => {}
+        }
         Ok(())
     }
 
-    /// The transport is gone: nothing arrives and nothing can be sent any more.
+    /// The transport is gone: nothing arrives and nothing can be sent any more. An unfinished message is dropped.
     pub fn handle_transport_closed(&mut self) {
-        self.state = State::Closed;
+        self.stop_receiving(State::Closed);
     }
+
+    /// The hot path: a whole message of at most 125 bytes in one frame that lies whole in the input.
+    #[inline]
+    fn take_short_message<'i>(&self, input: &mut &'i mut [u8]) -> Option<ShortMessage<'i>> {
+        /// The first byte of a text message in one frame: FIN, no reserved bits.
+        const TEXT: u8 = 0x81;
+        /// The same of a binary message.
+        const BINARY: u8 = 0x82;
+        let &mut [first @ (TEXT | BINARY), second, ..] = &mut **input else {
+            return None;
+        };
+        // Turning the mask bit over leaves a length below 126 only if a client's frame has it set.
+        let (len, header_len) = match self.role {
+            Role::Client => (usize::from(second), 2),
+            Role::Server => (usize::from(second ^ 0x80), 6),
+        };
+        let end = header_len + len;
+        let fits =
+            len <= MAX_CONTROL_PAYLOAD && end <= input.len() && len <= self.limits.max_message_size;
+        if !fits || !self.at_message_start {
+            return None;
+        }
+        let (frame, rest) = core::mem::take(input).split_at_mut(end);
+        *input = rest;
+        let is_binary = first == BINARY;
+        let (payload, is_ascii) = match self.role {
+            Role::Client => {
+                let payload = &mut frame[2..];
+                let is_ascii = is_binary || utf8::is_ascii(payload);
+                (payload, is_ascii)
+            }
+            Role::Server => {
+                let (header, payload) = frame.split_at_mut(6);
+                let is_ascii =
+                    unmask_is_ascii(payload, [header[2], header[3], header[4], header[5]]);
+                (payload, is_ascii)
+            }
+        };
+        let kind = if is_binary {
+            MessageKind::Binary
+        } else {
+            MessageKind::Text
+        };
+        Some(ShortMessage {
+            kind,
+            payload,
+            is_checked: is_binary || is_ascii,
+        })
+    }
+
+    fn check_short_text<'s, 'i: 's>(
+        &'s mut self,
+        payload: &'i mut [u8],
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Event<'s>>, ProtocolError> {
+        match utf8::check(payload) {
+            Ok(()) => Ok(Some(Event::Message {
+                kind: MessageKind::Text,
+                payload,
+            })),
+            Err(error) => {
+                *input = &mut [];
+                self.report(Err(error.into()))
+            }
+        }
+    }
+
+    fn next_event_in_general<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Event<'s>>, ProtocolError> {
+        if !self.state.is_receiving() {
+            *input = &mut [];
+            return Ok(None);
+        }
+        self.assembler.release_delivered();
+        let found = self.take_event(input);
+        if found.is_err() {
+            *input = &mut [];
+        }
+        self.report(found)
+    }
+
+    /// Takes input until an event is complete or the input has ended.
+    fn take_event<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+    ) -> Result<Option<Found<'i>>, ProtocolFault> {
+        loop {
+            if !self.decoder.is_inside_payload() {
+                let Some(header) = self.decoder.read_header(input, &self.header_rules())? else {
+                    return Ok(None);
+                };
+                self.begin_frame(&header)?;
+            }
+            let Some(part) = self.decoder.read_part(input) else {
+                return Ok(None);
+            };
+            if let Some(found) = self.take_part(part)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    fn take_frame<'i>(
+        &mut self,
+        header: FrameHeader,
+        payload: &'i mut [u8],
+    ) -> Result<Option<Found<'i>>, ProtocolFault> {
+        let header = self.header_rules().check(header, payload.len())?;
+        self.begin_frame(&header)?;
+        self.take_part(Part {
+            header,
+            bytes: payload,
+            key: None,
+            remaining: 0,
+        })
+    }
+
+    fn header_rules(&self) -> HeaderRules {
+        HeaderRules {
+            masked: self.role == Role::Server,
+            allowed_reserved_bits: self.allowed_reserved_bits,
+            fragmented: self.assembler.has_message(),
+            received: self.assembler.received(),
+            limit: self.limits.max_message_size as u32,
+        }
+    }
+
+    fn begin_frame(&mut self, header: &CheckedHeader) -> Result<(), ProtocolFault> {
+        if header.opcode.is_control() {
+            self.control.clear();
+            Ok(())
+        } else {
+            self.assembler.begin_frame(header, &self.limits)
+        }
+    }
+
+    fn take_part<'i>(&mut self, part: Part<'i>) -> Result<Option<Found<'i>>, ProtocolFault> {
+        let opcode = part.header.opcode;
+        if !opcode.is_control() {
+            let message = self.assembler.handle_part(part, &self.limits)?;
+            return Ok(message.map(|(kind, place)| Found::Message(kind, place)));
+        }
+        if part.is_whole() {
+            if let Some(key) = part.key {
+                apply_mask(part.bytes, key, 0);
+            }
+            return Ok(Some(Found::Control(opcode, Place::Input(part.bytes))));
+        }
+        match part.key {
+            Some(key) => append_masked(&mut self.control, part.bytes, key, 0),
+            None => self.control.extend_from_slice(part.bytes),
+        }
+        Ok((part.remaining == 0).then_some(Found::Control(opcode, Place::Gathered)))
+    }
+
+    /// Makes an event, or a failed connection, of what was found.
+    fn report<'s, 'i: 's>(
+        &'s mut self,
+        found: Result<Option<Found<'i>>, ProtocolFault>,
+    ) -> Result<Option<Event<'s>>, ProtocolError> {
+        self.at_message_start = self.decoder.is_between_frames() && self.assembler.is_idle();
+        let (opcode, payload): (_, &'s [u8]) = match found {
+            Ok(None) => return Ok(None),
+            Ok(Some(Found::Message(kind, place))) => {
+                let payload = match place {
+                    Place::Input(payload) => payload,
+                    Place::Gathered => self.assembler.gathered(),
+                };
+                return Ok(Some(Event::Message { kind, payload }));
+            }
+            Ok(Some(Found::Control(opcode, Place::Input(payload)))) => (opcode, payload),
+            Ok(Some(Found::Control(opcode, Place::Gathered))) => (opcode, &self.control),
+            Err(fault) => {
+                self.stop_receiving(State::Failed);
+                return Err(fault.into());
+            }
+        };
+        match opcode {
+            Opcode::Ping => return Ok(Some(Event::Ping(payload))),
+            Opcode::Pong => return Ok(Some(Event::Pong(payload))),
+            Opcode::Close | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+        }
+        let close = CloseFrame::parse(payload);
+        // Nothing is read behind a close frame, be it in order or not.
+        self.at_message_start = false;
+        self.assembler.discard();
+        self.state = match (&close, self.close_sent) {
+            (Err(_), _) => State::Failed,
+            (Ok(_), true) => State::Closed,
+            (Ok(_), false) => State::CloseReceived,
+        };
+        Ok(Some(Event::Close(close?)))
+    }
+
+    fn stop_receiving(&mut self, state: State) {
+        self.state = state;
+        self.at_message_start = false;
+        self.assembler.discard();
+    }
+
+    fn check_sendable(
+        &self,
+        opcode: Opcode,
+        is_sendable: bool,
+        key: Option<[u8; 4]>,
+    ) -> Result<(), LocalError> {
+        match (self.role, key) {
+            _ if !is_sendable => Err(LocalError::NotSendable {
+                opcode,
+                state: self.state,
+            }),
+            (Role::Client, None) => Err(LocalError::MissingKey),
+            (Role::Server, Some(_)) => Err(LocalError::UnexpectedKey),
+            (Role::Client, Some(_)) | (Role::Server, None) => Ok(()),
+        }
+    }
+}
+
+fn append_short_control(
+    opcode: Opcode,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+    out: &mut Vec<u8>,
+) -> Result<(), LocalError> {
+    if payload.len() > MAX_CONTROL_PAYLOAD {
+        return Err(LocalError::ControlTooLong {
+            size: payload.len(),
+        });
+    }
+    append_frame(out, opcode, true, payload, key);
+    Ok(())
 }

@@ -1,31 +1,81 @@
 //! Writing frames (RFC 6455 section 5.2).
 
+use crate::header::{header_len, write_header};
+use crate::mask::{append_masked, apply_mask};
 use crate::opcode::Opcode;
 
 /// A frame under way in an output buffer, from [`begin_frame`] to [`finish_frame`].
 #[derive(Debug)]
 #[must_use = "a frame that is begun must be finished"]
 pub struct FrameStart {
+    /// Where the header begins.
     frame: usize,
+    /// Where the payload begins.
     payload: usize,
 }
 
 /// Begins a frame at the end of `out`, leaving room for the header that a payload of `expected_payload` bytes needs.
 /// Append the payload to `out`, then call [`finish_frame`].
+#[inline]
 pub fn begin_frame(out: &mut Vec<u8>, masked: bool, expected_payload: usize) -> FrameStart {
     let frame = out.len();
-    let _ = (masked, expected_payload);
-    FrameStart { frame, payload: frame }
+    let payload = frame + header_len(masked, expected_payload);
+    out.resize(payload, 0);
+    FrameStart { frame, payload }
 }
 
 /// Writes the header of the frame begun as `start`, whose payload is everything behind it in `out`, and masks the payload
 /// in place if there is a `key`. The header has its exact, shortest form: the payload is moved when [`begin_frame`]'s guess
 /// was wrong.
+///
+/// # Panics
+/// If `out` was cut to less than it was when the frame began.
+#[inline]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a frame is finished once: its start is used up"
+)]
 pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: Option<[u8; 4]>) {
-    let _ = (out, start.frame, start.payload, opcode, key);
+    let FrameStart { frame, payload } = start;
+    assert!(payload <= out.len(), "the frame's beginning was cut off");
+    let payload_len = out.len() - payload;
+    let (header, header_len) = write_header(opcode, true, payload_len, key);
+    let moved = frame + header_len;
+    if moved != payload {
+        move_payload(out, payload, moved);
+    }
+    out[frame..moved].copy_from_slice(&header[..header_len]);
+    if let Some(key) = key {
+        apply_mask(&mut out[moved..], key, 0);
+    }
+}
+
+#[cold]
+fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
+    let end = out.len();
+    let moved_end = end - from + to;
+    out.resize(end.max(moved_end), 0);
+    out.copy_within(from..end, to);
+    out.truncate(moved_end);
 }
 
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
-pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
-    let _ = (out, opcode, fin, payload, key);
+#[inline]
+pub fn append_frame(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    fin: bool,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+) {
+    let (header, header_len) = write_header(opcode, fin, payload.len(), key);
+    out.reserve(header.len() + payload.len());
+    // The whole array is copied, as a copy of known length is two moves, and then cut to the header.
+    let frame = out.len();
+    out.extend_from_slice(&header);
+    out.truncate(frame + header_len);
+    match key {
+        Some(key) => append_masked(out, payload, key, 0),
+        None => out.extend_from_slice(payload),
+    }
 }

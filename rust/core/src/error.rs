@@ -36,7 +36,7 @@ pub enum ProtocolFault {
     /// The payload length is not in its shortest form.
     NonMinimalLength {
         /// The length in its too long form.
-        length: u32,
+        length: u16,
     },
     /// The highest bit of a 64-bit payload length is set.
     LengthHighBit,

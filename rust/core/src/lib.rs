@@ -5,9 +5,11 @@
 //! typed values through sinks; `log` holds broadcast frames for many cursors.
 #![deny(missing_docs)]
 
+mod assembler;
 pub mod close;
 pub mod codec;
 pub mod connection;
+mod decoder;
 pub mod encoder;
 pub mod error;
 pub mod header;
@@ -15,3 +17,4 @@ pub mod limits;
 pub mod log;
 pub mod mask;
 pub mod opcode;
+pub mod utf8;

@@ -44,6 +44,16 @@ impl Opcode {
     pub const fn is_control(self) -> bool {
         self.as_u8() & 0x8 != 0
     }
+
+    /// The kind of message that a frame with this opcode begins; `None` if it begins none.
+    #[must_use]
+    pub const fn message_kind(self) -> Option<MessageKind> {
+        match self {
+            Self::Text => Some(MessageKind::Text),
+            Self::Binary => Some(MessageKind::Binary),
+            Self::Continuation | Self::Close | Self::Ping | Self::Pong => None,
+        }
+    }
 }
 
 /// What a whole message holds (RFC 6455 section 5.6).
