@@ -1,0 +1,261 @@
+"""Settings of clients and servers, and the only reader of the environment.
+
+The fields of `WebSocketConfig` are the one table of settings: each says its type, default, unit, range and meaning, and
+parsing of `WS_*` variables, validation and the table in README.md are all driven by it.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, TypedDict, Unpack
+
+from websocket_utils.exceptions import ConfigError
+
+__all__ = ["ConfigOverrides", "WebSocketConfig", "environment_table"]
+
+_ENV_PREFIX = "WS_"
+_MIB = 1024 * 1024
+_MAX_PORT = 65_535
+# Python's timers take any float; a century tells a typo (milliseconds for seconds, an epoch) from a wish.
+_MAX_SECONDS = 100 * 365 * 86_400.0
+# Sizes are kept in 64-bit counters in Rust; a limit near their end is a typo.
+_MAX_BYTES = 1 << 40
+_MAX_COUNT = 1 << 31
+
+
+class ConfigOverrides(TypedDict, total=False):
+    """Keyword arguments of `connect`, `bind` and `from_env`: the fields of `WebSocketConfig`, each optional."""
+
+    host: str
+    port: int
+    reconnect_interval: float
+    max_reconnect_attempts: int | None
+    ping_interval: float | None
+    message_buffer_size: int
+    open_timeout: float
+    close_timeout: float
+    ping_timeout: float
+    max_message_size: int
+    max_send_queue: int
+    max_inbox: int
+    max_lag: int
+    follow_redirects: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What a number may be; `above` excludes its bound, `least` includes it."""
+
+    most: float
+    least: float | None = None
+    above: float | None = None
+
+    def fault(self, value: float) -> str | None:
+        if not math.isfinite(value):
+            return "must be a finite number"
+        if self.least is not None and value < self.least:
+            return f"must be at least {self.least:g}"
+        if self.above is not None and value <= self.above:
+            return f"must be above {self.above:g}"
+        return f"must be at most {self.most:.15g}" if value > self.most else None
+
+
+def _about(unit: str, meaning: str, within: _Range | None = None, *, none: str | None = None) -> dict[str, Any]:
+    """Metadata of one setting; `none` says what None means where None is allowed."""
+    return {"unit": unit, "meaning": meaning, "within": within, "none": none}
+
+
+_SECONDS = _Range(above=0, most=_MAX_SECONDS)
+_BYTES = _Range(least=1, most=_MAX_BYTES)
+_COUNT = _Range(least=0, most=_MAX_COUNT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebSocketConfig:
+    """Settings of a client or a server, checked once when made.
+
+    A client ignores `host`, `port` and `max_lag`; a server ignores the settings that say so in their meaning.
+    README.md has the table of all fields with their defaults, units and meanings.
+
+    Raises:
+        ConfigError: If any setting is wrong; it names all wrong settings at once.
+    """
+
+    host: str = field(default="0.0.0.0", metadata=_about("", "Address a server binds to"))  # noqa: S104  # a utility serves its strategies on other machines
+    port: int = field(
+        default=8080,
+        metadata=_about("", "Port a server binds to; 0 takes a free one", _Range(least=0, most=_MAX_PORT)),
+    )
+    reconnect_interval: float = field(
+        default=5.0,
+        metadata=_about("seconds", "Client: the most that one wait between two reconnect attempts may be", _SECONDS),
+    )
+    max_reconnect_attempts: int | None = field(
+        default=10,
+        metadata=_about("", "Client: consecutive failed attempts before it gives up", _COUNT, none="never gives up"),
+    )
+    # Below the 60 s after which common proxies and load balancers cut an idle connection.
+    ping_interval: float | None = field(
+        default=30.0, metadata=_about("seconds", "Time between two pings", _SECONDS, none="no pings")
+    )
+    message_buffer_size: int = field(
+        default=1000,
+        metadata=_about("messages", "Client: messages kept for sending while disconnected", _COUNT),
+    )
+    open_timeout: float = field(
+        default=5.0,
+        metadata=_about("seconds", "Longest wait for TCP, TLS and the opening handshake together", _SECONDS),
+    )
+    close_timeout: float = field(
+        default=2.0,
+        metadata=_about("seconds", "Longest wait for the peer's close frame; then the connection is aborted", _SECONDS),
+    )
+    ping_timeout: float = field(
+        default=20.0, metadata=_about("seconds", "Longest wait for a pong; then the peer is taken for dead", _SECONDS)
+    )
+    # What Cloudflare Workers and most peers send at most; bounds what one peer can make us hold.
+    max_message_size: int = field(
+        default=16 * _MIB, metadata=_about("bytes", "Biggest message that is received", _BYTES)
+    )
+    max_send_queue: int = field(
+        default=16 * _MIB,
+        metadata=_about("bytes", "Most that may wait to be sent on one connection; beyond it `send` raises", _BYTES),
+    )
+    max_inbox: int = field(
+        default=4 * _MIB,
+        metadata=_about("bytes", "Most that is received ahead of the reader; beyond it reading pauses", _BYTES),
+    )
+    max_lag: int = field(
+        default=4 * _MIB,
+        metadata=_about("bytes", "Server: how far a client may fall behind before it is closed with 1013", _BYTES),
+    )
+    follow_redirects: int = field(
+        default=0, metadata=_about("", "Client: redirects followed in one opening handshake", _Range(least=0, most=20))
+    )
+
+    def __post_init__(self) -> None:
+        """Check every setting and make durations floats."""
+        faults: list[str] = []
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            fault = _fault(spec.type, spec.metadata, value)
+            if fault:
+                faults.append(f"{spec.name}: {fault}, not {value!r}")
+            elif _kind(spec.type) is float and value is not None:
+                object.__setattr__(self, spec.name, float(value))
+        if faults:
+            raise ConfigError(faults)
+
+    def replace(self, **overrides: Unpack[ConfigOverrides]) -> Self:
+        """Return a copy with some settings changed, checked anew.
+
+        Raises:
+            ConfigError: If any setting is wrong.
+            TypeError: If an argument is no setting.
+        """
+        _check_names(overrides)
+        values: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return type(self)(**{**values, **overrides})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[ConfigOverrides]) -> Self:
+        """Make a configuration from `WS_*` variables: argument before variable before default.
+
+        A variable whose setting is given as an argument is not looked at, and `WS_*` variables that name no setting are
+        ignored: other programs have some too.
+
+        Args:
+            environ: Where to read; None reads `os.environ`, now.
+            **overrides: Settings that win over the environment.
+
+        Raises:
+            ConfigError: If any variable or argument is wrong; it names all of them at once.
+            TypeError: If an argument is no setting.
+        """
+        _check_names(overrides)
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {**overrides}
+        faults: list[str] = []
+        for spec in fields(cls):
+            name, kind = _env_name(spec.name), _kind(spec.type)
+            if spec.name in overrides:
+                fault = _fault(spec.type, spec.metadata, values[spec.name])
+                if fault:
+                    faults.append(f"{spec.name}: {fault}, not {values[spec.name]!r}")
+                continue
+            text = environ.get(name)
+            if text is None:
+                continue
+            try:
+                value = None if not text.strip() and spec.metadata["none"] else kind(text.strip())
+            except ValueError:
+                faults.append(f"{name}: must be {_KINDS[kind]}, not {text!r}; unset it for {spec.default!r}")
+                continue
+            fault = _fault(spec.type, spec.metadata, value)
+            if fault:
+                faults.append(f"{name}: {fault}, not {text!r}; unset it for {spec.default!r}")
+            values[spec.name] = value
+        if faults:
+            raise ConfigError(faults)
+        return cls(**values)
+
+
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number"}
+
+
+def _kind(annotation: Any) -> type:
+    """The type to parse to: `int` of `int | None`."""
+    kind: type = next((part for part in getattr(annotation, "__args__", ()) if part is not type(None)), annotation)
+    return kind
+
+
+def _env_name(setting: str) -> str:
+    return _ENV_PREFIX + setting.upper()
+
+
+def _check_names(overrides: Mapping[str, object]) -> None:
+    known = [spec.name for spec in fields(WebSocketConfig)]
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"unknown setting {name!r}; {hint}")
+
+
+def _fault(annotation: Any, about: Mapping[str, Any], value: object) -> str | None:
+    """What is wrong with the value of one setting; None when it is right."""
+    kind = _kind(annotation)
+    if value is None and about["none"]:
+        return None
+    if kind is str:
+        return None if isinstance(value, str) and value.strip() else "must be text that is not empty"
+    # bool is an int to Python, but `port=True` is a mistake to everyone.
+    accepted = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        return f"must be {_KINDS[kind]}" + (" or None" if about["none"] else "")
+    within: _Range | None = about["within"]
+    return within.fault(value) if within else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value >= _MIB and value % _MIB == 0:
+        return f"{value} ({value // _MIB} MiB)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def environment_table() -> str:
+    """The settings as the Markdown table that README.md shows."""
+    lines = ["| variable | type | default | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    for spec in fields(WebSocketConfig):
+        none = spec.metadata["none"]
+        cells = (
+            f"`{_env_name(spec.name)}`",
+            _kind(spec.type).__name__,
+            _shown(spec.default),
+            spec.metadata["unit"],
+            spec.metadata["meaning"] + (f"; empty: {none}" if none else ""),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
