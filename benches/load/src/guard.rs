@@ -1,0 +1,94 @@
+//! What binds this process to its harness: life time, core, clock, shared progress.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicU64;
+
+/// Ends this process after `seconds`, or when the process that started it is gone.
+pub(crate) fn bound_life(seconds: u64) {
+    // SAFETY: alarm takes a plain number and has no memory effect; SIGALRM keeps its default action, which ends us.
+    unsafe { libc::alarm(libc::c_uint::try_from(seconds).unwrap_or(libc::c_uint::MAX)) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: PR_SET_PDEATHSIG takes one signal number and touches no memory of ours.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+    };
+}
+
+/// Binds this process to one core, where the system can.
+#[cfg(target_os = "linux")]
+pub(crate) fn pin(core: usize) {
+    // SAFETY: cpu_set_t is plain data for which all zeros is the empty set; CPU_SET is told an index it checks against
+    // the size of the set; the kernel reads the set during the call only.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
+/// Binds this process to one core, where the system can.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin(_core: usize) {}
+
+/// `CLOCK_MONOTONIC` in nanoseconds: the clock of Python's `time.monotonic_ns`, shared by all processes of a machine.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec that outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Raises the limit of open descriptors as far as allowed: `idle` holds thousands.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit for both calls, which read or write nothing else.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Waits until `fd` is readable or `milliseconds` have passed.
+pub(crate) fn wait_readable(fd: &impl AsRawFd, milliseconds: i32) {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd, and the count says one.
+    unsafe { libc::poll(&raw mut poll, 1, milliseconds) };
+}
+
+/// Eight bytes of a file shared with the process under test: how many messages every sink has received.
+///
+/// A process that broadcasts can so bound what is on its way without any traffic of the library under test.
+pub(crate) fn shared_progress(path: &str) -> io::Result<&'static AtomicU64> {
+    let file = File::options().read(true).write(true).open(path)?;
+    file.set_len(8)?;
+    // SAFETY: a fresh mapping of 8 bytes of a file that is 8 bytes long; the result is checked before use.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            8,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is page-aligned, 8 bytes long and never unmapped; all access to it is atomic.
+    Ok(unsafe { &*address.cast::<AtomicU64>() })
+}

@@ -1,0 +1,91 @@
+//! The opening handshake (RFC 6455 section 4), both roles, for a peer that is trusted to do it right.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use crate::report;
+use crate::sha1::{base64, sha1};
+
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Any 16 bytes do: the answer to the key is not checked, the peer is one of our benches.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+/// The `Sec-WebSocket-Accept` that answers `key` (RFC 6455 section 4.2.2).
+fn accept_value(key: &str) -> String {
+    base64(&sha1(format!("{key}{GUID}").as_bytes()))
+}
+
+/// Listens on a free port, prints it, and answers the handshake of the first client.
+///
+/// Returns the connection and the bytes that came behind the request.
+pub(crate) fn accept_one() -> io::Result<(TcpStream, Vec<u8>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    report::line(&format!("{{\"port\":{}}}", listener.local_addr()?.port()));
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    let (request, rest) = read_head(&mut stream)?;
+    let key = header(&request, "sec-websocket-key")
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "request without a key"))?;
+    write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        accept_value(key)
+    )?;
+    Ok((stream, rest))
+}
+
+/// Connects to a server on this machine and does the handshake.
+///
+/// Returns the connection and the bytes that came behind the response.
+pub(crate) fn connect(port: u16) -> io::Result<(TcpStream, Vec<u8>)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )?;
+    let (response, rest) = read_head(&mut stream)?;
+    if !response.starts_with("HTTP/1.1 101") {
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("no upgrade: {response}"),
+        ));
+    }
+    Ok((stream, rest))
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let rest = bytes.split_off(end + 4);
+            return Ok((String::from_utf8_lossy(&bytes).into_owned(), rest));
+        }
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&chunk[..read]);
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::accept_value;
+
+    #[test]
+    fn accept_value_of_the_rfc_6455_example() {
+        assert_eq!(
+            accept_value("dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! Receivers that count and check: one client of ours, or many connections to a server under test.
+
+use std::io::{self, BufRead, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::args::Args;
+use crate::frames::{BINARY, CLOSE, FrameReader, TEXT, push_frame};
+use crate::guard::{monotonic_ns, raise_descriptor_limit, shared_progress, wait_readable};
+use crate::handshake::{accept_one, connect};
+use crate::payload::{CYCLE, cycle, send_time};
+use crate::report::{self, Histogram};
+
+/// How long a reader polls an empty socket before it sleeps: a sleeping receiver costs the sender a wake-up per write,
+/// which would measure the scheduler of this machine.
+const SPIN_NS: u64 = 2_000_000;
+/// How long it sleeps at most before it looks again.
+const SLEEP_MS: i32 = 50;
+/// Read buffer of each of many connections: small enough that those of ten stay in the cache.
+const SINK_BUFFER: usize = 1 << 16;
+
+/// What a receiver expects in each message, and what it found.
+struct Checker {
+    expected: Vec<Vec<u8>>,
+    /// Set: payloads carry their send time, the first `skip` of each connection are not recorded.
+    latency: Option<(Histogram, u64)>,
+    wrong: u64,
+}
+
+impl Checker {
+    fn new(args: &Args) -> io::Result<Self> {
+        let latency = match args.text("latency") {
+            Some(_) => Some((Histogram::new(), args.number("skip", 0)?)),
+            None => None,
+        };
+        Ok(Self {
+            expected: cycle(),
+            latency,
+            wrong: 0,
+        })
+    }
+
+    fn check(&mut self, index: u64, payload: &[u8], now: u64) {
+        match &mut self.latency {
+            None => {
+                if payload != self.expected[index as usize % CYCLE] {
+                    self.wrong += 1;
+                }
+            }
+            Some((histogram, skip)) => match send_time(payload) {
+                Some(sent) if index >= *skip => histogram.record(now.saturating_sub(sent)),
+                Some(_) => {}
+                None => self.wrong += 1,
+            },
+        }
+    }
+
+    fn latency_json(&self) -> String {
+        self.latency
+            .as_ref()
+            .map_or(String::from("null"), |(histogram, _)| histogram.json())
+    }
+}
+
+/// One connection that counts.
+struct Counter {
+    stream: TcpStream,
+    reader: FrameReader,
+    messages: u64,
+    bytes: u64,
+    open: bool,
+}
+
+impl Counter {
+    fn new((stream, rest): (TcpStream, Vec<u8>), buffer: usize) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let reader = FrameReader::new(buffer, &rest);
+        Ok(Self {
+            stream,
+            reader,
+            messages: 0,
+            bytes: 0,
+            open: true,
+        })
+    }
+
+    /// Reads once and takes all whole frames; true when bytes came.
+    fn turn(&mut self, checker: &mut Checker) -> io::Result<bool> {
+        let Some(read) = self.reader.fill(&mut self.stream)? else {
+            return Ok(false);
+        };
+        self.open = read > 0;
+        self.bytes += read as u64;
+        let now = monotonic_ns();
+        while let Some((opcode, payload)) = self.reader.next() {
+            match opcode {
+                TEXT | BINARY => {
+                    checker.check(self.messages, payload, now);
+                    self.messages += 1;
+                }
+                CLOSE => self.open = false,
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Counts the messages of one client until `--messages N` are here, reports, and stays until the client closes.
+pub(crate) fn sink(args: &Args) -> io::Result<()> {
+    let mut checker = Checker::new(args)?;
+    let counter = Counter::new(accept_one()?, 1 << 18)?;
+    count(
+        &mut [counter],
+        args.number("messages", 0)?,
+        &mut checker,
+        None,
+    )
+}
+
+/// Connects `--clients C` to `--port P` and counts `--messages N` on each of them.
+pub(crate) fn sinks(args: &Args) -> io::Result<()> {
+    let mut checker = Checker::new(args)?;
+    let progress = args.text("progress").map(shared_progress).transpose()?;
+    let mut counters = connect_all(args)?
+        .into_iter()
+        .map(|connection| Counter::new(connection, SINK_BUFFER))
+        .collect::<io::Result<Vec<_>>>()?;
+    report::line(&format!("{{\"connected\":{}}}", counters.len()));
+    count(
+        &mut counters,
+        args.number("messages", 0)?,
+        &mut checker,
+        progress,
+    )
+}
+
+/// Holds `--clients C` connections to `--port P` open until a line or the end of stdin.
+pub(crate) fn idle(args: &Args) -> io::Result<()> {
+    raise_descriptor_limit();
+    let connections = connect_all(args)?;
+    report::line(&format!("{{\"connected\":{}}}", connections.len()));
+    io::stdin().lock().read_line(&mut String::new())?;
+    Ok(())
+}
+
+fn connect_all(args: &Args) -> io::Result<Vec<(TcpStream, Vec<u8>)>> {
+    let port = args.number("port", 0)? as u16;
+    let mut connections = Vec::new();
+    for _ in 0..args.number("clients", 1)? {
+        let mut connection = connect(port)?;
+        if let Some(channel) = args.text("subscribe") {
+            let request = format!("{{\"type\":\"Subscribe\",\"channels\":[\"{channel}\"]}}");
+            let mut frame = Vec::new();
+            push_frame(&mut frame, TEXT, request.as_bytes(), Some([1, 2, 3, 4]));
+            connection.0.write_all(&frame)?;
+        }
+        connections.push(connection);
+    }
+    Ok(connections)
+}
+
+fn count(
+    counters: &mut [Counter],
+    messages: u64,
+    checker: &mut Checker,
+    progress: Option<&AtomicU64>,
+) -> io::Result<()> {
+    let (mut first, mut last) = (0, 0);
+    let mut quiet_since = monotonic_ns();
+    loop {
+        let mut busy = false;
+        let mut slowest = u64::MAX;
+        for counter in counters.iter_mut().filter(|counter| counter.open) {
+            busy |= counter.turn(checker)?;
+            slowest = slowest.min(counter.messages);
+        }
+        if busy {
+            quiet_since = monotonic_ns();
+            if first == 0 {
+                first = quiet_since;
+            }
+            last = quiet_since;
+            if let Some(progress) = progress {
+                progress.store(slowest, Ordering::Release);
+            }
+        }
+        if slowest == u64::MAX || slowest >= messages {
+            break;
+        }
+        if !busy && monotonic_ns() - quiet_since > SPIN_NS {
+            wait_readable(&counters[0].stream, SLEEP_MS);
+        }
+    }
+    let total: u64 = counters.iter().map(|counter| counter.messages).sum();
+    let bytes: u64 = counters.iter().map(|counter| counter.bytes).sum();
+    let fewest = counters.iter().map(|counter| counter.messages).min();
+    report::line(&format!(
+        "{{\"messages\":{total},\"least\":{},\"bytes\":{bytes},\"ns\":{},\"wrong\":{},\"latency\":{}}}",
+        fewest.unwrap_or(0),
+        last - first,
+        checker.wrong,
+        checker.latency_json()
+    ));
+    // The process under test ends the connections: leaving first would give it errors to handle in its last turns.
+    while counters.iter().any(|counter| counter.open) {
+        for counter in counters.iter_mut().filter(|counter| counter.open) {
+            wait_readable(&counter.stream, SLEEP_MS);
+            counter.turn(checker)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads once on a non-blocking stream, polling first and sleeping later; 0 at the end.
+pub(crate) fn next_read(reader: &mut FrameReader, stream: &mut TcpStream) -> io::Result<usize> {
+    let since = monotonic_ns();
+    loop {
+        if let Some(read) = reader.fill(stream)? {
+            return Ok(read);
+        }
+        if monotonic_ns() - since > SPIN_NS {
+            wait_readable(stream, SLEEP_MS);
+        }
+    }
+}
