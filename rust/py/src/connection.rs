@@ -443,7 +443,7 @@ impl Connection {
         let mut payload = payload.to_vec();
         Self::take_in(slf, state, |state, slf| {
             let py = slf.py();
-            let header = FrameHeader::from_parts(fin, reserved_bits, opcode, payload.len() as u64);
+            let header = FrameHeader::from_parts(fin, reserved_bits, opcode);
             let taken = {
                 let mut protocol = state.protocol.lock()?;
                 match protocol.handle_frame(header, &mut payload) {
