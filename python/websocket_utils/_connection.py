@@ -1,0 +1,43 @@
+"""Connections as Python sees them: the Rust core under asyncio's base class, and a server's client."""
+
+import asyncio
+from typing import Any
+
+from . import _core
+
+__all__ = ["Connection", "ServerConnection"]
+
+
+class Connection(_core.Connection, asyncio.BufferedProtocol):
+    """One open connection. The base class is what asyncio's own transports look for to read into our buffer."""
+
+    __slots__ = ()
+
+
+class ServerConnection(Connection):
+    """One client of a server, as handlers get it.
+
+    Attributes:
+        remote_addr: Host and port of the client; None where the transport does not know.
+        path: Path of the request.
+        channels: Channels the client is subscribed to.
+    """
+
+    __slots__ = ("channels", "path", "remote_addr")
+
+    remote_addr: tuple[str, int] | None
+    path: str
+    channels: set[str]
+
+    def __init__(self, *, path: str, remote_addr: tuple[str, int] | None, **_core_arguments: Any) -> None:
+        self.path = path
+        self.remote_addr = remote_addr
+        self.channels = set()
+
+    def __new__(cls, *, path: str, remote_addr: tuple[str, int] | None, **core_arguments: Any) -> "ServerConnection":
+        del path, remote_addr
+        return super().__new__(cls, **core_arguments)
+
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "closing"
+        return f"<ServerConnection {self.remote_addr} {self.path} {state}, {len(self.channels)} channels>"

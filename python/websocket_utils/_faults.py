@@ -1,0 +1,76 @@
+"""Errors without a caller: what handlers raise, and messages that handlers cannot be given."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .exceptions import DecodeError
+
+__all__ = ["Faults"]
+
+
+class Faults:
+    """Logs errors at a bounded rate and hands `DecodeError`s to who asked for them.
+
+    A peer decides how often a message is broken, so each kind of error is logged at its 1st, 10th, 100th... time: a log
+    can't be flooded, and the count says how many there were.
+    """
+
+    __slots__ = ("_counts", "_logger", "_on_decode_error", "_tasks")
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._counts: dict[type[BaseException], int] = {}
+        self._on_decode_error: list[Callable[[DecodeError], object]] = []
+        # A task that nobody refers to may be collected before it is done.
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def on_decode_error(self, callback: Callable[[DecodeError], object]) -> None:
+        """Call `callback` with each `DecodeError` instead of logging it."""
+        self._on_decode_error.append(callback)
+
+    def report(self, error: BaseException) -> None:
+        """Take an error that has no caller."""
+        if isinstance(error, DecodeError) and self._on_decode_error:
+            for callback in self._on_decode_error:
+                try:
+                    callback(error)
+                except Exception as raised:  # noqa: BLE001  # a callback's error must not end the read
+                    self._log(raised)
+            return
+        self._log(error)
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """Run what an `async def` handler returned."""
+        if not asyncio.iscoroutine(awaitable) and not asyncio.isfuture(awaitable):
+            # A handler that returns some value: it means nothing to us.
+            return
+        task = asyncio.ensure_future(awaitable)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Future[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log(error)
+
+    async def finish(self) -> None:
+        """Cancel handlers that still run and wait for them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _log(self, error: BaseException) -> None:
+        count = self._counts.get(type(error), 0) + 1
+        self._counts[type(error)] = count
+        if str(count).strip("0") != "1":
+            return
+        seen = f" (seen {count} times; logged at each power of ten)" if count > 1 else ""
+        if isinstance(error, DecodeError):
+            self._logger.warning("%s%s", error, seen)
+        else:
+            self._logger.error("error in a handler: %s%s", error, seen, exc_info=error)
+
+

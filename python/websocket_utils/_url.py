@@ -1,0 +1,82 @@
+"""URLs of WebSocket servers: parsed once, with credentials taken out."""
+
+import base64
+from dataclasses import dataclass
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from .exceptions import InvalidURL
+
+__all__ = ["Target", "parse_address", "parse_url"]
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect."""
+
+    url: str
+    """Without credentials: safe for logs, errors and the `Host` header."""
+    authorization: str | None
+    """Value of the `Authorization` header made of the URL's user and password (RFC 7617)."""
+    origin: tuple[str, str, int]
+    """Scheme, host and port: what decides whether a redirect may be shown credentials."""
+
+    def redirected(self, location: str) -> "Target":
+        """Return where `location` leads from here; credentials stay only with the same origin.
+
+        Raises:
+            InvalidURL: If it is no WebSocket URL, or leads from `wss` to `ws`.
+        """
+        absolute = urljoin(self.url, location)
+        # Servers name redirects in the scheme of HTTP.
+        for http, ws in (("http://", "ws://"), ("https://", "wss://")):
+            if absolute.startswith(http):
+                absolute = ws + absolute.removeprefix(http)
+        target = parse_url(absolute)
+        if self.origin[0] == "wss" and target.origin[0] == "ws":
+            raise InvalidURL(target.url, "a redirect from wss to ws would give up encryption")
+        if target.origin == self.origin and target.authorization is None:
+            return Target(target.url, self.authorization, target.origin)
+        return target
+
+
+def parse_url(url: str) -> Target:
+    """Parse and check a `ws://` or `wss://` URL.
+
+    Raises:
+        InvalidURL: If it is not such a URL; it names the fault and never the password.
+    """
+    if any(ord(character) <= ord(" ") or ord(character) == 0x7F for character in url):  # noqa: PLR2004  # DEL
+        raise InvalidURL(url, "it contains a space or a control character")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidURL(url, str(error)) from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise InvalidURL(url, f"the scheme is {parts.scheme!r}" if parts.scheme else "it has no scheme")
+    if not parts.hostname:
+        raise InvalidURL(url, "it has no host")
+    if parts.fragment:
+        raise InvalidURL(url, "fragments have no meaning in WebSocket URLs (RFC 6455 §3)")
+    authority = parts.netloc.rpartition("@")[2]
+    authorization = None
+    if parts.username is not None or parts.password is not None:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+    plain = urlunsplit((parts.scheme, authority, parts.path, parts.query, ""))
+    return Target(plain, authorization, (parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme]))
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`, `[v6]:port` or `:port` (all interfaces).
+
+    Raises:
+        ValueError: If there is no port, or it is out of range.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ValueError(f"invalid address {address!r}: expected host:port with a port from 0 to {_MAX_PORT}, such as 0.0.0.0:8080")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104  # `:8080` means all interfaces

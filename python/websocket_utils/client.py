@@ -1,0 +1,524 @@
+"""The client: one logical link to a server, over as many connections as it takes."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+from . import _core
+from ._connection import Connection
+from ._faults import Faults
+from ._heartbeat import Heartbeat
+from ._reconnect import Backoff, is_final
+from ._transport import Opened, dial
+from ._url import Target, parse_url
+from .config import ConfigOverrides, WebSocketConfig
+from .exceptions import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    DecodeError,
+    HandshakeError,
+    HeartbeatTimeout,
+    LocalProtocolError,
+    ReconnectGaveUp,
+    SendQueueFull,
+    WebSocketError,
+)
+from .messages import Subscribe, Unsubscribe, WsMessage
+from .metrics import ClientState, ClientStats
+
+__all__ = ["WebSocketClient"]
+
+T = TypeVar("T")
+Codec = Literal["json", "msgpack"]
+
+_logger = logging.getLogger("websocket_utils.client")
+
+
+class _Connecting:
+    """What `WebSocketClient.connect` returns: to be awaited, or entered with `async with`."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: "WebSocketClient") -> None:
+        self._client = client
+
+    def __await__(self) -> Generator[Any, None, "WebSocketClient"]:
+        return self._client._open().__await__()
+
+    async def __aenter__(self) -> "WebSocketClient":
+        return await self._client._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+
+class WebSocketClient:
+    """A link to a WebSocket server that receives typed messages, and dials again when the connection is lost.
+
+    Made by `WebSocketClient.connect(url)`. A message is delivered once: to the handlers of its class if there are any
+    (`on`), else to whoever pulls next (`receive`, `messages`, `batches`). All methods belong to the thread of the event
+    loop it was made on.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        config: WebSocketConfig,
+        *,
+        codec: Codec,
+        headers: Mapping[str, str],
+        ssl: SSLContext | None,
+        subprotocols: Sequence[str],
+        reconnect: bool,
+        when_down: Literal["raise", "queue"],
+    ) -> None:
+        self._target = target
+        self._config = config
+        self._codec = codec
+        self._headers = headers
+        self._ssl = ssl
+        self._subprotocols = tuple(subprotocols)
+        self._reconnect = reconnect
+        self._when_down = when_down
+        self._loop = asyncio.get_running_loop()
+        self._faults = Faults(_logger)
+        self._inbox = _core.Inbox(self._loop, self._faults.report, self._faults.run, limit=config.max_inbox)
+        self._connection: Connection | None = None
+        self._state: ClientState = "connecting"
+        self._channels: dict[str, None] = {}
+        self._waiting: deque[Any] = deque()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._down: asyncio.Future[BaseException] | None = None
+        self._heartbeat_timeout = False
+        self._connects = 0
+        self._sent_before = (0, 0)
+        self._closing_timer: asyncio.TimerHandle | None = None
+        self._heartbeat: Heartbeat[Connection] | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        config: WebSocketConfig | None = None,
+        codec: Codec = "json",
+        headers: Mapping[str, str] | None = None,
+        ssl: SSLContext | None = None,
+        subprotocols: Sequence[str] | None = None,
+        reconnect: bool = True,
+        when_down: Literal["raise", "queue"] = "raise",
+        **overrides: Unpack[ConfigOverrides],
+    ) -> _Connecting:
+        """Connect to a WebSocket server; to be awaited, or entered with `async with`, which closes it at the end.
+
+        Args:
+            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header and appear nowhere else.
+            config: Settings; None takes the defaults.
+            codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack.
+            headers: Additional headers of the opening request.
+            ssl: For `wss`; None checks the server's certificate against the system's.
+            subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` with that codec and
+                nothing with JSON.
+            reconnect: Dial again when the connection is lost. The first dial is never repeated: its error is raised.
+            when_down: What `send` does while there is no connection: raise, or keep up to `message_buffer_size` messages.
+            **overrides: Single settings, in place of those of `config`.
+
+        Returns:
+            An awaitable for the client, which is also its asynchronous context manager.
+
+        Raises:
+            InvalidURL: If `url` is no WebSocket URL.
+            ConfigError: If a setting is wrong.
+            HandshakeError: When awaited, if the server's answer is no 101.
+            TimeoutError: When awaited, if there is no connection within `open_timeout`.
+            OSError: When awaited, if the name does not resolve or nobody listens.
+        """
+        settings = (config or WebSocketConfig()).replace(**overrides)
+        if subprotocols is None:
+            subprotocols = ("websocket-utils.msgpack",) if codec == "msgpack" else ()
+        return _Connecting(
+            cls(
+                parse_url(url),
+                settings,
+                codec=codec,
+                headers=dict(headers or {}),
+                ssl=ssl,
+                subprotocols=subprotocols,
+                reconnect=reconnect,
+                when_down=when_down,
+            )
+        )
+
+    # --- receiving ---
+
+    @overload
+    def receive(self) -> Coroutine[Any, Any, WsMessage | None]: ...
+    @overload
+    def receive(self, type_: type[T]) -> Coroutine[Any, Any, T | None]: ...
+    @overload
+    def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
+    def receive(self, type_: Any = WsMessage) -> Coroutine[Any, Any, Any]:
+        """Wait for the next message.
+
+        Args:
+            type_: What it shall be: a message class, a union of them, `str` (a text message as it is), `bytes` (any
+                message as it is), `str | bytes` (each as it came), or any type that msgspec decodes.
+
+        Returns:
+            The message; None once the client is closed and all that had come is taken.
+
+        Raises:
+            DecodeError: If the message is no `type_`. It is consumed; the connection stays open.
+            ConnectionClosedError, HandshakeError, ReconnectGaveUp: Once, if the client ended with an error.
+
+        Cancelling it loses no message.
+        """
+        return self._inbox.receive(type_)
+
+    @overload
+    def messages(self) -> _core.MessageStream[WsMessage]: ...
+    @overload
+    def messages(self, type_: type[T]) -> _core.MessageStream[T]: ...
+    @overload
+    def messages(self, type_: Any) -> _core.MessageStream[Any]: ...
+    def messages(self, type_: Any = WsMessage) -> _core.MessageStream[Any]:
+        """Iterate over messages: `async for update in client.messages(PriceUpdate)`. Types and errors as `receive`.
+
+        Ends when the client is closed; goes on over a reconnect, and may be called again after a `DecodeError`.
+        """
+        return self._inbox.messages(type_)
+
+    @overload
+    def batches(self) -> _core.MessageStream[list[WsMessage]]: ...
+    @overload
+    def batches(self, type_: type[T]) -> _core.MessageStream[list[T]]: ...
+    @overload
+    def batches(self, type_: Any) -> _core.MessageStream[list[Any]]: ...
+    def batches(self, type_: Any = WsMessage) -> _core.MessageStream[list[Any]]:
+        """Iterate over lists of all messages that wait: at least one, usually what one read brought.
+
+        The cheapest way to receive many. Before a message that is no `type_` a list ends; the next step raises for it.
+        """
+        return self._inbox.batches(type_)
+
+    @overload
+    def on(self, type_: type[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
+    @overload
+    def on(self, type_: type[T]) -> Callable[[Callable[[T], object]], Callable[[T], object]]: ...
+    @overload
+    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any: ...
+    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any:
+        """Call `callback` with every message of a class, inside the read that brings it: the lowest latency.
+
+        What it raises is logged and counted, and the connection goes on. It may be a coroutine function, which then runs
+        as a task. Once there is a handler, messages without one are dropped (and counted as `unhandled`) unless somebody
+        has pulled.
+
+        Args:
+            type_: A message class or a union of them; `DecodeError` for messages that a handler could not be given.
+            callback: None makes this a decorator: `@client.on(PriceUpdate)`.
+
+        Returns:
+            `callback`, or a decorator.
+
+        Raises:
+            TypeError: If `type_` is nothing that messages can be told apart by.
+        """
+        if callback is None:
+            return lambda function: self.on(type_, function)
+        if type_ is DecodeError:
+            self._faults.on_decode_error(callback)
+        else:
+            self._inbox.on(type_, callback)
+        return callback
+
+    # --- sending ---
+
+    def send(self, message: Any) -> Awaitable[None]:
+        """Send one message now; what it returns may be awaited to keep pace with a slow peer.
+
+        The first message of an event loop turn goes to the socket at once, further ones of the same turn together at its end.
+
+        Args:
+            message: A message object (sent in the client's codec), `str` (a text message) or bytes-like (a binary one).
+
+        Returns:
+            An awaitable: done at once while the socket takes bytes, else when it has taken all. Not awaiting it is fine.
+
+        Raises:
+            ConnectionClosed: If there is no connection, or it is closing. Nothing was sent.
+            SendQueueFull: If more than `max_send_queue` bytes wait, or `message_buffer_size` messages while down.
+            EncodeError: If the message has no form in the codec. Nothing was sent.
+        """
+        connection = self._connection
+        if connection is None:
+            return self._keep(message)
+        return connection.send(message)
+
+    def _keep(self, message: Any) -> Awaitable[None]:
+        if self._when_down == "raise" or self._state in {"closing", "closed"}:
+            raise self._closed_error()
+        if len(self._waiting) >= self._config.message_buffer_size:
+            raise SendQueueFull(len(self._waiting), 1, self._config.message_buffer_size, unit="messages")
+        self._waiting.append(message)
+        return asyncio.sleep(0)
+
+    def _closed_error(self) -> WebSocketError:
+        if self._state in {"closing", "closed"}:
+            return ConnectionClosedOK(initiator="local")
+        return ConnectionClosedError(initiator="transport")
+
+    async def subscribe(self, *channels: str) -> None:
+        """Subscribe to channels; kept, and renewed in this order after every reconnect.
+
+        Args:
+            *channels: Names such as `prices:SOL-USDC`. Those subscribed to already are not asked for again.
+        """
+        new = [channel for channel in channels if channel not in self._channels]
+        self._channels.update(dict.fromkeys(new))
+        if new and self._connection is not None and self._connection.is_open:
+            await self._connection.send(Subscribe(channels=new))
+
+    async def unsubscribe(self, *channels: str) -> None:
+        """End subscriptions; names that are not subscribed to are ignored."""
+        gone = [channel for channel in channels if channel in self._channels]
+        for channel in gone:
+            del self._channels[channel]
+        if gone and self._connection is not None and self._connection.is_open:
+            await self._connection.send(Unsubscribe(channels=gone))
+
+    # --- life ---
+
+    @property
+    def url(self) -> str:
+        """The server's URL, without credentials."""
+        return self._target.url
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._connection is not None and self._connection.is_open
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels that are subscribed to, in the order they are renewed."""
+        return tuple(self._channels)
+
+    async def _open(self) -> Self:
+        await self._dial()
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"websocket_utils.client {self.url}")
+        if self._config.ping_interval is not None:
+            self._heartbeat = Heartbeat(
+                self._loop,
+                interval=self._config.ping_interval,
+                timeout=self._config.ping_timeout,
+                connections=lambda: () if self._connection is None else (self._connection,),
+                on_dead=self._on_dead,
+            )
+            self._heartbeat.start()
+        return self
+
+    async def _dial(self) -> None:
+        redirects = self._config.follow_redirects
+        target = self._target
+        while True:
+            try:
+                await dial(
+                    target,
+                    self._take,
+                    headers=self._headers_for(target),
+                    subprotocols=self._subprotocols,
+                    ssl=self._ssl,
+                    open_timeout=self._config.open_timeout,
+                    max_message_size=self._config.max_message_size,
+                )
+            except HandshakeError as error:
+                location = error.headers.get("location")
+                if not redirects or location is None or error.status not in {301, 302, 303, 307, 308}:
+                    raise
+                redirects -= 1
+                target = target.redirected(location)
+                continue
+            except OSError as error:
+                error.add_note(f"while connecting to {target.url}")
+                raise
+            return
+
+    def _headers_for(self, target: Target) -> Mapping[str, str]:
+        if target.origin == self._target.origin:
+            return self._headers
+        # Credentials are meant for the server they were given for, not for wherever it points.
+        secret = {"authorization", "cookie", "proxy-authorization"}
+        return {name: value for name, value in self._headers.items() if name.lower() not in secret}
+
+    def _take(self, opened: Opened) -> Connection:
+        """A handshake is complete: the connection's first moment, before any of its bytes are read."""
+        connection = Connection(
+            is_client=True,
+            format=self._codec,
+            inbox=self._inbox,
+            owner=self,
+            transport=opened.transport,
+            event_loop=self._loop,
+            descriptor=opened.descriptor,
+            transport_busy=opened.transport_busy,
+            max_message_size=self._config.max_message_size,
+            max_send_queue=self._config.max_send_queue,
+        )
+        self._connection = connection
+        self._connects += 1
+        self._state = "open"
+        self._heartbeat_timeout = False
+        self._down = self._loop.create_future()
+        if self._channels:
+            connection.send(Subscribe(channels=list(self._channels)))
+        while self._waiting and connection.is_open:
+            try:
+                connection.send(self._waiting[0])
+            except WebSocketError as error:
+                self._faults.report(error)
+            self._waiting.popleft()
+        if _logger.isEnabledFor(logging.INFO):
+            _logger.info("connected to %s", self.url)
+        return connection
+
+    async def _supervise(self) -> None:
+        """Wait for the connection to end, dial again, until closed or out of attempts."""
+        backoff = Backoff(self._config.reconnect_interval)
+        while self._down is not None:
+            since = self._loop.time()
+            error = await self._down
+            if not self._reconnect:
+                self._end(None if isinstance(error, ConnectionClosedOK) else error)
+                return
+            backoff = backoff.dropped(self._loop.time() - since)
+            self._state = "reconnecting"
+            _logger.warning("connection to %s lost: %s", self.url, error)
+            while True:
+                attempts = self._config.max_reconnect_attempts
+                if attempts is not None and backoff.failures > attempts:
+                    self._end(ReconnectGaveUp(backoff.failures, error))
+                    return
+                await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  # jitter is no secret
+                try:
+                    await self._dial()
+                except (HandshakeError, OSError) as failure:
+                    if isinstance(failure, HandshakeError) and is_final(failure.status):
+                        self._end(failure)
+                        return
+                    backoff = backoff.failed()
+                    error = failure
+                    _logger.warning("reconnect %d to %s failed: %s", backoff.failures, self.url, failure)
+                else:
+                    break
+
+    def _end(self, error: BaseException | None) -> None:
+        self._state = "closed"
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        self._inbox.close(error)
+        if error is not None:
+            _logger.error("gave up on %s: %s", self.url, error)
+
+    def connection_closing(self, connection: Connection) -> None:
+        """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
+        self._closing_timer = self._loop.call_later(self._config.close_timeout, connection.abort)
+
+    def connection_lost(self, connection: Connection, error: BaseException | None) -> None:
+        """The connection is over."""
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
+            self._closing_timer = None
+        messages, size = connection.sent_counters()
+        self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
+        self._inbox.forget_transport()
+        if self._connection is connection:
+            self._connection = None
+        if self._down is not None and not self._down.done():
+            reason: BaseException = connection.closed_error()
+            if self._heartbeat_timeout:
+                reason = HeartbeatTimeout(self._config.ping_timeout)
+            reason.__cause__ = error
+            self._down.set_result(reason)
+
+    def _on_dead(self, connection: Connection) -> None:
+        self._heartbeat_timeout = True
+        connection.abort()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the link: the closing handshake, then the end of the stream for all who receive.
+
+        Waits for the peer for at most `close_timeout` seconds. Messages that had come can still be received. Calling it
+        again does nothing; cancelling it aborts the connection.
+
+        Args:
+            code: Close code for the peer: 1000, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: For the peer's log; cut at 123 bytes.
+
+        Raises:
+            LocalProtocolError: If `code` must not be sent. Nothing was done.
+        """
+        if self._state in {"closing", "closed"}:
+            return
+        if not (code == 1000 or 1001 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # noqa: PLR2004
+            raise LocalProtocolError(1002, f"close code {code} must not be sent (RFC 6455 §7.4)")
+        self._state = "closing"
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        connection, down = self._connection, self._down
+        try:
+            if connection is not None and down is not None:
+                connection.stop_delivering()
+                connection.close(code, reason)
+                await asyncio.shield(down)
+        finally:
+            if self._connection is not None:
+                self._connection.abort()
+            self._state = "closed"
+            self._inbox.close()
+            await self._faults.finish()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def stats(self) -> ClientStats:
+        """Return what this client has done so far, over all its connections."""
+        messages, size, decode_errors, handler_errors, unhandled, waiting, waiting_bytes = self._inbox.counters()
+        sent, sent_bytes = self._sent_before
+        queued = 0
+        if self._connection is not None:
+            now_sent, now_bytes = self._connection.sent_counters()
+            sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
+            queued = self._connection.send_queue_bytes
+        return ClientStats(
+            state=self._state,
+            connects=self._connects,
+            reconnects=max(0, self._connects - 1),
+            messages_received=messages,
+            bytes_received=size,
+            messages_sent=sent,
+            bytes_sent=sent_bytes,
+            decode_errors=decode_errors,
+            handler_errors=handler_errors,
+            unhandled=unhandled,
+            inbox_messages=waiting,
+            inbox_bytes=waiting_bytes,
+            send_queue_bytes=queued,
+        )
+
+    def __repr__(self) -> str:
+        return f"<WebSocketClient {self.url} {self._state}>"

@@ -1,0 +1,395 @@
+"""The server: one call broadcasts a typed message to every strategy."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator, Mapping
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from . import _core
+from ._connection import ServerConnection
+from ._faults import Faults
+from ._heartbeat import Heartbeat
+from ._transport import Opened, Refusal, Request, listen
+from ._url import parse_address
+from .config import ConfigOverrides, WebSocketConfig
+from .exceptions import DecodeError
+from .messages import Ping, Pong, Subscribe, Unsubscribe
+from .metrics import ServerStats
+
+__all__ = ["WebSocketServer"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("websocket_utils.server")
+
+_SUBPROTOCOLS: Mapping[str, str] = {"websocket-utils.json": "json", "websocket-utils.msgpack": "msgpack"}
+
+# What one client may hold of ours: a name costs memory, in a set and in the channel table.
+_MAX_CHANNELS = 1024
+_MAX_CHANNEL_NAME = 256
+
+
+class _Binding:
+    """What `WebSocketServer.bind` returns: to be awaited, or entered with `async with`."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: "WebSocketServer") -> None:
+        self._server = server
+
+    def __await__(self) -> Generator[Any, None, "WebSocketServer"]:
+        return self._server._open().__await__()
+
+    async def __aenter__(self) -> "WebSocketServer":
+        return await self._server._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._server.close()
+
+
+class WebSocketServer:
+    """A server that publishes typed messages to its clients and takes theirs.
+
+    Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
+    `websocket-utils.msgpack`. It subscribes and unsubscribes with the messages of that name, and its `Ping` is answered
+    with `Pong`. All methods belong to the thread of the event loop it was made on.
+    """
+
+    def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:
+        self._config = config
+        self._ssl = ssl
+        self._loop = asyncio.get_running_loop()
+        self._faults = Faults(_logger)
+        self._inbox = _core.Inbox(
+            self._loop, self._faults.report, self._faults.run, limit=config.max_inbox, pass_connection=True
+        )
+        self._broadcaster = _core.Broadcaster(self._loop, self._on_lag, max_lag=config.max_lag)
+        self._listener: asyncio.Server | None = None
+        self._local_addr: tuple[str, int] | None = None
+        # Every open connection: transports that are not read are referred to by nobody else.
+        self._connections: set[ServerConnection] = set()
+        self._closing: dict[ServerConnection, asyncio.TimerHandle] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closed = asyncio.Event()
+        self._shutting_down = False
+        self._heartbeat: Heartbeat[ServerConnection] | None = None
+        self._accepted = 0
+        self._rejected = 0
+        self._lag_disconnects = 0
+        self._sent_before = (0, 0)
+        self._inbox.on(Subscribe, self._on_subscribe)
+        self._inbox.on(Unsubscribe, self._on_unsubscribe)
+        self._inbox.on(Ping, self._on_ping)
+
+    @classmethod
+    def bind(
+        cls,
+        address: str | None = None,
+        *,
+        config: WebSocketConfig | None = None,
+        ssl: SSLContext | None = None,
+        **overrides: Unpack[ConfigOverrides],
+    ) -> _Binding:
+        """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
+
+        Args:
+            address: `host:port`, such as `0.0.0.0:8080`; port 0 takes a free one, an empty host means all interfaces.
+                None takes host and port of `config`.
+            config: Settings; None takes the defaults.
+            ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            **overrides: Single settings, in place of those of `config`.
+
+        Returns:
+            An awaitable for the server, which is also its asynchronous context manager.
+
+        Raises:
+            ValueError: If `address` is none.
+            ConfigError: If a setting is wrong.
+            OSError: When awaited, if the address is in use or not this machine's.
+        """
+        settings = config or WebSocketConfig()
+        if address is not None:
+            host, port = parse_address(address)
+            settings = settings.replace(host=host, port=port)
+        return _Binding(cls(settings.replace(**overrides), ssl))
+
+    async def _open(self) -> Self:
+        config = self._config
+        try:
+            self._listener = await listen(
+                config.host,
+                config.port,
+                self._accept,
+                self._take,
+                ssl=self._ssl,
+                open_timeout=config.open_timeout,
+                max_message_size=config.max_message_size,
+            )
+        except OSError as error:
+            error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
+            raise
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        self._local_addr = (host, port)
+        if config.ping_interval is not None:
+            self._heartbeat = Heartbeat(
+                self._loop,
+                interval=config.ping_interval,
+                timeout=config.ping_timeout,
+                connections=lambda: tuple(self._connections),
+                on_dead=self._on_dead,
+            )
+            self._heartbeat.start()
+        _logger.info("listening on %s", self.url)
+        return self
+
+    # --- publishing ---
+
+    def broadcast(self, message: Any) -> int:
+        """Queue a message for every connection; never waits for any of them.
+
+        It is encoded once for each codec in use and leaves with everything else of this event loop turn.
+
+        Args:
+            message: A message object, `str` (a text message) or bytes-like (a binary one).
+
+        Returns:
+            Connections it is queued for.
+
+        Raises:
+            EncodeError: If the message has no form in a codec that a client speaks.
+        """
+        return self._broadcaster.broadcast(message)
+
+    def publish(self, channel: str, message: Any) -> int:
+        """Queue a message for the subscribers of one channel; otherwise as `broadcast`.
+
+        Args:
+            channel: The exact name that clients subscribe to.
+            message: As for `broadcast`.
+
+        Returns:
+            Subscribers it is queued for; 0 where there are none.
+        """
+        return self._broadcaster.publish(channel, message)
+
+    # --- receiving ---
+
+    @overload
+    def on(
+        self, type_: type[T], handler: Callable[[ServerConnection, T], object]
+    ) -> Callable[[ServerConnection, T], object]: ...
+    @overload
+    def on(
+        self, type_: type[T]
+    ) -> Callable[[Callable[[ServerConnection, T], object]], Callable[[ServerConnection, T], object]]: ...
+    @overload
+    def on(self, type_: Any, handler: Callable[..., object] | None = None) -> Any: ...
+    def on(self, type_: Any, handler: Callable[..., object] | None = None) -> Any:
+        """Call `handler(connection, message)` with every message of a class, inside the read that brings it.
+
+        What it raises is logged and counted, and the connection goes on. It may be a coroutine function, which then runs
+        as a task. Messages without a handler are dropped and counted as `unhandled`.
+
+        Args:
+            type_: A message class or a union of them; `DecodeError` for messages that no handler could be given, whose
+                handler gets the error alone.
+            handler: None makes this a decorator: `@server.on(Fill)`.
+
+        Returns:
+            `handler`, or a decorator.
+
+        Raises:
+            TypeError: If `type_` is nothing that messages can be told apart by.
+        """
+        if handler is None:
+            return lambda function: self.on(type_, function)
+        if type_ is DecodeError:
+            self._faults.on_decode_error(handler)
+        else:
+            self._inbox.on(type_, handler)
+        return handler
+
+    def _on_subscribe(self, connection: ServerConnection, message: Subscribe) -> None:
+        for channel in message.channels:
+            if not 0 < len(channel) <= _MAX_CHANNEL_NAME:
+                connection.close(1008, f"channel names have 1 to {_MAX_CHANNEL_NAME} characters")
+                return
+            if channel not in connection.channels and len(connection.channels) >= _MAX_CHANNELS:
+                connection.close(1008, f"at most {_MAX_CHANNELS} channels for one connection")
+                return
+            if self._broadcaster.subscribe(connection, channel):
+                connection.channels.add(channel)
+
+    def _on_unsubscribe(self, connection: ServerConnection, message: Unsubscribe) -> None:
+        for channel in message.channels:
+            if self._broadcaster.unsubscribe(connection, channel):
+                connection.channels.discard(channel)
+
+    def _on_ping(self, connection: ServerConnection, message: Ping) -> None:
+        del message
+        if connection.is_open:
+            connection.send(Pong())
+
+    # --- connections ---
+
+    def _accept(self, request: Request) -> str | None | Refusal:
+        if self._shutting_down:
+            self._rejected += 1
+            return Refusal(503, b"the server is shutting down")
+        return next((name for name in request.subprotocols if name in _SUBPROTOCOLS), None)
+
+    def _take(self, opened: Opened) -> ServerConnection:
+        connection = ServerConnection(
+            path=opened.path,
+            remote_addr=opened.transport.get_extra_info("peername"),
+            is_client=False,
+            format=_SUBPROTOCOLS.get(opened.subprotocol or "", "json"),
+            inbox=self._inbox,
+            owner=self,
+            transport=opened.transport,
+            event_loop=self._loop,
+            descriptor=opened.descriptor,
+            transport_busy=opened.transport_busy,
+            max_message_size=self._config.max_message_size,
+            max_send_queue=self._config.max_send_queue,
+            broadcaster=self._broadcaster,
+        )
+        self._accepted += 1
+        self._connections.add(connection)
+        self._empty.clear()
+        self._broadcaster.add(connection)
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("client %s connected", connection.remote_addr)
+        return connection
+
+    def connection_closing(self, connection: ServerConnection) -> None:
+        """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
+        self._leave(connection)
+        self._closing[connection] = self._loop.call_later(self._config.close_timeout, connection.abort)
+        fault = connection.fault
+        if fault is not None:
+            _logger.warning("client %s broke the protocol: %s (close code %d)", connection.remote_addr, fault[1], fault[0])
+
+    def connection_lost(self, connection: ServerConnection, error: BaseException | None) -> None:
+        """The connection is over."""
+        self._leave(connection)
+        timer = self._closing.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        messages, size = connection.sent_counters()
+        self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
+
+    def _leave(self, connection: ServerConnection) -> None:
+        self._broadcaster.remove(connection, list(connection.channels))
+        connection.channels.clear()
+
+    def _on_lag(self, connection: ServerConnection, queued: int) -> None:
+        if connection.is_open:
+            self._lag_disconnects += 1
+            _logger.warning(
+                "client %s is %d bytes behind, over max_lag of %d: disconnected", connection.remote_addr, queued, self._config.max_lag
+            )
+            # A close frame would wait behind all that the client does not read: the connection is cut.
+            connection.abort()
+
+    def _on_dead(self, connection: ServerConnection) -> None:
+        _logger.info("client %s did not answer a ping within %g s", connection.remote_addr, self._config.ping_timeout)
+        connection.abort()
+
+    # --- life ---
+
+    @property
+    def local_addr(self) -> tuple[str, int]:
+        """Host and port it listens on; the real port where 0 was asked for."""
+        if self._local_addr is None:
+            raise RuntimeError("the server is not bound: use `async with WebSocketServer.bind(...)` or await it")
+        return self._local_addr
+
+    @property
+    def url(self) -> str:
+        """A URL that reaches it from this machine."""
+        host, port = self.local_addr
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
+        scheme = "ws" if self._ssl is None else "wss"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def connections(self) -> frozenset[ServerConnection]:
+        """Clients connected now."""
+        return frozenset(self._connections)
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`)."""
+        await self._closed.wait()
+
+    async def close(self) -> None:
+        """Stop: no new clients, 1001 (going away) to all, `close_timeout` seconds for their answers, then abort.
+
+        Calling it again waits for the same end.
+        """
+        if self._shutting_down:
+            await self._closed.wait()
+            return
+        self._shutting_down = True
+        try:
+            if self._listener is not None:
+                self._listener.close()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
+            # What was published in this turn leaves before the close frames.
+            self._broadcaster.flush()
+            for connection in tuple(self._connections):
+                connection.close(1001, "server is shutting down")
+            # `connection_closing` has given each its deadline, after which it is aborted.
+            await self._empty.wait()
+        finally:
+            for connection in tuple(self._connections):
+                connection.abort()
+            self._inbox.close()
+            await self._faults.finish()
+            self._closed.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def stats(self) -> ServerStats:
+        """Return what this server has done so far, over all its connections."""
+        messages, size, decode_errors, handler_errors, unhandled, _, _ = self._inbox.counters()
+        published, deliveries, delivered_bytes, lagging, _ = self._broadcaster.counters()
+        sent, sent_bytes = self._sent_before
+        for connection in self._connections:
+            now_sent, now_bytes = connection.sent_counters()
+            sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
+        return ServerStats(
+            connections=len(self._connections),
+            accepted=self._accepted,
+            rejected=self._rejected,
+            messages_received=messages,
+            bytes_received=size,
+            messages_sent=published + sent,
+            deliveries=deliveries + sent,
+            bytes_sent=delivered_bytes + sent_bytes,
+            lagging=lagging,
+            lag_disconnects=self._lag_disconnects,
+            decode_errors=decode_errors,
+            handler_errors=handler_errors,
+            unhandled=unhandled,
+        )
+
+    def __repr__(self) -> str:
+        return f"<WebSocketServer {self.url if self._local_addr else 'unbound'} {len(self._connections)} connections>"
