@@ -15,10 +15,7 @@
 //! - After a close frame, and after the first violation, all further input is dropped (RFC 6455 sections 5.5.1 and 7.1.7).
 //! - A violation is reported once, after everything before it, and as soon as the bytes that show it have come.
 
-#![expect(
-    clippy::mut_mut,
-    reason = "input is taken from its front, by parts that outlive the call"
-)]
+#![expect(clippy::mut_mut, reason = "input is taken from its front, by parts that outlive the call")]
 
 use crate::assembler::{Assembler, Place};
 use crate::close::{CloseCode, CloseFrame, truncate_reason};
@@ -125,10 +122,7 @@ impl Connection {
             at_message_start: true,
             close_sent: false,
             allowed_reserved_bits: 0,
-            limits: Limits {
-                max_message_size,
-                ..limits
-            },
+            limits: Limits { max_message_size, ..limits },
             decoder: Decoder::default(),
             assembler: Assembler::default(),
             control: Vec::new(),
@@ -144,19 +138,12 @@ impl Connection {
     /// The peer broke the protocol. Reported once; the connection is [`State::Failed`], and this and all further input is
     /// dropped. A close frame with [`ProtocolError::close_code`] should be sent, then the transport closed.
     #[inline]
-    #[expect(
-        clippy::mut_mut,
-        reason = "input is taken from the front, and outlives the call"
-    )]
-    pub fn next_event<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Event<'s>>, ProtocolError> {
+    #[expect(clippy::mut_mut, reason = "input is taken from the front, and outlives the call")]
+    pub fn next_event<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'s>>, ProtocolError> {
         match self.take_short_message(input) {
-            Some(message) if message.is_checked => Ok(Some(Event::Message {
-                kind: message.kind,
-                payload: message.payload,
-            })),
+            Some(message) if message.is_checked => {
+                Ok(Some(Event::Message { kind: message.kind, payload: message.payload }))
+            }
             Some(message) => self.check_short_text(message.payload, input),
             None => self.next_event_in_general(input),
         }
@@ -172,10 +159,7 @@ impl Connection {
         header: FrameHeader,
         payload: &'i mut [u8],
     ) -> Result<Option<Event<'s>>, ProtocolError> {
-        debug_assert!(
-            self.decoder.is_between_frames(),
-            "frames and bytes are mixed"
-        );
+        debug_assert!(self.decoder.is_between_frames(), "frames and bytes are mixed");
         if !self.state.is_receiving() {
             return Ok(None);
         }
@@ -231,12 +215,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the closing handshake has begun, or `key` does not fit the role. Nothing is appended.
-    pub fn send_ping(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_ping(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         self.check_sendable(Opcode::Ping, self.state == State::Open, key)?;
         append_short_control(Opcode::Ping, payload, key, out)
     }
@@ -245,12 +224,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the peer has closed, or `key` does not fit the role. Nothing is appended.
-    pub fn send_pong(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_pong(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         self.check_sendable(Opcode::Pong, self.state.is_receiving(), key)?;
         append_short_control(Opcode::Pong, payload, key, out)
     }
@@ -268,11 +242,7 @@ impl Connection {
         key: Option<[u8; 4]>,
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
-        self.check_sendable(
-            Opcode::Close,
-            !self.close_sent && self.state != State::Closed,
-            key,
-        )?;
+        self.check_sendable(Opcode::Close, !self.close_sent && self.state != State::Closed, key)?;
         let mut payload = Vec::with_capacity(MAX_CONTROL_PAYLOAD);
         match code {
             Some(code) if !code.is_valid_on_wire() => return Err(LocalError::CloseCode { code }),
@@ -314,8 +284,7 @@ impl Connection {
             Role::Server => (usize::from(second ^ 0x80), 6),
         };
         let end = header_len + len;
-        let fits =
-            len <= MAX_CONTROL_PAYLOAD && end <= input.len() && len <= self.limits.max_message_size;
+        let fits = len <= MAX_CONTROL_PAYLOAD && end <= input.len() && len <= self.limits.max_message_size;
         if !fits || !self.at_message_start {
             return None;
         }
@@ -330,21 +299,12 @@ impl Connection {
             }
             Role::Server => {
                 let (header, payload) = frame.split_at_mut(6);
-                let is_ascii =
-                    unmask_is_ascii(payload, [header[2], header[3], header[4], header[5]]);
+                let is_ascii = unmask_is_ascii(payload, [header[2], header[3], header[4], header[5]]);
                 (payload, is_ascii)
             }
         };
-        let kind = if is_binary {
-            MessageKind::Binary
-        } else {
-            MessageKind::Text
-        };
-        Some(ShortMessage {
-            kind,
-            payload,
-            is_checked: is_binary || is_ascii,
-        })
+        let kind = if is_binary { MessageKind::Binary } else { MessageKind::Text };
+        Some(ShortMessage { kind, payload, is_checked: is_binary || is_ascii })
     }
 
     fn check_short_text<'s, 'i: 's>(
@@ -353,10 +313,7 @@ impl Connection {
         input: &mut &'i mut [u8],
     ) -> Result<Option<Event<'s>>, ProtocolError> {
         match utf8::check(payload) {
-            Ok(()) => Ok(Some(Event::Message {
-                kind: MessageKind::Text,
-                payload,
-            })),
+            Ok(()) => Ok(Some(Event::Message { kind: MessageKind::Text, payload })),
             Err(error) => {
                 *input = &mut [];
                 self.report(Err(error.into()))
@@ -374,17 +331,15 @@ impl Connection {
         }
         self.assembler.release_delivered();
         let found = self.take_event(input);
-        if found.is_err() {
+        let event = self.report(found);
+        if event.is_err() {
             *input = &mut [];
         }
-        self.report(found)
+        event
     }
 
     /// Takes input until an event is complete or the input has ended.
-    fn take_event<'i>(
-        &mut self,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Found<'i>>, ProtocolFault> {
+    fn take_event<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Found<'i>>, ProtocolFault> {
         loop {
             if !self.decoder.is_inside_payload() {
                 let Some(header) = self.decoder.read_header(input, &self.header_rules())? else {
@@ -408,12 +363,7 @@ impl Connection {
     ) -> Result<Option<Found<'i>>, ProtocolFault> {
         let header = self.header_rules().check(header, payload.len())?;
         self.begin_frame(&header)?;
-        self.take_part(Part {
-            header,
-            bytes: payload,
-            key: None,
-            remaining: 0,
-        })
+        self.take_part(Part { header, bytes: payload, key: None, remaining: 0 })
     }
 
     fn header_rules(&self) -> HeaderRules {
@@ -499,17 +449,9 @@ impl Connection {
         self.assembler.discard();
     }
 
-    fn check_sendable(
-        &self,
-        opcode: Opcode,
-        is_sendable: bool,
-        key: Option<[u8; 4]>,
-    ) -> Result<(), LocalError> {
+    fn check_sendable(&self, opcode: Opcode, is_sendable: bool, key: Option<[u8; 4]>) -> Result<(), LocalError> {
         match (self.role, key) {
-            _ if !is_sendable => Err(LocalError::NotSendable {
-                opcode,
-                state: self.state,
-            }),
+            _ if !is_sendable => Err(LocalError::NotSendable { opcode, state: self.state }),
             (Role::Client, None) => Err(LocalError::MissingKey),
             (Role::Server, Some(_)) => Err(LocalError::UnexpectedKey),
             (Role::Client, Some(_)) | (Role::Server, None) => Ok(()),
@@ -524,9 +466,7 @@ fn append_short_control(
     out: &mut Vec<u8>,
 ) -> Result<(), LocalError> {
     if payload.len() > MAX_CONTROL_PAYLOAD {
-        return Err(LocalError::ControlTooLong {
-            size: payload.len(),
-        });
+        return Err(LocalError::ControlTooLong { size: payload.len() });
     }
     append_frame(out, opcode, true, payload, key);
     Ok(())

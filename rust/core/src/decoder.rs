@@ -1,9 +1,6 @@
 //! Cutting a stream of bytes into frames, and frames into the parts in which they arrive.
 
-#![expect(
-    clippy::mut_mut,
-    reason = "input is taken from its front, by parts that outlive the call"
-)]
+#![expect(clippy::mut_mut, reason = "input is taken from its front, by parts that outlive the call")]
 
 use crate::error::ProtocolFault;
 use crate::header::{CheckedHeader, HeaderRules, MAX_HEADER_LEN};
@@ -71,10 +68,7 @@ impl Decoder {
         // What was kept is less than a header, or it would have been read before.
         advance(input, len - kept);
         self.header_bytes_len = 0;
-        self.frame = Some(FrameProgress {
-            header,
-            received: 0,
-        });
+        self.frame = Some(FrameProgress { header, received: 0 });
         Ok(Some(header))
     }
 
@@ -92,16 +86,8 @@ impl Decoder {
             key
         });
         let remaining = missing - len as u64;
-        self.frame = (remaining > 0).then_some(FrameProgress {
-            header,
-            received: received + len as u64,
-        });
-        Some(Part {
-            header,
-            bytes,
-            key,
-            remaining,
-        })
+        self.frame = (remaining > 0).then_some(FrameProgress { header, received: received + len as u64 });
+        Some(Part { header, bytes, key, remaining })
     }
 }
 

@@ -31,10 +31,7 @@ pub fn begin_frame(out: &mut Vec<u8>, masked: bool, expected_payload: usize) -> 
 /// # Panics
 /// If `out` was cut to less than it was when the frame began.
 #[inline]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "a frame is finished once: its start is used up"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "a frame is finished once: its start is used up")]
 pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: Option<[u8; 4]>) {
     let FrameStart { frame, payload } = start;
     assert!(payload <= out.len(), "the frame's beginning was cut off");
@@ -61,13 +58,7 @@ fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
 
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
 #[inline]
-pub fn append_frame(
-    out: &mut Vec<u8>,
-    opcode: Opcode,
-    fin: bool,
-    payload: &[u8],
-    key: Option<[u8; 4]>,
-) {
+pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
     let (header, header_len) = write_header(opcode, fin, payload.len(), key);
     out.reserve(header.len() + payload.len());
     // The whole array is copied, as a copy of known length is two moves, and then cut to the header.

@@ -124,11 +124,7 @@ mod tests {
                 }
                 let mut data = expected.clone();
                 apply_mask_plain(&mut data, KEY, 0);
-                assert_eq!(
-                    unmask_is_ascii(&mut data, KEY),
-                    high.is_none(),
-                    "length {len} high {high:?}"
-                );
+                assert_eq!(unmask_is_ascii(&mut data, KEY), high.is_none(), "length {len} high {high:?}");
                 assert_eq!(data, expected);
             }
         }
