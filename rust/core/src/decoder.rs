@@ -4,6 +4,7 @@
 
 use crate::error::ProtocolFault;
 use crate::header::{CheckedHeader, HeaderRules, MAX_HEADER_LEN};
+use crate::mask::turn;
 
 /// Where the reader is within the stream: between frames, inside a header, inside a payload.
 #[derive(Debug, Default)]
@@ -81,10 +82,7 @@ impl Decoder {
             return None;
         }
         let bytes = advance(input, len);
-        let key = header.key.map(|mut key| {
-            key.rotate_left((received % 4) as usize);
-            key
-        });
+        let key = header.key.map(|key| turn(key, (received % 4) as usize));
         let remaining = missing - len as u64;
         self.frame = (remaining > 0).then_some(FrameProgress { header, received: received + len as u64 });
         Some(Part { header, bytes, key, remaining })

@@ -1,6 +1,6 @@
 //! Writing frames (RFC 6455 section 5.2).
 
-use crate::header::{header_len, write_header};
+use crate::header::{MAX_HEADER_LEN, header_len, write_header};
 use crate::mask::{append_masked, apply_mask};
 use crate::opcode::Opcode;
 
@@ -59,9 +59,9 @@ fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
 #[inline]
 pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
-    let (header, header_len) = write_header(opcode, fin, payload.len(), key);
-    out.reserve(header.len() + payload.len());
+    out.reserve(MAX_HEADER_LEN + payload.len());
     // The whole array is copied, as a copy of known length is two moves, and then cut to the header.
+    let (header, header_len) = write_header(opcode, fin, payload.len(), key);
     let frame = out.len();
     out.extend_from_slice(&header);
     out.truncate(frame + header_len);
