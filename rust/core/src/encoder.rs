@@ -36,12 +36,15 @@ pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: O
     let FrameStart { frame, payload } = start;
     assert!(payload <= out.len(), "the frame's beginning was cut off");
     let payload_len = out.len() - payload;
-    let (header, header_len) = write_header(opcode, true, payload_len, key);
-    let moved = frame + header_len;
+    let moved = frame + header_len(key.is_some(), payload_len);
     if moved != payload {
         move_payload(out, payload, moved);
     }
-    out[frame..moved].copy_from_slice(&header[..header_len]);
+    let mut at = frame;
+    write_header(opcode, true, payload_len, key, |piece| {
+        out[at..at + piece.len()].copy_from_slice(piece);
+        at += piece.len();
+    });
     if let Some(key) = key {
         apply_mask(&mut out[moved..], key, 0);
     }
@@ -60,11 +63,7 @@ fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
 #[inline]
 pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
     out.reserve(MAX_HEADER_LEN + payload.len());
-    // The whole array is copied, as a copy of known length is two moves, and then cut to the header.
-    let (header, header_len) = write_header(opcode, fin, payload.len(), key);
-    let frame = out.len();
-    out.extend_from_slice(&header);
-    out.truncate(frame + header_len);
+    write_header(opcode, fin, payload.len(), key, |piece| out.extend_from_slice(piece));
     match key {
         Some(key) => append_masked(out, payload, key, 0),
         None => out.extend_from_slice(payload),

@@ -64,38 +64,31 @@ pub const fn header_len(masked: bool, payload_len: usize) -> usize {
     if masked { length + 4 } else { length }
 }
 
-/// A header in its shortest form, at the front of the array, and its length.
+/// Hands a header in its shortest form to `put`, piece by piece: pieces of known length are copied by a move or two.
 #[inline]
 pub(crate) fn write_header(
     opcode: Opcode,
     fin: bool,
     payload_len: usize,
     key: Option<[u8; 4]>,
-) -> ([u8; MAX_HEADER_LEN], usize) {
-    let mut header = [0; MAX_HEADER_LEN];
+    mut put: impl FnMut(&[u8]),
+) {
+    let FrameHeader(first) = FrameHeader::from_parts(fin, 0, opcode.as_u8());
     let mask = if key.is_some() { MASK } else { 0 };
-    header[0] = FrameHeader::from_parts(fin, 0, opcode.as_u8()).0;
-    let mut end = match payload_len {
-        0..=MAX_CONTROL_PAYLOAD => {
-            header[1] = mask | payload_len as u8;
-            2
-        }
+    match payload_len {
+        0..=MAX_CONTROL_PAYLOAD => put(&[first, mask | payload_len as u8]),
         126..=0xFFFF => {
-            header[1] = mask | LENGTH_16;
-            header[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
-            4
+            let [high, low] = (payload_len as u16).to_be_bytes();
+            put(&[first, mask | LENGTH_16, high, low]);
         }
         _ => {
-            header[1] = mask | LENGTH_64;
-            header[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
-            10
+            put(&[first, mask | LENGTH_64]);
+            put(&(payload_len as u64).to_be_bytes());
         }
-    };
-    if let Some(key) = key {
-        header[end..end + 4].copy_from_slice(&key);
-        end += 4;
     }
-    (header, end)
+    if let Some(key) = key {
+        put(&key);
+    }
 }
 
 /// A header that is in order, at its place in the stream.
