@@ -77,11 +77,7 @@ impl Assembler {
     }
 
     /// Takes note of a data frame whose header is in order.
-    pub(crate) fn begin_frame(
-        &mut self,
-        header: &CheckedHeader,
-        limits: &Limits,
-    ) -> Result<(), ProtocolFault> {
+    pub(crate) fn begin_frame(&mut self, header: &CheckedHeader, limits: &Limits) -> Result<(), ProtocolFault> {
         if let Some(kind) = header.opcode.message_kind() {
             self.kind = Some(kind);
             self.utf8 = Utf8Validator::new();
@@ -90,9 +86,7 @@ impl Assembler {
         if header.payload_len == 0 && !header.fin {
             self.empty_fragments += 1;
             if self.empty_fragments > limits.max_empty_fragments {
-                return Err(ProtocolFault::TooManyEmptyFragments {
-                    limit: limits.max_empty_fragments,
-                });
+                return Err(ProtocolFault::TooManyEmptyFragments { limit: limits.max_empty_fragments });
             }
         }
         Ok(())
@@ -108,12 +102,7 @@ impl Assembler {
             return Ok(None);
         };
         let is_whole = part.is_whole();
-        let Part {
-            header,
-            bytes,
-            key,
-            remaining,
-        } = part;
+        let Part { header, bytes, key, remaining } = part;
         if is_whole && header.fin && header.opcode != Opcode::Continuation {
             if let Some(key) = key {
                 apply_mask(bytes, key, 0);
@@ -147,24 +136,14 @@ impl Assembler {
     /// Makes room for `part_len` bytes of a frame that has `remaining` more to come. What a peer declares is believed for
     /// [`KEPT_CAPACITY`] bytes only; beyond that the buffer at most doubles what has been received, so that memory has to be
     /// paid for in bytes sent.
-    fn reserve(
-        &mut self,
-        part_len: usize,
-        header: &CheckedHeader,
-        remaining: u64,
-        limits: &Limits,
-    ) {
+    fn reserve(&mut self, part_len: usize, header: &CheckedHeader, remaining: u64, limits: &Limits) {
         let needed = self.buffer.len() + part_len;
         if needed <= self.buffer.capacity() {
             return;
         }
         // Sizes are below the message limit: it was checked with the header.
         let declared = needed + remaining as usize;
-        let most = if header.fin {
-            declared
-        } else {
-            limits.max_message_size
-        };
+        let most = if header.fin { declared } else { limits.max_message_size };
         let doubled = most.min(2 * self.buffer.capacity());
         let target = declared.min(needed + KEPT_CAPACITY).max(doubled);
         self.buffer.reserve_exact(target - self.buffer.len());
@@ -174,8 +153,6 @@ impl Assembler {
 impl From<InvalidUtf8> for ProtocolFault {
     fn from(InvalidUtf8 { offset }: InvalidUtf8) -> Self {
         // Messages are smaller than 4 GiB.
-        Self::InvalidUtf8 {
-            offset: offset as u32,
-        }
+        Self::InvalidUtf8 { offset: offset as u32 }
     }
 }

@@ -15,10 +15,7 @@
 //! - After a close frame, and after the first violation, all further input is dropped (RFC 6455 sections 5.5.1 and 7.1.7).
 //! - A violation is reported once, after everything before it, and as soon as the bytes that show it have come.
 
-#![expect(
-    clippy::mut_mut,
-    reason = "input is taken from its front, by parts that outlive the call"
-)]
+#![expect(clippy::mut_mut, reason = "input is taken from its front, by parts that outlive the call")]
 
 use crate::assembler::{Assembler, Place};
 use crate::close::{CloseCode, CloseFrame, truncate_reason};
@@ -89,7 +86,7 @@ enum Found<'i> {
 }
 
 /// What the hot path found.
-struct ShortMessage<'i> {
+struct WholeMessage<'i> {
     kind: MessageKind,
     payload: &'i mut [u8],
     /// The payload is known to be in order; if not, it is text with bytes beyond ASCII.
@@ -125,10 +122,7 @@ impl Connection {
             at_message_start: true,
             close_sent: false,
             allowed_reserved_bits: 0,
-            limits: Limits {
-                max_message_size,
-                ..limits
-            },
+            limits: Limits { max_message_size, ..limits },
             decoder: Decoder::default(),
             assembler: Assembler::default(),
             control: Vec::new(),
@@ -144,20 +138,13 @@ impl Connection {
     /// The peer broke the protocol. Reported once; the connection is [`State::Failed`], and this and all further input is
     /// dropped. A close frame with [`ProtocolError::close_code`] should be sent, then the transport closed.
     #[inline]
-    #[expect(
-        clippy::mut_mut,
-        reason = "input is taken from the front, and outlives the call"
-    )]
-    pub fn next_event<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Event<'s>>, ProtocolError> {
-        match self.take_short_message(input) {
-            Some(message) if message.is_checked => Ok(Some(Event::Message {
-                kind: message.kind,
-                payload: message.payload,
-            })),
-            Some(message) => self.check_short_text(message.payload, input),
+    #[expect(clippy::mut_mut, reason = "input is taken from the front, and outlives the call")]
+    pub fn next_event<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'s>>, ProtocolError> {
+        match self.take_whole_message(input) {
+            Some(message) if message.is_checked => {
+                Ok(Some(Event::Message { kind: message.kind, payload: message.payload }))
+            }
+            Some(message) => self.check_whole_text(message.payload, input),
             None => self.next_event_in_general(input),
         }
     }
@@ -172,10 +159,7 @@ impl Connection {
         header: FrameHeader,
         payload: &'i mut [u8],
     ) -> Result<Option<Event<'s>>, ProtocolError> {
-        debug_assert!(
-            self.decoder.is_between_frames(),
-            "frames and bytes are mixed"
-        );
+        debug_assert!(self.decoder.is_between_frames(), "frames and bytes are mixed");
         if !self.state.is_receiving() {
             return Ok(None);
         }
@@ -231,12 +215,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the closing handshake has begun, or `key` does not fit the role. Nothing is appended.
-    pub fn send_ping(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_ping(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         self.check_sendable(Opcode::Ping, self.state == State::Open, key)?;
         append_short_control(Opcode::Ping, payload, key, out)
     }
@@ -245,12 +224,7 @@ impl Connection {
     ///
     /// # Errors
     /// More than 125 bytes, the peer has closed, or `key` does not fit the role. Nothing is appended.
-    pub fn send_pong(
-        &mut self,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
+    pub fn send_pong(&mut self, payload: &[u8], key: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<(), LocalError> {
         self.check_sendable(Opcode::Pong, self.state.is_receiving(), key)?;
         append_short_control(Opcode::Pong, payload, key, out)
     }
@@ -268,11 +242,7 @@ impl Connection {
         key: Option<[u8; 4]>,
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
-        self.check_sendable(
-            Opcode::Close,
-            !self.close_sent && self.state != State::Closed,
-            key,
-        )?;
+        self.check_sendable(Opcode::Close, !self.close_sent && self.state != State::Closed, key)?;
         let mut payload = Vec::with_capacity(MAX_CONTROL_PAYLOAD);
         match code {
             Some(code) if !code.is_valid_on_wire() => return Err(LocalError::CloseCode { code }),
@@ -298,65 +268,56 @@ impl Connection {
         self.stop_receiving(State::Closed);
     }
 
-    /// The hot path: a whole message of at most 125 bytes in one frame that lies whole in the input.
+    /// The hot path: a whole message of less than 64 KiB in one frame that lies whole in the input. What it does not know
+    /// to be in order it leaves to the general path.
     #[inline]
-    fn take_short_message<'i>(&self, input: &mut &'i mut [u8]) -> Option<ShortMessage<'i>> {
+    fn take_whole_message<'i>(&self, input: &mut &'i mut [u8]) -> Option<WholeMessage<'i>> {
         /// The first byte of a text message in one frame: FIN, no reserved bits.
         const TEXT: u8 = 0x81;
         /// The same of a binary message.
         const BINARY: u8 = 0x82;
-        let &mut [first @ (TEXT | BINARY), second, ..] = &mut **input else {
-            return None;
+        let &mut [first @ (TEXT | BINARY), second, ..] = &mut **input else { return None };
+        // With the mask bit turned over for a server, a wrong one gives no length.
+        let (mask_bit, key_len) = match self.role {
+            Role::Client => (0, 0),
+            Role::Server => (0x80, 4),
         };
-        // Turning the mask bit over leaves a length below 126 only if a client's frame has it set.
-        let (len, header_len) = match self.role {
-            Role::Client => (usize::from(second), 2),
-            Role::Server => (usize::from(second ^ 0x80), 6),
+        let (len, key_start) = match second ^ mask_bit {
+            len @ 0..=125 => (usize::from(len), 2),
+            126 => {
+                let &mut [_, _, high, low, ..] = &mut **input else { return None };
+                let len = usize::from(u16::from_be_bytes([high, low]));
+                if len <= MAX_CONTROL_PAYLOAD {
+                    return None;
+                }
+                (len, 4)
+            }
+            _ => return None,
         };
-        let end = header_len + len;
-        let fits =
-            len <= MAX_CONTROL_PAYLOAD && end <= input.len() && len <= self.limits.max_message_size;
-        if !fits || !self.at_message_start {
+        let payload_start = key_start + key_len;
+        let end = payload_start + len;
+        if end > input.len() || len > self.limits.max_message_size || !self.at_message_start {
             return None;
         }
         let (frame, rest) = core::mem::take(input).split_at_mut(end);
         *input = rest;
+        let (header, payload) = frame.split_at_mut(payload_start);
         let is_binary = first == BINARY;
-        let (payload, is_ascii) = match self.role {
-            Role::Client => {
-                let payload = &mut frame[2..];
-                let is_ascii = is_binary || utf8::is_ascii(payload);
-                (payload, is_ascii)
-            }
-            Role::Server => {
-                let (header, payload) = frame.split_at_mut(6);
-                let is_ascii =
-                    unmask_is_ascii(payload, [header[2], header[3], header[4], header[5]]);
-                (payload, is_ascii)
-            }
+        let is_checked = match (self.role, header.last_chunk()) {
+            (Role::Server, Some(key)) => unmask_is_ascii(payload, *key) || is_binary,
+            _ => is_binary || utf8::is_ascii(payload),
         };
-        let kind = if is_binary {
-            MessageKind::Binary
-        } else {
-            MessageKind::Text
-        };
-        Some(ShortMessage {
-            kind,
-            payload,
-            is_checked: is_binary || is_ascii,
-        })
+        let kind = if is_binary { MessageKind::Binary } else { MessageKind::Text };
+        Some(WholeMessage { kind, payload, is_checked })
     }
 
-    fn check_short_text<'s, 'i: 's>(
+    fn check_whole_text<'s, 'i: 's>(
         &'s mut self,
         payload: &'i mut [u8],
         input: &mut &'i mut [u8],
     ) -> Result<Option<Event<'s>>, ProtocolError> {
         match utf8::check(payload) {
-            Ok(()) => Ok(Some(Event::Message {
-                kind: MessageKind::Text,
-                payload,
-            })),
+            Ok(()) => Ok(Some(Event::Message { kind: MessageKind::Text, payload })),
             Err(error) => {
                 *input = &mut [];
                 self.report(Err(error.into()))
@@ -374,17 +335,15 @@ impl Connection {
         }
         self.assembler.release_delivered();
         let found = self.take_event(input);
-        if found.is_err() {
+        let event = self.report(found);
+        if event.is_err() {
             *input = &mut [];
         }
-        self.report(found)
+        event
     }
 
     /// Takes input until an event is complete or the input has ended.
-    fn take_event<'i>(
-        &mut self,
-        input: &mut &'i mut [u8],
-    ) -> Result<Option<Found<'i>>, ProtocolFault> {
+    fn take_event<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Found<'i>>, ProtocolFault> {
         loop {
             if !self.decoder.is_inside_payload() {
                 let Some(header) = self.decoder.read_header(input, &self.header_rules())? else {
@@ -408,12 +367,7 @@ impl Connection {
     ) -> Result<Option<Found<'i>>, ProtocolFault> {
         let header = self.header_rules().check(header, payload.len())?;
         self.begin_frame(&header)?;
-        self.take_part(Part {
-            header,
-            bytes: payload,
-            key: None,
-            remaining: 0,
-        })
+        self.take_part(Part { header, bytes: payload, key: None, remaining: 0 })
     }
 
     fn header_rules(&self) -> HeaderRules {
@@ -499,17 +453,9 @@ impl Connection {
         self.assembler.discard();
     }
 
-    fn check_sendable(
-        &self,
-        opcode: Opcode,
-        is_sendable: bool,
-        key: Option<[u8; 4]>,
-    ) -> Result<(), LocalError> {
+    fn check_sendable(&self, opcode: Opcode, is_sendable: bool, key: Option<[u8; 4]>) -> Result<(), LocalError> {
         match (self.role, key) {
-            _ if !is_sendable => Err(LocalError::NotSendable {
-                opcode,
-                state: self.state,
-            }),
+            _ if !is_sendable => Err(LocalError::NotSendable { opcode, state: self.state }),
             (Role::Client, None) => Err(LocalError::MissingKey),
             (Role::Server, Some(_)) => Err(LocalError::UnexpectedKey),
             (Role::Client, Some(_)) | (Role::Server, None) => Ok(()),
@@ -524,9 +470,7 @@ fn append_short_control(
     out: &mut Vec<u8>,
 ) -> Result<(), LocalError> {
     if payload.len() > MAX_CONTROL_PAYLOAD {
-        return Err(LocalError::ControlTooLong {
-            size: payload.len(),
-        });
+        return Err(LocalError::ControlTooLong { size: payload.len() });
     }
     append_frame(out, opcode, true, payload, key);
     Ok(())

@@ -1,12 +1,10 @@
 //! Cutting a stream of bytes into frames, and frames into the parts in which they arrive.
 
-#![expect(
-    clippy::mut_mut,
-    reason = "input is taken from its front, by parts that outlive the call"
-)]
+#![expect(clippy::mut_mut, reason = "input is taken from its front, by parts that outlive the call")]
 
 use crate::error::ProtocolFault;
 use crate::header::{CheckedHeader, HeaderRules, MAX_HEADER_LEN};
+use crate::mask::turn;
 
 /// Where the reader is within the stream: between frames, inside a header, inside a payload.
 #[derive(Debug, Default)]
@@ -71,10 +69,7 @@ impl Decoder {
         // What was kept is less than a header, or it would have been read before.
         advance(input, len - kept);
         self.header_bytes_len = 0;
-        self.frame = Some(FrameProgress {
-            header,
-            received: 0,
-        });
+        self.frame = Some(FrameProgress { header, received: 0 });
         Ok(Some(header))
     }
 
@@ -87,21 +82,10 @@ impl Decoder {
             return None;
         }
         let bytes = advance(input, len);
-        let key = header.key.map(|mut key| {
-            key.rotate_left((received % 4) as usize);
-            key
-        });
+        let key = header.key.map(|key| turn(key, (received % 4) as usize));
         let remaining = missing - len as u64;
-        self.frame = (remaining > 0).then_some(FrameProgress {
-            header,
-            received: received + len as u64,
-        });
-        Some(Part {
-            header,
-            bytes,
-            key,
-            remaining,
-        })
+        self.frame = (remaining > 0).then_some(FrameProgress { header, received: received + len as u64 });
+        Some(Part { header, bytes, key, remaining })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing frames (RFC 6455 section 5.2).
 
-use crate::header::{header_len, write_header};
+use crate::header::{MAX_HEADER_LEN, header_len, write_header};
 use crate::mask::{append_masked, apply_mask};
 use crate::opcode::Opcode;
 
@@ -31,20 +31,20 @@ pub fn begin_frame(out: &mut Vec<u8>, masked: bool, expected_payload: usize) -> 
 /// # Panics
 /// If `out` was cut to less than it was when the frame began.
 #[inline]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "a frame is finished once: its start is used up"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "a frame is finished once: its start is used up")]
 pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: Option<[u8; 4]>) {
     let FrameStart { frame, payload } = start;
     assert!(payload <= out.len(), "the frame's beginning was cut off");
     let payload_len = out.len() - payload;
-    let (header, header_len) = write_header(opcode, true, payload_len, key);
-    let moved = frame + header_len;
+    let moved = frame + header_len(key.is_some(), payload_len);
     if moved != payload {
         move_payload(out, payload, moved);
     }
-    out[frame..moved].copy_from_slice(&header[..header_len]);
+    let mut at = frame;
+    write_header(opcode, true, payload_len, key, |piece| {
+        out[at..at + piece.len()].copy_from_slice(piece);
+        at += piece.len();
+    });
     if let Some(key) = key {
         apply_mask(&mut out[moved..], key, 0);
     }
@@ -61,19 +61,9 @@ fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
 
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
 #[inline]
-pub fn append_frame(
-    out: &mut Vec<u8>,
-    opcode: Opcode,
-    fin: bool,
-    payload: &[u8],
-    key: Option<[u8; 4]>,
-) {
-    let (header, header_len) = write_header(opcode, fin, payload.len(), key);
-    out.reserve(header.len() + payload.len());
-    // The whole array is copied, as a copy of known length is two moves, and then cut to the header.
-    let frame = out.len();
-    out.extend_from_slice(&header);
-    out.truncate(frame + header_len);
+pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
+    out.reserve(MAX_HEADER_LEN + payload.len());
+    write_header(opcode, fin, payload.len(), key, |piece| out.extend_from_slice(piece));
     match key {
         Some(key) => append_masked(out, payload, key, 0),
         None => out.extend_from_slice(payload),

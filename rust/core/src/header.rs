@@ -64,38 +64,31 @@ pub const fn header_len(masked: bool, payload_len: usize) -> usize {
     if masked { length + 4 } else { length }
 }
 
-/// A header in its shortest form, at the front of the array, and its length.
+/// Hands a header in its shortest form to `put`, piece by piece: pieces of known length are copied by a move or two.
 #[inline]
 pub(crate) fn write_header(
     opcode: Opcode,
     fin: bool,
     payload_len: usize,
     key: Option<[u8; 4]>,
-) -> ([u8; MAX_HEADER_LEN], usize) {
-    let mut header = [0; MAX_HEADER_LEN];
+    mut put: impl FnMut(&[u8]),
+) {
+    let FrameHeader(first) = FrameHeader::from_parts(fin, 0, opcode.as_u8());
     let mask = if key.is_some() { MASK } else { 0 };
-    header[0] = FrameHeader::from_parts(fin, 0, opcode.as_u8()).0;
-    let mut end = match payload_len {
-        0..=MAX_CONTROL_PAYLOAD => {
-            header[1] = mask | payload_len as u8;
-            2
-        }
+    match payload_len {
+        0..=MAX_CONTROL_PAYLOAD => put(&[first, mask | payload_len as u8]),
         126..=0xFFFF => {
-            header[1] = mask | LENGTH_16;
-            header[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
-            4
+            let [high, low] = (payload_len as u16).to_be_bytes();
+            put(&[first, mask | LENGTH_16, high, low]);
         }
         _ => {
-            header[1] = mask | LENGTH_64;
-            header[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
-            10
+            put(&[first, mask | LENGTH_64]);
+            put(&(payload_len as u64).to_be_bytes());
         }
-    };
-    if let Some(key) = key {
-        header[end..end + 4].copy_from_slice(&key);
-        end += 4;
     }
-    (header, end)
+    if let Some(key) = key {
+        put(&key);
+    }
 }
 
 /// A header that is in order, at its place in the stream.
@@ -125,10 +118,7 @@ pub(crate) struct HeaderRules {
 impl HeaderRules {
     /// Reads the header at the front of `bytes`, and returns it with its length; `None` if it is not all there.
     /// A fault is reported as soon as the bytes that show it are there.
-    pub(crate) fn read(
-        &self,
-        bytes: &[u8],
-    ) -> Result<Option<(CheckedHeader, usize)>, ProtocolFault> {
+    pub(crate) fn read(&self, bytes: &[u8]) -> Result<Option<(CheckedHeader, usize)>, ProtocolFault> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
@@ -157,9 +147,7 @@ impl HeaderRules {
         };
         match (length, payload_len) {
             (LENGTH_16, 0..=125) | (LENGTH_64, 0..=0xFFFF) => {
-                return Err(ProtocolFault::NonMinimalLength {
-                    length: payload_len as u16,
-                });
+                return Err(ProtocolFault::NonMinimalLength { length: payload_len as u16 });
             }
             (LENGTH_64, 0x8000_0000_0000_0000..) => return Err(ProtocolFault::LengthHighBit),
             _ => {}
@@ -173,43 +161,20 @@ impl HeaderRules {
         } else {
             (None, rest)
         };
-        Ok(Some((
-            CheckedHeader {
-                opcode,
-                fin: header.fin(),
-                payload_len,
-                key,
-            },
-            bytes.len() - rest.len(),
-        )))
+        Ok(Some((CheckedHeader { opcode, fin: header.fin(), payload_len, key }, bytes.len() - rest.len())))
     }
 
     /// Checks a header whose frame somebody else has unmasked.
-    pub(crate) fn check(
-        &self,
-        header: FrameHeader,
-        payload_len: usize,
-    ) -> Result<CheckedHeader, ProtocolFault> {
+    pub(crate) fn check(&self, header: FrameHeader, payload_len: usize) -> Result<CheckedHeader, ProtocolFault> {
         let opcode = self.check_start(header, payload_len > MAX_CONTROL_PAYLOAD)?;
         self.check_size(opcode, payload_len as u64)?;
-        Ok(CheckedHeader {
-            opcode,
-            fin: header.fin(),
-            payload_len: payload_len as u64,
-            key: None,
-        })
+        Ok(CheckedHeader { opcode, fin: header.fin(), payload_len: payload_len as u64, key: None })
     }
 
     /// Checks what a frame is and whether it may come now.
-    fn check_start(
-        &self,
-        header: FrameHeader,
-        over_control_limit: bool,
-    ) -> Result<Opcode, ProtocolFault> {
+    fn check_start(&self, header: FrameHeader, over_control_limit: bool) -> Result<Opcode, ProtocolFault> {
         let Some(opcode) = Opcode::from_u8(header.opcode()) else {
-            return Err(ProtocolFault::ReservedOpcode {
-                opcode: header.opcode(),
-            });
+            return Err(ProtocolFault::ReservedOpcode { opcode: header.opcode() });
         };
         // permessage-deflate marks messages, so only their first frames (RFC 7692 section 6.1).
         let allowed = match opcode {
@@ -242,10 +207,7 @@ impl HeaderRules {
         // Below 2^63 and below 2^32: the sum can't wrap.
         let size = self.received as u64 + payload_len;
         if !opcode.is_control() && size > u64::from(self.limit) {
-            return Err(ProtocolFault::MessageTooBig {
-                size,
-                limit: self.limit,
-            });
+            return Err(ProtocolFault::MessageTooBig { size, limit: self.limit });
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 /// Bytes that [`append_masked`] copies before it masks them: they are still in the nearest cache then.
 const BLOCK: usize = 4096;
 
+/// The high bit of each byte of a word: set in no ASCII byte.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
 /// Masks or unmasks `data` in place; byte `i` meets byte `(phase + i) % 4` of the key.
 #[inline]
-pub fn apply_mask(data: &mut [u8], mut key: [u8; 4], phase: usize) {
-    key.rotate_left(phase % 4);
-    mask_words(data, key);
+pub fn apply_mask(data: &mut [u8], key: [u8; 4], phase: usize) {
+    mask_words(data, turn(key, phase));
 }
 
 /// [`apply_mask`] byte by byte, as the RFC writes it: what the fast path is tested against.
@@ -19,8 +21,8 @@ pub fn apply_mask_plain(data: &mut [u8], key: [u8; 4], phase: usize) {
 
 /// Appends `data` to `out`, masked or unmasked as by [`apply_mask`].
 #[inline]
-pub fn append_masked(out: &mut Vec<u8>, data: &[u8], mut key: [u8; 4], phase: usize) {
-    key.rotate_left(phase % 4);
+pub fn append_masked(out: &mut Vec<u8>, data: &[u8], key: [u8; 4], phase: usize) {
+    let key = turn(key, phase);
     out.reserve(data.len());
     // A multiple of four bytes lies before each block, so each block begins at the key's first byte.
     for block in data.chunks(BLOCK) {
@@ -33,36 +35,67 @@ pub fn append_masked(out: &mut Vec<u8>, data: &[u8], mut key: [u8; 4], phase: us
 /// Unmasks `data` from the key's first byte on, and says whether it is ASCII then.
 #[inline]
 pub(crate) fn unmask_is_ascii(data: &mut [u8], key: [u8; 4]) -> bool {
-    mask_words(data, key) & 0x8080_8080_8080_8080 == 0
+    mask_words(data, key) & HIGH_BITS == 0
 }
 
 /// Masks by words of eight bytes, and returns all the words that came out, or-ed together.
+///
+/// Long data goes by blocks of four words, which compilers turn into vectors. No rest is left to a loop of its own: the last
+/// block, or word, ends where the data ends, and overlaps the one before it. It is read before that is masked, so the bytes
+/// that both have come out the same.
 #[inline]
 fn mask_words(data: &mut [u8], key: [u8; 4]) -> u64 {
-    let word = u64::from(u32::from_ne_bytes(key));
-    let word = word << 32 | word;
+    let word = repeat(key);
+    // A block and a word are a multiple of the key: what is left over tells where in the key the last one begins.
+    let tail_word = repeat(turn(key, data.len()));
     let mut seen = 0;
-    let Some(&tail) = data.last_chunk::<8>() else {
+    if let Some(&(mut tail)) = data.last_chunk::<32>() {
+        seen |= mask_block(&mut tail, tail_word);
+        for block in data.as_chunks_mut::<32>().0 {
+            seen |= mask_block(block, word);
+        }
+        if let Some(end) = data.last_chunk_mut() {
+            *end = tail;
+        }
+    } else if let Some(&(mut tail)) = data.last_chunk::<8>() {
+        seen |= mask_block(&mut tail, tail_word);
+        for chunk in data.as_chunks_mut::<8>().0 {
+            seen |= mask_block(chunk, word);
+        }
+        if let Some(end) = data.last_chunk_mut() {
+            *end = tail;
+        }
+    } else {
         for (byte, key) in data.iter_mut().zip(key.into_iter().cycle()) {
             *byte ^= key;
             seen |= u64::from(*byte);
         }
-        return seen;
-    };
-    // The last eight bytes may overlap the last whole word: they are read before that is masked and give the same result.
-    let mut tail_key = key;
-    tail_key.rotate_left(data.len() % 4);
-    let tail_word = u64::from(u32::from_ne_bytes(tail_key));
-    let tail = u64::from_ne_bytes(tail) ^ (tail_word << 32 | tail_word);
-    for chunk in data.as_chunks_mut::<8>().0 {
-        let masked = u64::from_ne_bytes(*chunk) ^ word;
+    }
+    seen
+}
+
+#[inline]
+fn mask_block<const N: usize>(block: &mut [u8; N], key: u64) -> u64 {
+    let mut seen = 0;
+    for word in block.as_chunks_mut::<8>().0 {
+        let masked = u64::from_le_bytes(*word) ^ key;
         seen |= masked;
-        *chunk = masked.to_ne_bytes();
+        *word = masked.to_le_bytes();
     }
-    if let Some(end) = data.last_chunk_mut::<8>() {
-        *end = tail.to_ne_bytes();
-    }
-    seen | tail
+    seen
+}
+
+/// The key from its byte `phase % 4` on. By arithmetic: turning the array by a variable amount copies it about in memory.
+#[inline]
+pub(crate) fn turn(key: [u8; 4], phase: usize) -> [u8; 4] {
+    u32::from_le_bytes(key).rotate_right(8 * (phase % 4) as u32).to_le_bytes()
+}
+
+/// The key twice.
+#[inline]
+fn repeat(key: [u8; 4]) -> u64 {
+    let key = u64::from(u32::from_le_bytes(key));
+    key << 32 | key
 }
 
 #[cfg(test)]
@@ -124,11 +157,7 @@ mod tests {
                 }
                 let mut data = expected.clone();
                 apply_mask_plain(&mut data, KEY, 0);
-                assert_eq!(
-                    unmask_is_ascii(&mut data, KEY),
-                    high.is_none(),
-                    "length {len} high {high:?}"
-                );
+                assert_eq!(unmask_is_ascii(&mut data, KEY), high.is_none(), "length {len} high {high:?}");
                 assert_eq!(data, expected);
             }
         }

@@ -18,19 +18,13 @@ pub struct InvalidUtf8 {
 /// The first ill-formed sequence; one that the end cuts off is ill-formed too.
 #[inline]
 pub fn check(text: &[u8]) -> Result<(), InvalidUtf8> {
-    if is_ascii(text) {
-        Ok(())
-    } else {
-        check_bulk(text)
-    }
+    if is_ascii(text) { Ok(()) } else { check_bulk(text) }
 }
 
 fn check_bulk(text: &[u8]) -> Result<(), InvalidUtf8> {
     match core::str::from_utf8(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err(InvalidUtf8 {
-            offset: error.valid_up_to(),
-        }),
+        Err(error) => Err(InvalidUtf8 { offset: error.valid_up_to() }),
     }
 }
 
@@ -46,11 +40,7 @@ pub(crate) fn is_ascii(text: &[u8]) -> bool {
 #[inline]
 fn is_ascii_block(block: &[u8; 32]) -> bool {
     let words = block.as_chunks::<8>().0;
-    words
-        .iter()
-        .fold(0, |seen, word| seen | u64::from_ne_bytes(*word))
-        & HIGH_BITS
-        == 0
+    words.iter().fold(0, |seen, word| seen | u64::from_ne_bytes(*word)) & HIGH_BITS == 0
 }
 
 #[inline]
@@ -59,10 +49,7 @@ fn is_ascii_short(text: &[u8]) -> bool {
         return text.iter().fold(0, |seen, byte| seen | byte) < 0x80;
     };
     let words = text.as_chunks::<8>().0;
-    words.iter().fold(u64::from_ne_bytes(tail), |seen, word| {
-        seen | u64::from_ne_bytes(*word)
-    }) & HIGH_BITS
-        == 0
+    words.iter().fold(u64::from_ne_bytes(tail), |seen, word| seen | u64::from_ne_bytes(*word)) & HIGH_BITS == 0
 }
 
 /// Checks a text that comes in parts, and refuses it at the first byte that no continuation could make good.
@@ -104,9 +91,7 @@ impl Utf8Validator {
                 let (_, tail) = part.split_at(error.valid_up_to());
                 self.checked += error.valid_up_to();
                 if error.error_len().is_some() {
-                    return Err(InvalidUtf8 {
-                        offset: self.checked,
-                    });
+                    return Err(InvalidUtf8 { offset: self.checked });
                 }
                 // Without an error length the tail is the beginning of one character: 1 to 3 bytes.
                 self.pending[..tail.len()].copy_from_slice(tail);
@@ -132,9 +117,7 @@ impl Utf8Validator {
                 self.pending_len += 1;
             }
             Err(_) => {
-                return Err(InvalidUtf8 {
-                    offset: self.checked,
-                });
+                return Err(InvalidUtf8 { offset: self.checked });
             }
         }
         Ok(())
@@ -145,13 +128,7 @@ impl Utf8Validator {
     /// # Errors
     /// It ended inside a character.
     pub fn finish(&self) -> Result<(), InvalidUtf8> {
-        if self.pending_len == 0 {
-            Ok(())
-        } else {
-            Err(InvalidUtf8 {
-                offset: self.checked,
-            })
-        }
+        if self.pending_len == 0 { Ok(()) } else { Err(InvalidUtf8 { offset: self.checked }) }
     }
 }
 
@@ -204,11 +181,7 @@ mod tests {
     }
 
     fn by_std(text: &[u8]) -> Result<(), InvalidUtf8> {
-        core::str::from_utf8(text)
-            .map(drop)
-            .map_err(|error| InvalidUtf8 {
-                offset: error.valid_up_to(),
-            })
+        core::str::from_utf8(text).map(drop).map_err(|error| InvalidUtf8 { offset: error.valid_up_to() })
     }
 
     fn in_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<(), InvalidUtf8> {
@@ -233,18 +206,10 @@ mod tests {
             for first in 0..=sample.len() {
                 for second in first..=sample.len() {
                     let parts = [&sample[..first], &sample[first..second], &sample[second..]];
-                    assert_eq!(
-                        in_parts(parts),
-                        expected,
-                        "{sample:x?} split at {first} and {second}"
-                    );
+                    assert_eq!(in_parts(parts), expected, "{sample:x?} split at {first} and {second}");
                 }
             }
-            assert_eq!(
-                in_parts(sample.chunks(1)),
-                expected,
-                "{sample:x?} byte by byte"
-            );
+            assert_eq!(in_parts(sample.chunks(1)), expected, "{sample:x?} byte by byte");
         }
     }
 
@@ -252,14 +217,10 @@ mod tests {
     fn refusal_comes_with_the_byte_that_makes_it_invalid() {
         for sample in samples() {
             // std names no length for a sequence that could still be completed.
-            let bad = (0..=sample.len()).find(|&end| {
-                core::str::from_utf8(&sample[..end]).is_err_and(|error| error.error_len().is_some())
-            });
+            let bad = (0..=sample.len())
+                .find(|&end| core::str::from_utf8(&sample[..end]).is_err_and(|error| error.error_len().is_some()));
             let mut validator = Utf8Validator::new();
-            let refused = sample
-                .chunks(1)
-                .position(|byte| validator.feed(byte).is_err())
-                .map(|index| index + 1);
+            let refused = sample.chunks(1).position(|byte| validator.feed(byte).is_err()).map(|index| index + 1);
             assert_eq!(refused, bad, "{sample:x?}");
         }
     }
@@ -274,12 +235,7 @@ mod tests {
             }
             let text = [first, second, third];
             for len in 1..=3 {
-                assert_eq!(
-                    in_parts(text[..len].chunks(1)),
-                    by_std(&text[..len]),
-                    "{:x?}",
-                    &text[..len]
-                );
+                assert_eq!(in_parts(text[..len].chunks(1)), by_std(&text[..len]), "{:x?}", &text[..len]);
             }
         }
     }
