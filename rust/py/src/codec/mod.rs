@@ -5,9 +5,13 @@
 //! only what msgspec accepts, with the same value. On anything else the whole payload goes to msgspec (behind a
 //! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
 
+mod api;
+mod class;
 mod decoder;
 mod encode;
 mod fallback;
+mod intern;
+mod object;
 mod router;
 
 use pyo3::prelude::*;
@@ -45,11 +49,16 @@ impl Format {
 
     /// The format of a data frame.
     pub(crate) const fn of_frame(is_text: bool) -> Self {
-        if is_text { Self::Json } else { Self::MessagePack }
+        if is_text {
+            Self::Json
+        } else {
+            Self::MessagePack
+        }
     }
 }
 
 /// Adds the codec's Python names to `module`.
-pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<api::PyDecoder>()?;
+    module.add_class::<api::PyEncoder>()
 }

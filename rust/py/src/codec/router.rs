@@ -1,28 +1,42 @@
 //! Dispatch by class: which handler a payload belongs to, found without decoding it.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use websocket_utils_core::codec::plan::{Tag, TagField, snake_case};
+use websocket_utils_core::codec::{Peek, json, msgpack};
 
-use super::Decoder;
+use super::class::{self, ClassTag};
+use super::{Decoder, Format};
 
 /// Registered message classes with a value each.
 pub(crate) struct Router<H> {
-    routes: Vec<(Py<PyAny>, Decoder, H)>,
+    routes: Vec<Route<H>>,
+    /// The distinct tag fields of the routes: one, mostly.
+    tag_fields: Vec<TagField>,
+}
+
+struct Route<H> {
+    type_: Py<PyAny>,
+    tag: Option<Tag>,
+    decoder: Decoder,
+    handler: H,
 }
 
 impl<H> Router<H> {
     /// No class yet.
     pub(crate) const fn new() -> Self {
-        Self { routes: Vec::new() }
+        Self { routes: Vec::new(), tag_fields: Vec::new() }
     }
 
     /// True while no class is registered: nothing needs to be peeked at.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
 
     /// The value of `type_`, if it is registered.
     pub(crate) fn get_mut(&mut self, type_: &Bound<'_, PyAny>) -> Option<&mut H> {
-        self.routes.iter_mut().find(|route| route.0.is(type_)).map(|route| &mut route.2)
+        self.routes.iter_mut().find(|route| route.type_.is(type_)).map(|route| &mut route.handler)
     }
 
     /// Registers a message class; a second time replaces its value.
@@ -30,18 +44,63 @@ impl<H> Router<H> {
     /// # Errors
     /// `TypeError` when `type_` is no class that messages can be routed to.
     pub(crate) fn add(&mut self, type_: &Bound<'_, PyAny>, handler: H) -> PyResult<()> {
-        let decoder = Decoder::compile(type_)?;
-        match self.get_mut(type_) {
-            Some(known) => *known = handler,
-            None => self.routes.push((type_.clone().unbind(), decoder, handler)),
+        if let Some(known) = self.get_mut(type_) {
+            *known = handler;
+            return Ok(());
         }
+        let refuse = |why: &str| Err(PyTypeError::new_err(format!("no messages can be routed to {type_}: {why}")));
+        if !class::is_message_class(type_)? {
+            return refuse("expected one message class (a subclass of websocket_utils.Message or msgspec.Struct)");
+        }
+        let tag = match class::tag_of(type_)? {
+            ClassTag::Untagged => None,
+            ClassTag::Text(field, value) => Some(Tag::new(&field, &value, snake_case(&value).as_deref())),
+            ClassTag::Other => return refuse("its tag is no text"),
+        };
+        if let Some(tag) = &tag
+            && !self.tag_fields.iter().any(|field| field.name == tag.field)
+        {
+            self.tag_fields.push(TagField::new(&tag.field));
+        }
+        let decoder = Decoder::compile(type_)?;
+        self.routes.push(Route { type_: type_.clone().unbind(), tag, decoder, handler });
         Ok(())
     }
 
     /// The class a payload belongs to: by its tag in either spelling; a payload without tag belongs to the only
-    /// registered class, if there is exactly one.
+    /// registered class, if there is exactly one. None for what belongs to none, well formed or not.
     #[inline]
-    pub(crate) fn route(&self, _payload: &[u8], _is_text: bool) -> Option<(&Decoder, &H)> {
-        self.routes.first().map(|(_, decoder, handler)| (decoder, handler))
+    pub(crate) fn route(&self, payload: &[u8], is_text: bool) -> Option<(&Decoder, &H)> {
+        let format = Format::of_frame(is_text);
+        let mut is_untagged = true;
+        for field in &self.tag_fields {
+            let peek = match format {
+                Format::Json => json::peek_tag(payload, field),
+                Format::MessagePack => msgpack::peek_tag(payload, field),
+            };
+            match peek {
+                Peek::Tag(written, _) => {
+                    is_untagged = false;
+                    if let Some(route) = self.find(field, written) {
+                        return Some((&route.decoder, &route.handler));
+                    }
+                }
+                Peek::Untagged => {}
+                Peek::Unclear => return None,
+            }
+        }
+        match &*self.routes {
+            [only] if is_untagged => Some((&only.decoder, &only.handler)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn find(&self, field: &TagField, written: &[u8]) -> Option<&Route<H>> {
+        let tagged = || self.routes.iter().filter_map(|route| route.tag.as_ref().map(|tag| (route, tag)));
+        let here = || tagged().filter(|(_, tag)| tag.field == field.name);
+        // What one class calls itself goes before another's second spelling.
+        let exact = here().find(|(_, tag)| tag.value.as_bytes() == written);
+        exact.or_else(|| here().find(|(_, tag)| tag.is(written))).map(|(route, _)| route)
     }
 }

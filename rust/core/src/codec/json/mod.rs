@@ -1,0 +1,10 @@
+//! JSON (RFC 8259).
+
+mod number;
+mod peek;
+mod scan;
+mod write;
+
+pub use peek::{peek_tag, tag_spans, too_deep};
+pub use scan::decode;
+pub use write::{key, write_float, write_signed, write_text, write_unsigned};

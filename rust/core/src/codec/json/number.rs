@@ -1,0 +1,197 @@
+//! Numbers of JSON: exact, or left to the complete decoder.
+
+/// A scanned number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    /// An integer without sign.
+    Unsigned(u64),
+    /// An integer with a minus sign, not zero.
+    Signed(i64),
+    /// A number with a fraction or an exponent.
+    Float(f64),
+}
+
+/// Powers of ten that a double holds exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// Digits that fit 64 bits whatever they are.
+const SAFE_DIGITS: usize = 19;
+
+/// The value of eight ASCII digits, or None if a byte is no digit.
+#[inline]
+fn eight_digits(word: u64) -> Option<u64> {
+    // Each byte is a digit iff its high nibble is 3 and stays 3 when 6 is added (which carries for ':' to '?').
+    let high = word & 0xF0F0_F0F0_F0F0_F0F0;
+    let carried = (word.wrapping_add(0x0606_0606_0606_0606) & 0xF0F0_F0F0_F0F0_F0F0) >> 4;
+    if high | carried != 0x3333_3333_3333_3333 {
+        return None;
+    }
+    // Neighbours are joined pairwise: 8 digits, 4 pairs, 2 fours, 1 value.
+    let pairs = (word & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul(2561) >> 8;
+    let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_mul(6_553_601) >> 16;
+    Some((fours & 0x0000_FFFF_0000_FFFF).wrapping_mul(42_949_672_960_001) >> 32)
+}
+
+/// Adds the digits at `at` to `value` and returns where they end. Wraps beyond 64 bits: the caller counts digits.
+#[inline]
+fn digits(input: &[u8], mut at: usize, value: &mut u64) -> usize {
+    while let Some(chunk) = input.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let Some(eight) = eight_digits(u64::from_le_bytes(*chunk)) else {
+            break;
+        };
+        *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        at += 8;
+    }
+    while let Some(digit) = input
+        .get(at)
+        .map(|byte| byte.wrapping_sub(b'0'))
+        .filter(|digit| *digit < 10)
+    {
+        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    at
+}
+
+/// Reads the number that begins at `at` and says where it ends, or None for what is no number or needs more than
+/// 64 bits.
+#[inline]
+pub(super) fn scan(input: &[u8], at: usize) -> Option<(Number, usize)> {
+    let negative = input.get(at) == Some(&b'-');
+    let start = at + usize::from(negative);
+    let mut mantissa = 0;
+    let mut end = digits(input, start, &mut mantissa);
+    let whole_digits = end - start;
+    if whole_digits == 0 || (whole_digits > 1 && input[start] == b'0') {
+        return None;
+    }
+    match input.get(end) {
+        Some(b'.' | b'e' | b'E') => {}
+        _ => return integer(&input[start..end], mantissa, negative).map(|number| (number, end)),
+    }
+    let mut exponent = 0i64;
+    let mut digit_count = whole_digits;
+    if input[end] == b'.' {
+        let point = end;
+        end = digits(input, point + 1, &mut mantissa);
+        let fraction_digits = end - point - 1;
+        if fraction_digits == 0 {
+            return None;
+        }
+        exponent = -(fraction_digits as i64);
+        digit_count += fraction_digits;
+    }
+    if let Some(b'e' | b'E') = input.get(end) {
+        let sign = input.get(end + 1);
+        let digits_start = end + 1 + usize::from(matches!(sign, Some(b'+' | b'-')));
+        let mut written = 0;
+        end = digits(input, digits_start, &mut written);
+        // Five digits hold every exponent that matters; longer ones (leading zeros) are rare enough to pass on.
+        if end == digits_start || end - digits_start > 5 {
+            return None;
+        }
+        let written = written as i64;
+        exponent += if sign == Some(&b'-') {
+            -written
+        } else {
+            written
+        };
+    }
+    let value =
+        if digit_count <= SAFE_DIGITS && mantissa <= 1 << 53 && exponent.unsigned_abs() <= 22 {
+            // Both operands are exact, so the one rounding of IEEE 754 gives the nearest double (Clinger 1990).
+            let power = EXACT_POWERS[exponent.unsigned_abs() as usize];
+            let magnitude = if exponent < 0 {
+                mantissa as f64 / power
+            } else {
+                mantissa as f64 * power
+            };
+            if negative { -magnitude } else { magnitude }
+        } else {
+            std::str::from_utf8(&input[at..end])
+                .ok()?
+                .parse()
+                .ok()
+                .filter(|value: &f64| value.is_finite())?
+        };
+    Some((Number::Float(value), end))
+}
+
+/// The integer of `text`, whose digits gave `wrapped`.
+#[inline]
+fn integer(text: &[u8], wrapped: u64, negative: bool) -> Option<Number> {
+    let magnitude = if text.len() <= SAFE_DIGITS {
+        wrapped
+    } else {
+        std::str::from_utf8(text).ok()?.parse().ok()?
+    };
+    if !negative {
+        return Some(Number::Unsigned(magnitude));
+    }
+    match magnitude {
+        // Minus zero is an integer to some and a float to others.
+        0 => None,
+        _ => 0i64.checked_sub_unsigned(magnitude).map(Number::Signed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_and_where_they_end() {
+        for (text, expected) in [
+            ("0", Some((Number::Unsigned(0), 1))),
+            ("-0", None),
+            ("-", None),
+            ("", None),
+            ("01", None),
+            ("1.", None),
+            (".5", None),
+            ("1e", None),
+            ("1e+", None),
+            ("1e400", None),
+            ("-0.0", Some((Number::Float(-0.0), 4))),
+            ("12345678", Some((Number::Unsigned(12_345_678), 8))),
+            ("123456789,", Some((Number::Unsigned(123_456_789), 9))),
+            (
+                "18446744073709551615",
+                Some((Number::Unsigned(u64::MAX), 20)),
+            ),
+            ("18446744073709551616", None),
+            ("-9223372036854775808", Some((Number::Signed(i64::MIN), 20))),
+            ("-9223372036854775809", None),
+            ("1e5", Some((Number::Float(1e5), 3))),
+            (
+                "9007199254740993.0",
+                Some((Number::Float(9_007_199_254_740_992.0), 18)),
+            ),
+        ] {
+            assert_eq!(scan(text.as_bytes(), 0), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn floats_are_what_the_standard_library_reads(bits in any::<u64>(), digits in 0usize..20) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            for text in [format!("{value:e}"), format!("{value:.digits$e}")] {
+                let (number, end) = scan(text.as_bytes(), 0).unwrap_or((Number::Unsigned(0), 0));
+                if end > 0 && let Number::Float(read) = number {
+                    prop_assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits());
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(input in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = scan(&input, 0);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The MessagePack writer: every value in its shortest form.
+
+use super::code;
+
+/// A map's key: `name` as text.
+#[must_use]
+pub fn key(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 1);
+    write_text(&mut out, name);
+    out
+}
+
+/// Appends an integer.
+#[inline]
+pub fn write_signed(out: &mut Vec<u8>, value: i64) {
+    if value >= 0 {
+        write_unsigned(out, value.cast_unsigned());
+    } else if value >= -32 {
+        out.push(value as u8);
+    } else if let Ok(value) = i8::try_from(value) {
+        out.extend_from_slice(&[code::INT8, value.cast_unsigned()]);
+    } else if let Ok(value) = i16::try_from(value) {
+        head(out, code::INT16, value.to_be_bytes());
+    } else if let Ok(value) = i32::try_from(value) {
+        head(out, code::INT32, value.to_be_bytes());
+    } else {
+        head(out, code::INT64, value.to_be_bytes());
+    }
+}
+
+/// Appends an integer.
+#[inline]
+pub fn write_unsigned(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else if let Ok(value) = u8::try_from(value) {
+        out.extend_from_slice(&[code::UINT8, value]);
+    } else if let Ok(value) = u16::try_from(value) {
+        head(out, code::UINT16, value.to_be_bytes());
+    } else if let Ok(value) = u32::try_from(value) {
+        head(out, code::UINT32, value.to_be_bytes());
+    } else {
+        head(out, code::UINT64, value.to_be_bytes());
+    }
+}
+
+/// Appends a float: always eight bytes, so that it reads back as it was.
+#[inline]
+pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    head(out, code::FLOAT64, value.to_be_bytes());
+}
+
+/// Appends null.
+#[inline]
+pub fn write_null(out: &mut Vec<u8>) {
+    out.push(code::NIL);
+}
+
+/// Appends a truth value.
+#[inline]
+pub fn write_boolean(out: &mut Vec<u8>, value: bool) {
+    out.push(if value { code::TRUE } else { code::FALSE });
+}
+
+/// Appends a text. Longer ones than the format can say (4 GiB) do not fit any message.
+#[inline]
+pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    let size = text.len();
+    if size < 32 {
+        out.push(0xa0 | size as u8);
+    } else if let Ok(size) = u8::try_from(size) {
+        out.extend_from_slice(&[code::STR8, size]);
+    } else if let Ok(size) = u16::try_from(size) {
+        head(out, code::STR16, size.to_be_bytes());
+    } else {
+        head(out, code::STR32, (size as u32).to_be_bytes());
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends the head of an array of `size` values.
+#[inline]
+pub fn write_array_header(out: &mut Vec<u8>, size: usize) {
+    if size < 16 {
+        out.push(0x90 | size as u8);
+    } else if let Ok(size) = u16::try_from(size) {
+        head(out, code::ARRAY16, size.to_be_bytes());
+    } else {
+        head(out, code::ARRAY32, (size as u32).to_be_bytes());
+    }
+}
+
+/// Appends the head of a map of `size` entries.
+#[inline]
+pub fn write_map_header(out: &mut Vec<u8>, size: usize) {
+    if size < 16 {
+        out.push(0x80 | size as u8);
+    } else if let Ok(size) = u16::try_from(size) {
+        head(out, code::MAP16, size.to_be_bytes());
+    } else {
+        head(out, code::MAP32, (size as u32).to_be_bytes());
+    }
+}
+
+#[inline]
+fn head<const N: usize>(out: &mut Vec<u8>, code: u8, bytes: [u8; N]) {
+    out.push(code);
+    out.extend_from_slice(&bytes);
+}

@@ -1,0 +1,102 @@
+//! Text objects, short ones shared: symbols, mints and channels come again and again.
+
+use std::cell::UnsafeCell;
+use std::ptr::{self, NonNull};
+
+use pyo3::ffi;
+
+/// Longest shared text: covers symbols, base58 keys (44) and hex digests (64); longer text rarely repeats.
+const MAX_SHARED: usize = 64;
+
+/// Number of entries, a power of two: 64 KiB of table, at most 0.5 MiB of texts.
+const ENTRIES: usize = 4096;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u64,
+    /// An exact, compact ASCII `str` that this table owns a reference to, or null.
+    text: *mut ffi::PyObject,
+}
+
+/// Direct-mapped: a new text takes the place of the one that hashes alike, so nothing grows and nothing is searched.
+struct Table(UnsafeCell<[Entry; ENTRIES]>);
+
+// SAFETY: every access is in `text`, whose contract is to be called with the GIL held (the module declares that it
+// needs the GIL), and which neither runs Python code nor lets the GIL go while it touches the table.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(UnsafeCell::new([Entry { hash: 0, text: ptr::null_mut() }; ENTRIES]));
+
+/// A new reference to a `str` of these ASCII bytes; None (with Python's exception set) if there is no memory.
+///
+/// # Safety
+/// The GIL is held, and `bytes` are ASCII.
+#[inline]
+pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
+    if bytes.is_empty() || bytes.len() > MAX_SHARED {
+        // SAFETY: the caller's contract is the same.
+        return unsafe { new_ascii(bytes) };
+    }
+    let hash = hash(bytes);
+    // SAFETY: the index is below ENTRIES by the shift, and the GIL makes this the only access (see `Table`).
+    let entry = unsafe { &mut (*TABLE.0.get())[(hash >> (64 - ENTRIES.trailing_zeros())) as usize] };
+    if entry.hash == hash
+        && let Some(known) = NonNull::new(entry.text)
+    {
+        // SAFETY: the entry holds a compact ASCII string; its bytes are not written to after `new_ascii`.
+        let text = unsafe {
+            let length = ffi::PyUnicode_GET_LENGTH(known.as_ptr()) as usize;
+            std::slice::from_raw_parts(ffi::PyUnicode_DATA(known.as_ptr()).cast::<u8>(), length)
+        };
+        if text == bytes {
+            // SAFETY: the object is alive: the table owns a reference.
+            unsafe { ffi::Py_INCREF(known.as_ptr()) };
+            return Some(known);
+        }
+    }
+    // SAFETY: the caller's contract is the same. Allocating a string runs no Python code: strings are not collected.
+    let text = unsafe { new_ascii(bytes) }?;
+    let replaced = std::mem::replace(entry, Entry { hash, text: text.as_ptr() });
+    // SAFETY: one reference for the table, one for the caller; the replaced text was the table's own, and freeing an
+    // exact `str` runs no Python code.
+    unsafe {
+        ffi::Py_INCREF(text.as_ptr());
+        ffi::Py_XDECREF(replaced.text);
+    }
+    Some(text)
+}
+
+/// # Safety
+/// The GIL is held, and `bytes` are ASCII.
+#[inline]
+unsafe fn new_ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
+    // SAFETY: a string of this length and at most 127 as largest character is compact ASCII: its data are exactly
+    // `len` bytes (and a NUL that is there already), ours alone until it is handed out. The empty string is a
+    // shared one, and nothing is copied into it.
+    unsafe {
+        let text = NonNull::new(ffi::PyUnicode_New(bytes.len() as ffi::Py_ssize_t, 127))?;
+        ptr::copy_nonoverlapping(bytes.as_ptr(), ffi::PyUnicode_DATA(text.as_ptr()).cast(), bytes.len());
+        Some(text)
+    }
+}
+
+/// Multiplicative hash, a word at a time. It need not withstand an enemy: a collision costs one allocation.
+#[inline]
+fn hash(bytes: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(26) ^ word).wrapping_mul(FACTOR);
+    let seed = bytes.len() as u64;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    if let Some(last) = bytes.last_chunk::<8>() {
+        // The last word overlaps the one before: no loop over the rest.
+        return if rest.is_empty() { hash } else { mix(hash, u64::from_le_bytes(*last)) };
+    }
+    let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        _ => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    mix(hash, word)
+}
