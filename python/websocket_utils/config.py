@@ -83,7 +83,8 @@ class WebSocketConfig:
         ConfigError: If any setting is wrong; it names all wrong settings at once.
     """
 
-    host: str = field(default="0.0.0.0", metadata=_about("", "Address a server binds to"))  # noqa: S104  # a utility serves its strategies on other machines
+    # A utility serves strategies on other machines; 127.0.0.1 keeps it to this one.
+    host: str = field(default="0.0.0.0", metadata=_about("", "Address a server binds to"))
     port: int = field(
         default=8080,
         metadata=_about("", "Port a server binds to; 0 takes a free one", _Range(least=0, most=_MAX_PORT)),
@@ -157,7 +158,8 @@ class WebSocketConfig:
         """
         _check_names(overrides)
         values: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return type(self)(**{**values, **overrides})
+        values.update(overrides)
+        return type(self)(**values)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[ConfigOverrides]) -> Self:

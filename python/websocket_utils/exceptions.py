@@ -21,9 +21,9 @@
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
 unwrapped: a caller who handles them already need not learn new names.
 
-Rules of this file: it imports nothing of ours, so that everyone (the Rust binding too) can import it; an exception carries
-data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because strategies run in
-process pools; no credential of a URL gets into any attribute or text.
+Rules of this file: it imports nothing of ours, so that everyone (the Rust binding too) can import it; an exception
+carries data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because
+strategies run in process pools; no credential of a URL gets into any attribute or text.
 """
 
 import copyreg

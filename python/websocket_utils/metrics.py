@@ -1,7 +1,7 @@
 """Snapshots of the counters that clients and servers keep.
 
-A snapshot is taken by `stats()` and never changes; the rate of anything is the difference of two snapshots over the time between
-them. Counters start at 0 and only grow, through reconnects too; gauges (marked "now") go up and down.
+A snapshot is taken by `stats()` and never changes; the rate of anything is the difference of two snapshots over the
+time between them. Counters start at 0 and only grow, through reconnects too; gauges (marked "now") go up and down.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,10 @@ class ClientStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStats:
-    """What a server has done so far, over all connections. Bytes are message payloads, without frame headers and TLS."""
+    """What a server has done so far, over all connections.
+
+    Bytes are message payloads, without frame headers and TLS.
+    """
 
     connections: int
     """Connections that are open, now."""

@@ -42,7 +42,7 @@ def test_config_is_frozen_keyword_only_and_picklable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.port = 2  # type: ignore[misc]  # the point of the test
     with pytest.raises(TypeError):
-        WebSocketConfig("localhost")  # type: ignore[misc]  # the point of the test
+        WebSocketConfig("localhost")  # type: ignore[call-arg]  # the point of the test
     assert pickle.loads(pickle.dumps(config)) == config
 
 

@@ -60,7 +60,7 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
     (HeartbeatTimeout(20.0), "no pong within 20 s (ping_timeout)"),
     (
         ReconnectGaveUp(10, ConnectionRefusedError(111, "refused")),
-        "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=None",
+        "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=",
     ),
 ]
 EACH = pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: type(error).__name__)

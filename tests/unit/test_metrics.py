@@ -3,6 +3,7 @@ import dataclasses
 import inspect
 import pickle
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ BOTH = pytest.mark.parametrize("stats", [ClientStats, ServerStats])
 
 
 def snapshot(stats: type[ClientStats] | type[ServerStats]) -> ClientStats | ServerStats:
-    values = {field.name: 0 for field in dataclasses.fields(stats)}
+    values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(stats)}
     if "state" in values:
-        return stats(**{**values, "state": "open"})
+        values["state"] = "open"
     return stats(**values)
 
 

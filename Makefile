@@ -1,0 +1,108 @@
+# Everything a developer or CI does. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The newest supported Python by name, unless told: make PYTHON=python3.12 test
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+    $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+# Exact versions for every install, those that maturin does included.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_QUIET := 1
+# One interpreter for every cargo call: pyo3 is rebuilt whenever it changes.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+
+RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
+
+.PHONY: help run test test-rust test-python lint wheel bench bench-docs examples constraints clean prerequisites
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.built  ## show the main job: a price feed and a strategy on it (ARGS="--seconds 5" ends by itself)
+	@$(BIN)/python -m websocket_utils demo $(ARGS)
+
+test: test-rust test-python  ## run all tests
+
+test-rust: $(VENV)/.made  ## run the tests of the Rust crates
+	cargo test --workspace --locked
+
+test-python: $(VENV)/.dev  ## run the tests of the Python package (ARGS="-k name" selects)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## check style and types of Python and Rust
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
+	    { echo "make lint needs rustfmt and clippy: rustup component add rustfmt clippy" >&2; exit 1; }
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m mypy.stubtest websocket_utils._core
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+wheel: $(VENV)/.made  ## build dist/*.whl
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+
+bench: $(VENV)/.bench  ## measure us and our peers in turn, minutes long (ARGS as for benches/run.py)
+	cargo build --release --locked -p websocket_utils_load
+	$(BIN)/python benches/run.py $(ARGS)
+
+bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from benches/results
+	$(BIN)/python benches/render.py
+
+examples: $(VENV)/.dev  ## run every program in examples/ as its test does
+	$(BIN)/python -m pytest tests/integration/test_examples.py -v $(ARGS)
+
+constraints: | prerequisites  ## pin the newest versions that pyproject.toml allows, for every extra
+	: > constraints.txt
+	rm -rf $(VENV)
+	$(MAKE) $(VENV)/.bench
+	{ echo '# Versions that tests and benches ran with, on Python 3.11; written by "make constraints".'; \
+	    $(BIN)/python -m pip freeze --exclude websocket_utils; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f python/websocket_utils/_core*.so
+
+# What no target can install by itself: say so at once, not in the middle of a build.
+prerequisites:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed and was not found; on Debian: apt-get install python3 python3-venv, elsewhere python.org" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "Rust is needed and cargo was not found: install it with rustup (rustup.rs), then open a new shell" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C linker is needed and cc was not found; on Debian: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+# Stamps: each is newer than what it was made from, so that nothing is done twice.
+$(VENV)/.made: constraints.txt | prerequisites
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install maturin
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.made pyproject.toml $(RUST_SOURCES)
+	@echo "building the extension"
+	@$(BIN)/maturin develop --quiet --release --locked --extras cli
+	@touch $@
+
+# pip finds the project installed, and adds what its extras ask for.
+$(VENV)/.dev: $(VENV)/.built
+	@echo "installing the tools for tests and checks"
+	@$(PIP) install 'websocket_utils[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "installing the peers of the benches"
+	@$(PIP) install 'websocket_utils[bench]'
+	@touch $@
