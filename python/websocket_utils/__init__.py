@@ -4,13 +4,69 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 and `WebSocketServer.bind(address)`.
 """
 
-from . import exceptions as _exceptions
 from ._core import Decoder, Encoder
 from ._connection import ServerConnection
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
-from .exceptions import *  # noqa: F403  # the module's `__all__` is the list
+from .exceptions import (
+    Close,
+    CodecError,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    DecodeError,
+    EncodeError,
+    HandshakeError,
+    HeartbeatTimeout,
+    InvalidURL,
+    LocalProtocolError,
+    MessageTooBig,
+    ProtocolError,
+    ReconnectGaveUp,
+    RemoteProtocolError,
+    SendQueueFull,
+    WebSocketError,
+)
 from .messages import AccountUpdate, Message, Ping, Pong, PriceUpdate, Subscribe, Unsubscribe, WsMessage
 from .metrics import ClientStats, ServerStats
 from .server import WebSocketServer
+
+__all__ = [
+    "AccountUpdate",
+    "ClientStats",
+    "Close",
+    "CodecError",
+    "ConfigError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "DecodeError",
+    "Decoder",
+    "EncodeError",
+    "Encoder",
+    "HandshakeError",
+    "HeartbeatTimeout",
+    "InvalidURL",
+    "LocalProtocolError",
+    "Message",
+    "MessageTooBig",
+    "Ping",
+    "Pong",
+    "PriceUpdate",
+    "ProtocolError",
+    "ReconnectGaveUp",
+    "RemoteProtocolError",
+    "SendQueueFull",
+    "ServerConnection",
+    "ServerStats",
+    "Subscribe",
+    "Unsubscribe",
+    "WebSocketClient",
+    "WebSocketConfig",
+    "WebSocketError",
+    "WebSocketServer",
+    "WsMessage",
+    "run",
+]

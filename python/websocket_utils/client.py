@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -183,12 +183,12 @@ class WebSocketClient:
         return self._inbox.receive(type_)
 
     @overload
-    def messages(self) -> _core.MessageStream[WsMessage]: ...
+    def messages(self) -> AsyncIterator[WsMessage]: ...
     @overload
-    def messages(self, type_: type[T]) -> _core.MessageStream[T]: ...
+    def messages(self, type_: type[T]) -> AsyncIterator[T]: ...
     @overload
-    def messages(self, type_: Any) -> _core.MessageStream[Any]: ...
-    def messages(self, type_: Any = WsMessage) -> _core.MessageStream[Any]:
+    def messages(self, type_: Any) -> AsyncIterator[Any]: ...
+    def messages(self, type_: Any = WsMessage) -> AsyncIterator[Any]:
         """Iterate over messages: `async for update in client.messages(PriceUpdate)`. Types and errors as `receive`.
 
         Ends when the client is closed; goes on over a reconnect, and may be called again after a `DecodeError`.
@@ -196,12 +196,12 @@ class WebSocketClient:
         return self._inbox.messages(type_)
 
     @overload
-    def batches(self) -> _core.MessageStream[list[WsMessage]]: ...
+    def batches(self) -> AsyncIterator[list[WsMessage]]: ...
     @overload
-    def batches(self, type_: type[T]) -> _core.MessageStream[list[T]]: ...
+    def batches(self, type_: type[T]) -> AsyncIterator[list[T]]: ...
     @overload
-    def batches(self, type_: Any) -> _core.MessageStream[list[Any]]: ...
-    def batches(self, type_: Any = WsMessage) -> _core.MessageStream[list[Any]]:
+    def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
+    def batches(self, type_: Any = WsMessage) -> AsyncIterator[list[Any]]:
         """Iterate over lists of all messages that wait: at least one, usually what one read brought.
 
         The cheapest way to receive many. Before a message that is no `type_` a list ends; the next step raises for it.
@@ -394,7 +394,7 @@ class WebSocketClient:
         backoff = Backoff(self._config.reconnect_interval)
         while self._down is not None:
             since = self._loop.time()
-            error = await self._down
+            error = await asyncio.shield(self._down)
             if not self._reconnect:
                 self._end(None if isinstance(error, ConnectionClosedOK) else error)
                 return

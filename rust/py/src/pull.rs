@@ -5,8 +5,6 @@
 //! allocation but the message; only an empty queue makes a future for the task to wait on. They keep no state between
 //! calls, so one object serves a whole `async for`.
 
-use std::ffi::c_int;
-
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::{PyClass, PyTraverseError, PyVisit, ffi, intern};
@@ -230,12 +228,6 @@ impl MessageStream {
 
     fn __anext__(&self, py: Python<'_>) -> Py<Pull> {
         self.next.clone_ref(py)
-    }
-
-    /// Ends the iteration early; nothing is held, so nothing is lost.
-    #[pyo3(name = "aclose")]
-    fn py_aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        py.import(intern!(py, "asyncio"))?.call_method1(intern!(py, "sleep"), (0 as c_int,))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
