@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::connection::MessageKind;
 
@@ -46,6 +46,9 @@ pub(crate) struct State {
     /// Callbacks of each registered type; the router's values are indices into it.
     callbacks: Guarded<Vec<(Py<PyAny>, Py<PyList>)>>,
     has_handlers: Cell<bool>,
+    /// Callbacks for messages of no registered class: text as `str`, binary as `bytes`.
+    raw_text: Cell<Option<usize>>,
+    raw_binary: Cell<Option<usize>>,
     pulled: Cell<bool>,
     closed: Cell<bool>,
     error: Guarded<Option<Py<PyAny>>>,
@@ -85,6 +88,14 @@ impl State {
                         Taken::Fault(error)
                     }
                 });
+            }
+            if let Some(index) = if is_text { &self.raw_text } else { &self.raw_binary }.get() {
+                let message = if is_text {
+                    PyString::from_bytes(py, payload)?.into_any()
+                } else {
+                    PyBytes::new(py, payload).into_any()
+                };
+                return Ok(Taken::Call(self.callbacks.read()?[index].1.clone_ref(py), message.unbind()));
             }
             if self.pass_connection || !self.pulled.get() {
                 count(&self.unhandled);
@@ -248,6 +259,16 @@ impl State {
     }
 }
 
+/// The members of `A | B` or `Union[A, B]`; `None` for any other type.
+fn union_members<'py>(type_: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = type_.py();
+    let typing = py.import(intern!(py, "typing"))?;
+    let origin = typing.call_method1(intern!(py, "get_origin"), (type_,))?;
+    let is_union = origin.is(&typing.getattr(intern!(py, "Union"))?)
+        || origin.is(&py.import(intern!(py, "types"))?.getattr(intern!(py, "UnionType"))?);
+    if is_union { typing.call_method1(intern!(py, "get_args"), (type_,)).map(Some) } else { Ok(None) }
+}
+
 impl Inbox {
     #[inline]
     pub(crate) fn state(&self) -> PyResult<&State> {
@@ -278,6 +299,8 @@ impl Inbox {
                 router: Guarded::new(Router::new()),
                 callbacks: Guarded::default(),
                 has_handlers: Cell::new(false),
+                raw_text: Cell::new(None),
+                raw_binary: Cell::new(None),
                 pulled: Cell::new(false),
                 closed: Cell::new(false),
                 error: Guarded::default(),
@@ -295,13 +318,25 @@ impl Inbox {
     #[pyo3(name = "on")]
     fn py_on(&self, py: Python<'_>, type_: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
         let state = self.state()?;
+        if let Some(members) = union_members(type_)? {
+            for member in members.try_iter()? {
+                self.py_on(py, &member?, callback.clone_ref(py))?;
+            }
+            return Ok(());
+        }
         let mut callbacks = state.callbacks.lock()?;
         for (known, list) in callbacks.iter() {
             if known.bind(py).is(type_) {
                 return list.bind(py).append(callback);
             }
         }
-        state.router.lock()?.add(type_, callbacks.len())?;
+        if type_.is(py.get_type::<PyString>()) {
+            state.raw_text.set(Some(callbacks.len()));
+        } else if type_.is(py.get_type::<PyBytes>()) {
+            state.raw_binary.set(Some(callbacks.len()));
+        } else {
+            state.router.lock()?.add(type_, callbacks.len())?;
+        }
         callbacks.push((type_.clone().unbind(), PyList::new(py, [callback])?.unbind()));
         state.has_handlers.set(true);
         Ok(())
@@ -337,6 +372,8 @@ impl Inbox {
         *state.router.lock()? = Router::new();
         state.callbacks.lock()?.clear();
         state.has_handlers.set(false);
+        state.raw_text.set(None);
+        state.raw_binary.set(None);
         state.wake(py, usize::MAX)
     }
 
