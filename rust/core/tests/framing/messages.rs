@@ -46,19 +46,28 @@ fn new_message_inside_a_fragmented_one_is_rejected_at_its_second_byte() {
     }
 }
 
+/// A header for `role` with the length bytes given, whatever they are.
+fn header_with_length(role: Role, marker: u8, length: &[u8]) -> Vec<u8> {
+    let shortest = header(role, FIN | BINARY, 0);
+    [&[shortest[0], shortest[1] | marker], length, &shortest[2..]].concat()
+}
+
 #[test]
 fn lengths_not_in_shortest_form_are_rejected_with_the_length() {
     for role in ROLES {
-        let mask = if role == Role::Server { 0x80 } else { 0 };
         for length in [0_u16, 1, 125] {
-            let [high, low] = length.to_be_bytes();
-            let found = bytes_until_fault(&mut connection(role), &[FIN | BINARY, mask | 0x7e, high, low, 0, 0]);
-            assert_eq!(found, Some((4, ProtocolFault::NonMinimalLength { length })));
+            let bytes = header_with_length(role, 0x7e, &length.to_be_bytes());
+            let fault = ProtocolFault::NonMinimalLength { length };
+            assert_eq!(bytes_until_fault(&mut connection(role), &bytes), Some((4, fault)));
+            let whole = [bytes, vec![0; usize::from(length)]].concat();
+            assert_eq!(read_new(role, &whole), [Seen::Fault(fault)]);
         }
         for length in [0_u16, 125, 126, 65535] {
-            let bytes = [[FIN | BINARY, mask | 0x7f].as_slice(), &u64::from(length).to_be_bytes(), &[0; 4]].concat();
-            let found = bytes_until_fault(&mut connection(role), &bytes);
-            assert_eq!(found, Some((10, ProtocolFault::NonMinimalLength { length })));
+            let bytes = header_with_length(role, 0x7f, &u64::from(length).to_be_bytes());
+            let fault = ProtocolFault::NonMinimalLength { length };
+            assert_eq!(bytes_until_fault(&mut connection(role), &bytes), Some((10, fault)));
+            let whole = [bytes, vec![0; usize::from(length)]].concat();
+            assert_eq!(read_new(role, &whole), [Seen::Fault(fault)]);
         }
         for length in [1 << 63, u64::MAX] {
             let found = bytes_until_fault(&mut connection(role), &header(role, FIN | BINARY, length));
