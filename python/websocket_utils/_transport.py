@@ -95,9 +95,9 @@ class _Opening(picows.WSListener):  # type: ignore[misc]  # a Cython class: its 
         raw = transport.underlying_transport
         self._raw = raw
         descriptor = -1 if transport.is_secure else raw.get_extra_info("socket").fileno()
-        # At 0 the transport says `pause_writing` with the first byte it has to hold, and `resume_writing` when it
-        # holds none: just what decides whether `send(2)` may be used.
-        raw.set_write_buffer_limits(high=0)
+        # The transport says `pause_writing` with the first byte it has to hold and `resume_writing` when it holds none:
+        # just what decides whether `send(2)` may be used. TLS transports compare with >=, so 0 would pause them for ever.
+        raw.set_write_buffer_limits(high=1 if transport.is_secure else 0, low=0)
         busy = raw.get_write_buffer_size() > 0
         self.taker = self._take(Opened(raw, descriptor, busy, self._subprotocol, self._path))
         opening = cast("Any", raw.get_protocol())
