@@ -63,11 +63,7 @@ impl Expected {
             0 => 64,
             rest => rest * 8,
         };
-        Self {
-            words: words.collect(),
-            last_mask: u64::MAX >> (64 - last_bits),
-            bytes: bytes.into(),
-        }
+        Self { words: words.collect(), last_mask: u64::MAX >> (64 - last_bits), bytes: bytes.into() }
     }
 
     /// The bytes.
@@ -211,11 +207,7 @@ impl Tag {
     #[inline]
     #[must_use]
     pub fn is(&self, tag: &[u8]) -> bool {
-        self.value.as_bytes() == tag
-            || self
-                .alias
-                .as_ref()
-                .is_some_and(|alias| alias.as_bytes() == tag)
+        self.value.as_bytes() == tag || self.alias.as_ref().is_some_and(|alias| alias.as_bytes() == tag)
     }
 }
 
@@ -236,22 +228,14 @@ impl Plan {
     pub(super) fn find(&self, name: &[u8], hint: usize) -> Option<usize> {
         let hint = hint.min(self.fields.len());
         let (before, after) = self.fields.split_at(hint);
-        let position = |fields: &[Field]| {
-            fields
-                .iter()
-                .position(|field| field.name.as_bytes() == name)
-        };
-        position(after)
-            .map(|index| index + hint)
-            .or_else(|| position(before))
+        let position = |fields: &[Field]| fields.iter().position(|field| field.name.as_bytes() == name);
+        position(after).map(|index| index + hint).or_else(|| position(before))
     }
 
     /// True if `name` is the field that holds the tag.
     #[inline]
     pub(super) fn is_tag_field(&self, name: &[u8]) -> bool {
-        self.tag
-            .as_ref()
-            .is_some_and(|tag| tag.field.as_bytes() == name)
+        self.tag.as_ref().is_some_and(|tag| tag.field.as_bytes() == name)
     }
 }
 
@@ -264,9 +248,7 @@ pub fn snake_case(name: &str) -> Option<String> {
     for (index, letter) in letters.iter().enumerate() {
         if letter.is_uppercase() && index > 0 {
             let before = letters[index - 1];
-            let starts_word = letters
-                .get(index + 1)
-                .is_some_and(|next| next.is_lowercase());
+            let starts_word = letters.get(index + 1).is_some_and(|next| next.is_lowercase());
             if before != '_' && (!before.is_uppercase() || starts_word) {
                 snake.push('_');
             }
@@ -300,10 +282,7 @@ mod tests {
         for length in 0..text.len() {
             let expected = Expected::new(&text[..length]);
             for cut in 0..text.len() {
-                assert_eq!(
-                    expected.begins(&text[..cut]),
-                    text[..cut].starts_with(&text[..length])
-                );
+                assert_eq!(expected.begins(&text[..cut]), text[..cut].starts_with(&text[..length]));
                 let mut other = text.to_vec();
                 other[cut] = b'!';
                 assert_eq!(expected.begins(&other), other.starts_with(&text[..length]));

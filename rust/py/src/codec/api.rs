@@ -81,7 +81,12 @@ impl PyEncoder {
 
     /// Encodes into `buffer` from `offset` on and cuts or grows it to end there. Returns the number of bytes written.
     #[pyo3(signature = (message, buffer, offset = 0, /))]
-    fn encode_into(&self, message: &Bound<'_, PyAny>, buffer: &Bound<'_, PyByteArray>, offset: usize) -> PyResult<usize> {
+    fn encode_into(
+        &self,
+        message: &Bound<'_, PyAny>,
+        buffer: &Bound<'_, PyByteArray>,
+        offset: usize,
+    ) -> PyResult<usize> {
         if offset > buffer.len() {
             let size = buffer.len();
             return Err(PyValueError::new_err(format!("offset {offset} lies behind the buffer's end ({size} bytes)")));

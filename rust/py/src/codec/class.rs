@@ -93,8 +93,8 @@ impl Class {
         format: Format,
     ) -> Result<Bound<'py, PyAny>, Stop<'_>> {
         // SAFETY: the GIL is held. `allocate` gives an instance of our class with empty slots, or null.
-        let mut instance = unsafe { Instance::own(self.allocate()) }
-            .map_err(|Refused| Stop { offset: 0, field: None })?;
+        let mut instance =
+            unsafe { Instance::own(self.allocate()) }.map_err(|Refused| Stop { offset: 0, field: None })?;
         // SAFETY: the GIL is held while `py` lives, and the offsets were taken from the class of the instance.
         let mut sink = unsafe { Slots::new(&self.offsets) };
         match format {

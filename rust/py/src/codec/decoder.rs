@@ -57,12 +57,7 @@ impl Union {
     }
 
     #[inline]
-    fn decode<'py>(
-        &self,
-        py: Python<'py>,
-        payload: &[u8],
-        format: Format,
-    ) -> Result<Bound<'py, PyAny>, Stop<'_>> {
+    fn decode<'py>(&self, py: Python<'py>, payload: &[u8], format: Format) -> Result<Bound<'py, PyAny>, Stop<'_>> {
         let peek = match format {
             Format::Json => json::peek_tag(payload, &self.tag_field),
             Format::MessagePack => msgpack::peek_tag(payload, &self.tag_field),

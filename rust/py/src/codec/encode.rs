@@ -2,9 +2,7 @@
 
 use std::cell::UnsafeCell;
 
-use pyo3::exceptions::{
-    PyAttributeError, PyOverflowError, PyRecursionError, PyTypeError, PyValueError,
-};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -61,7 +59,8 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
     let type_ = message.get_type_ptr();
     // SAFETY: the GIL is held. The reference ends before Python code can run: `write` runs none.
     let table = unsafe { &*CACHE.0.get() };
-    let known = places(type_).find_map(|place| table[place].as_deref().filter(|known| known.type_.as_ptr() == type_.cast()));
+    let known =
+        places(type_).find_map(|place| table[place].as_deref().filter(|known| known.type_.as_ptr() == type_.cast()));
     let start = out.len();
     match known {
         Some(known) => {
@@ -98,12 +97,7 @@ fn remember(class: &Bound<'_, PyType>) -> PyResult<()> {
 }
 
 #[cold]
-fn encode_by_msgspec(
-    py: Python<'_>,
-    message: &Bound<'_, PyAny>,
-    format: Format,
-    out: &mut Vec<u8>,
-) -> PyResult<()> {
+fn encode_by_msgspec(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, out: &mut Vec<u8>) -> PyResult<()> {
     static ENCODERS: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
     let encoders = ENCODERS.get_or_try_init(py, || {
         let encode = |module| py.import(module)?.getattr("Encoder")?.call0()?.getattr("encode").map(Bound::unbind);

@@ -93,9 +93,7 @@ fn hash(bytes: &[u8]) -> u64 {
         return if rest.is_empty() { hash } else { mix(hash, u64::from_le_bytes(*last)) };
     }
     let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-        }
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32,
         _ => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
     mix(hash, word)

@@ -49,11 +49,7 @@ impl Format {
 
     /// The format of a data frame.
     pub(crate) const fn of_frame(is_text: bool) -> Self {
-        if is_text {
-            Self::Json
-        } else {
-            Self::MessagePack
-        }
+        if is_text { Self::Json } else { Self::MessagePack }
     }
 }
 

@@ -13,8 +13,8 @@ pub(super) enum Number {
 
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
 ];
 
 /// Digits that fit 64 bits whatever they are.
@@ -45,11 +45,7 @@ fn digits(input: &[u8], mut at: usize, value: &mut u64) -> usize {
         *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
         at += 8;
     }
-    while let Some(digit) = input
-        .get(at)
-        .map(|byte| byte.wrapping_sub(b'0'))
-        .filter(|digit| *digit < 10)
-    {
+    while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
         *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         at += 1;
     }
@@ -94,40 +90,23 @@ pub(super) fn scan(input: &[u8], at: usize) -> Option<(Number, usize)> {
             return None;
         }
         let written = written as i64;
-        exponent += if sign == Some(&b'-') {
-            -written
-        } else {
-            written
-        };
+        exponent += if sign == Some(&b'-') { -written } else { written };
     }
-    let value =
-        if digit_count <= SAFE_DIGITS && mantissa <= 1 << 53 && exponent.unsigned_abs() <= 22 {
-            // Both operands are exact, so the one rounding of IEEE 754 gives the nearest double (Clinger 1990).
-            let power = EXACT_POWERS[exponent.unsigned_abs() as usize];
-            let magnitude = if exponent < 0 {
-                mantissa as f64 / power
-            } else {
-                mantissa as f64 * power
-            };
-            if negative { -magnitude } else { magnitude }
-        } else {
-            std::str::from_utf8(&input[at..end])
-                .ok()?
-                .parse()
-                .ok()
-                .filter(|value: &f64| value.is_finite())?
-        };
+    let value = if digit_count <= SAFE_DIGITS && mantissa <= 1 << 53 && exponent.unsigned_abs() <= 22 {
+        // Both operands are exact, so the one rounding of IEEE 754 gives the nearest double (Clinger 1990).
+        let power = EXACT_POWERS[exponent.unsigned_abs() as usize];
+        let magnitude = if exponent < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
+        if negative { -magnitude } else { magnitude }
+    } else {
+        std::str::from_utf8(&input[at..end]).ok()?.parse().ok().filter(|value: &f64| value.is_finite())?
+    };
     Some((Number::Float(value), end))
 }
 
 /// The integer of `text`, whose digits gave `wrapped`.
 #[inline]
 fn integer(text: &[u8], wrapped: u64, negative: bool) -> Option<Number> {
-    let magnitude = if text.len() <= SAFE_DIGITS {
-        wrapped
-    } else {
-        std::str::from_utf8(text).ok()?.parse().ok()?
-    };
+    let magnitude = if text.len() <= SAFE_DIGITS { wrapped } else { std::str::from_utf8(text).ok()?.parse().ok()? };
     if !negative {
         return Some(Number::Unsigned(magnitude));
     }
@@ -159,18 +138,12 @@ mod tests {
             ("-0.0", Some((Number::Float(-0.0), 4))),
             ("12345678", Some((Number::Unsigned(12_345_678), 8))),
             ("123456789,", Some((Number::Unsigned(123_456_789), 9))),
-            (
-                "18446744073709551615",
-                Some((Number::Unsigned(u64::MAX), 20)),
-            ),
+            ("18446744073709551615", Some((Number::Unsigned(u64::MAX), 20))),
             ("18446744073709551616", None),
             ("-9223372036854775808", Some((Number::Signed(i64::MIN), 20))),
             ("-9223372036854775809", None),
             ("1e5", Some((Number::Float(1e5), 3))),
-            (
-                "9007199254740993.0",
-                Some((Number::Float(9_007_199_254_740_992.0), 18)),
-            ),
+            ("9007199254740993.0", Some((Number::Float(9_007_199_254_740_992.0), 18))),
         ] {
             assert_eq!(scan(text.as_bytes(), 0), expected, "{text}");
         }

@@ -26,9 +26,7 @@ pub fn peek_tag<'a>(input: &'a [u8], field: &TagField) -> Peek<'a> {
 fn tag_at<'a>(scanner: &mut Scanner<'a>) -> Peek<'a> {
     scanner.skip_space();
     let at = scanner.at + 1;
-    scanner
-        .plain_text()
-        .map_or(Peek::Unclear, |tag| Peek::Tag(tag, at))
+    scanner.plain_text().map_or(Peek::Unclear, |tag| Peek::Tag(tag, at))
 }
 
 fn search<'a>(scanner: &mut Scanner<'a>, field: &TagField) -> Result<Peek<'a>, Refused> {

@@ -9,20 +9,12 @@ use super::number::{self, Number};
 /// # Errors
 /// A [`Fault`] at the first thing that is left to the complete decoder; `record` is then partly filled.
 #[inline]
-pub fn decode<S: Sink>(
-    plan: &Plan,
-    input: &[u8],
-    sink: &mut S,
-    record: &mut S::Record,
-) -> Result<(), Fault> {
+pub fn decode<S: Sink>(plan: &Plan, input: &[u8], sink: &mut S, record: &mut S::Record) -> Result<(), Fault> {
     let mut scanner = Scanner { input, at: 0 };
     let mut field = None;
     scanner
         .message(plan, sink, record, &mut field)
-        .map_err(|Refused| Fault {
-            offset: scanner.at,
-            field: field.map(|index: usize| index as u32),
-        })
+        .map_err(|Refused| Fault { offset: scanner.at, field: field.map(|index: usize| index as u32) })
 }
 
 pub(super) struct Scanner<'a> {
@@ -88,11 +80,7 @@ impl<'a> Scanner<'a> {
         let mut next = 0;
         loop {
             let expected = plan.fields.get(next).filter(|field| {
-                let key = if is_first {
-                    &field.json_key
-                } else {
-                    &field.json_next_key
-                };
+                let key = if is_first { &field.json_key } else { &field.json_next_key };
                 let begins = key.begins(self.rest());
                 self.at += if begins { key.len() } else { 0 };
                 begins
@@ -129,11 +117,7 @@ impl<'a> Scanner<'a> {
             next = index + 1;
         }
         self.skip_space();
-        if self.at == self.input.len() {
-            Ok(())
-        } else {
-            Err(Refused)
-        }
+        if self.at == self.input.len() { Ok(()) } else { Err(Refused) }
     }
 
     /// Reads up to and with the colon of the next key, whichever it is.
@@ -227,11 +211,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn value<S: Sink>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
         let accepts = |what| {
-            if shape.scalars.has(what) {
-                Ok(())
-            } else {
-                Err(Refused)
-            }
+            if shape.scalars.has(what) { Ok(()) } else { Err(Refused) }
         };
         if let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.skip_space();
@@ -398,11 +378,7 @@ mod tests {
                     bytes[place] = byte;
                     let is_stop = byte == b'"' || byte == b'\\' || byte < b' ';
                     let expected = if is_stop { place as u32 } else { 8 };
-                    assert_eq!(
-                        stop_bytes(u64::from_le_bytes(bytes)).trailing_zeros() / 8,
-                        expected,
-                        "{bytes:?}"
-                    );
+                    assert_eq!(stop_bytes(u64::from_le_bytes(bytes)).trailing_zeros() / 8, expected, "{bytes:?}");
                 }
             }
         }

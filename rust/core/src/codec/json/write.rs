@@ -24,12 +24,26 @@ pub fn write_unsigned(out: &mut Vec<u8>, value: u64) {
 /// Appends the shortest text that reads back as `value`; JSON has no form for what is not finite: null.
 #[inline]
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
-    if value.is_finite() {
-        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
-    } else {
+    if !value.is_finite() {
         out.extend_from_slice(b"null");
+        return;
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    let parts = if value.abs() < SMALLEST_WITH_EXPONENT { None } else { text.split_once("e+") };
+    match parts {
+        // One byte less, and byte for byte what msgspec writes.
+        Some((digits, exponent)) => {
+            out.extend_from_slice(digits.as_bytes());
+            out.push(b'e');
+            out.extend_from_slice(exponent.as_bytes());
+        }
+        None => out.extend_from_slice(text.as_bytes()),
     }
 }
+
+/// Floats from here on are written with an exponent.
+const SMALLEST_WITH_EXPONENT: f64 = 1e16;
 
 /// Appends a string with its quotes, escaped where RFC 8259 §7 demands it and nowhere else.
 #[inline]

@@ -9,20 +9,12 @@ use super::code;
 /// # Errors
 /// A [`Fault`] at the first thing that is left to the complete decoder; `record` is then partly filled.
 #[inline]
-pub fn decode<S: Sink>(
-    plan: &Plan,
-    input: &[u8],
-    sink: &mut S,
-    record: &mut S::Record,
-) -> Result<(), Fault> {
+pub fn decode<S: Sink>(plan: &Plan, input: &[u8], sink: &mut S, record: &mut S::Record) -> Result<(), Fault> {
     let mut scanner = Scanner { input, at: 0 };
     let mut field = None;
     scanner
         .message(plan, sink, record, &mut field)
-        .map_err(|Refused| Fault {
-            offset: scanner.at,
-            field: field.map(|index: usize| index as u32),
-        })
+        .map_err(|Refused| Fault { offset: scanner.at, field: field.map(|index: usize| index as u32) })
 }
 
 /// What stands behind a value's first byte (and its length, where one follows).
@@ -58,14 +50,12 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn size16(&mut self) -> Result<usize, Refused> {
-        self.array()
-            .map(|bytes| usize::from(u16::from_be_bytes(bytes)))
+        self.array().map(|bytes| usize::from(u16::from_be_bytes(bytes)))
     }
 
     #[inline]
     fn size32(&mut self) -> Result<usize, Refused> {
-        self.array()
-            .and_then(|bytes| usize::try_from(u32::from_be_bytes(bytes)).map_err(|_| Refused))
+        self.array().and_then(|bytes| usize::try_from(u32::from_be_bytes(bytes)).map_err(|_| Refused))
     }
 
     /// The number of entries of a map.
@@ -104,10 +94,7 @@ impl<'a> Scanner<'a> {
     ) -> Result<(), Refused> {
         let mut left = self.map()?;
         if let (Some(tag), true) = (&plan.tag, left > 0) {
-            let head = tag
-                .msgpack_heads
-                .iter()
-                .find(|head| head.begins(self.rest()));
+            let head = tag.msgpack_heads.iter().find(|head| head.begins(self.rest()));
             if let Some(head) = head {
                 self.at += head.len();
                 left -= 1;
@@ -116,10 +103,7 @@ impl<'a> Scanner<'a> {
         let mut next = 0;
         while left > 0 {
             left -= 1;
-            let expected = plan
-                .fields
-                .get(next)
-                .filter(|field| field.msgpack_key.begins(self.rest()));
+            let expected = plan.fields.get(next).filter(|field| field.msgpack_key.begins(self.rest()));
             let index = if let Some(field) = expected {
                 self.at += field.msgpack_key.len();
                 next
@@ -142,29 +126,19 @@ impl<'a> Scanner<'a> {
             };
             *current = Some(index);
             let start = self.at;
-            let value = self
-                .value(&plan.fields[index].shape, sink)
-                .inspect_err(|_| self.at = start)?;
+            let value = self.value(&plan.fields[index].shape, sink).inspect_err(|_| self.at = start)?;
             sink.set(record, index, value);
             *current = None;
             next = index + 1;
         }
-        if self.at == self.input.len() {
-            Ok(())
-        } else {
-            Err(Refused)
-        }
+        if self.at == self.input.len() { Ok(()) } else { Err(Refused) }
     }
 
     #[inline]
     fn value<S: Sink>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
         let scalars = shape.scalars;
         let accepts = |what| {
-            if scalars.has(what) {
-                Ok(())
-            } else {
-                Err(Refused)
-            }
+            if scalars.has(what) { Ok(()) } else { Err(Refused) }
         };
         let head = self.byte()?;
         match head {
@@ -215,12 +189,7 @@ impl<'a> Scanner<'a> {
 
     // Recursion is as deep as the plan's shape, which is finite. The declared size allocates nothing: the list grows
     // with the items that are really there.
-    fn list<S: Sink>(
-        &mut self,
-        size: usize,
-        shape: &Shape,
-        sink: &mut S,
-    ) -> Result<S::Value, Refused> {
+    fn list<S: Sink>(&mut self, size: usize, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
         let items = shape.items.as_deref().ok_or(Refused)?;
         let mut list = sink.list()?;
         for _ in 0..size {
