@@ -18,7 +18,7 @@ LAYERS = [
     {"exceptions", "messages", "metrics"},
     {"config"},
     {"_core"},
-    {"_transport", "_connection", "_reconnect", "_heartbeat", "_subscriptions", "_channels"},
+    {"_transport", "_connection", "_reconnect", "_heartbeat", "_subscriptions", "_channels", "_faults", "_url"},
     {"client", "server"},
     {"testing"},
     {"__init__"},
@@ -38,9 +38,11 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}:{node.lineno}: relative import; write the full name"
-            from_package = node.module == "websocket_utils"
-            modules = [f"{node.module}.{alias.name}" for alias in node.names] if from_package else [node.module or ""]
+            here = ["websocket_utils", *path.relative_to(PACKAGE).parent.parts]
+            base = here[: len(here) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from package import module` names modules; `from package.module import name` does not.
+            modules = [f"{module}.{alias.name}" for alias in node.names] if module == "websocket_utils" else [module]
         else:
             continue
         for module in modules:
