@@ -84,7 +84,7 @@ class WebSocketConfig:
     """
 
     # A utility serves strategies on other machines; 127.0.0.1 keeps it to this one.
-    host: str = field(default="0.0.0.0", metadata=_about("", "Address a server binds to"))
+    host: str = field(default="0.0.0.0", metadata=_about("", "Address a server binds to"))  # noqa: S104  # said above
     port: int = field(
         default=8080,
         metadata=_about("", "Port a server binds to; 0 takes a free one", _Range(least=0, most=_MAX_PORT)),
@@ -103,7 +103,7 @@ class WebSocketConfig:
     )
     message_buffer_size: int = field(
         default=1000,
-        metadata=_about("messages", "Client: messages kept for sending while disconnected", _COUNT),
+        metadata=_about("messages", "Client: messages kept while disconnected, with `when_down='queue'`", _COUNT),
     )
     open_timeout: float = field(
         default=5.0,
@@ -130,7 +130,7 @@ class WebSocketConfig:
     )
     max_lag: int = field(
         default=4 * _MIB,
-        metadata=_about("bytes", "Server: how far a client may fall behind before it is closed with 1013", _BYTES),
+        metadata=_about("bytes", "Server: how far a client may fall behind before it is disconnected", _BYTES),
     )
     follow_redirects: int = field(
         default=0, metadata=_about("", "Client: redirects followed in one opening handshake", _Range(least=0, most=20))

@@ -11,7 +11,7 @@
     ├─ CodecError                     .format                       the connection stays open
     │  ├─ EncodeError
     │  └─ DecodeError                 .offset .path .raw
-    ├─ SendQueueFull                  .queued .size .limit          nothing of the message was queued
+    ├─ SendQueueFull                  .queued .size .limit .unit    nothing of the message was queued
     ├─ ConnectionClosed               .received .sent .initiator
     │  ├─ ConnectionClosedOK          both sides were done: 1000 or 1001
     │  └─ ConnectionClosedError       anything else
@@ -290,21 +290,28 @@ class DecodeError(CodecError):
 
 
 class SendQueueFull(WebSocketError):
-    """The peer takes bytes more slowly than they are sent. Nothing of this message was queued.
+    """More is sent than the peer takes, or than is kept while disconnected. Nothing of this message was queued.
 
     Attributes:
-        queued: Bytes waiting to be sent.
-        size: Bytes of the message that did not fit, header included.
-        limit: `max_send_queue` in force, in bytes.
+        queued: What waits to be sent, in `unit`.
+        size: The message that did not fit, in `unit`; bytes include the frame header.
+        limit: `max_send_queue` (bytes) or `message_buffer_size` (messages) in force.
+        unit: Bytes on an open connection, messages while disconnected.
     """
 
-    def __init__(self, queued: int, size: int, limit: int) -> None:
-        super().__init__(queued, size, limit)
+    def __init__(self, queued: int, size: int, limit: int, unit: Literal["bytes", "messages"] = "bytes") -> None:
+        super().__init__(queued, size, limit, unit)
         self.queued = queued
         self.size = size
         self.limit = limit
+        self.unit: Literal["bytes", "messages"] = unit
 
     def __str__(self) -> str:
+        if self.unit == "messages":
+            return (
+                f"send queue full: {self.queued} messages wait for the connection to come back, and the limit is "
+                f"{self.limit}; drop what is stale, or raise message_buffer_size"
+            )
         return (
             f"send queue full: {self.queued} bytes wait and {self.size} more would pass the limit of {self.limit}; "
             "await what send() returns to keep pace with the peer, or raise max_send_queue"

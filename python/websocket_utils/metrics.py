@@ -92,7 +92,7 @@ class ServerStats:
     """Connections that have not yet taken all that was published to them, now."""
 
     lag_disconnects: int
-    """Connections closed with 1013 because they fell more than `max_lag` behind."""
+    """Connections cut because they fell more than `max_lag` behind."""
 
     decode_errors: int
     """Messages from clients that no known message class fits."""

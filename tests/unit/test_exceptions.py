@@ -159,6 +159,12 @@ def test_long_message_is_quoted_in_part() -> None:
     assert " - at" not in str(error)
 
 
+def test_queue_of_messages_names_its_own_setting() -> None:
+    error = SendQueueFull(1000, 1, 1000, unit="messages")
+    assert "1000 messages wait for the connection to come back" in str(error)
+    assert "message_buffer_size" in str(error)
+
+
 def test_message_of_unknown_size_names_its_limit() -> None:
     assert str(MessageTooBig(None, 16)).startswith("a message is over the limit of 16 bytes")
 

@@ -1,0 +1,57 @@
+"""Holds the public names: what is exported is what is documented, here and in each module."""
+
+import importlib
+
+import pytest
+
+import websocket_utils
+
+# The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
+DOCUMENTED = {
+    "messages": ["AccountUpdate", "Message", "Ping", "Pong", "PriceUpdate", "Subscribe", "Unsubscribe", "WsMessage"],
+    "client": ["WebSocketClient"],
+    "server": ["WebSocketServer"],
+    "config": ["WebSocketConfig"],
+    "metrics": ["ClientStats", "ServerStats"],
+    "exceptions": [
+        "Close",
+        "CodecError",
+        "ConfigError",
+        "ConnectionClosed",
+        "ConnectionClosedError",
+        "ConnectionClosedOK",
+        "DecodeError",
+        "EncodeError",
+        "HandshakeError",
+        "HeartbeatTimeout",
+        "InvalidURL",
+        "LocalProtocolError",
+        "MessageTooBig",
+        "ProtocolError",
+        "ReconnectGaveUp",
+        "RemoteProtocolError",
+        "SendQueueFull",
+        "WebSocketError",
+    ],
+    "_transport": ["run"],
+}
+NAMES = sorted(name for names in DOCUMENTED.values() for name in names)
+
+
+def test_all_is_the_documented_list() -> None:
+    assert sorted(websocket_utils.__all__) == NAMES
+    assert len(set(websocket_utils.__all__)) == len(websocket_utils.__all__)
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in DOCUMENTED.items() for name in names])
+def test_name_is_the_one_its_module_defines(module: str, name: str) -> None:
+    source = importlib.import_module(f"websocket_utils.{module}")
+    assert getattr(websocket_utils, name) is getattr(source, name)
+    assert name in source.__all__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_documented(name: str) -> None:
+    # WsMessage is a union: what it holds is said where it is defined.
+    documented = getattr(websocket_utils, name).__doc__ if name != "WsMessage" else "a union"
+    assert documented, f"{name} has no docstring"
