@@ -1,0 +1,52 @@
+"""The messages of the benches, equal to those of the load generator (``benches/load/src/payload.rs``)."""
+
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+CYCLE: Final = 64
+SIZE: Final = 122
+# Added to a send time, so that it has the 16 digits of the other timestamps.
+TIME_BASE: Final = 1_000_000_000_000_000
+MARKETS: Final = (
+    ("SOL", "USDC"),
+    ("BTC", "USDT"),
+    ("ETH", "USDC"),
+    ("JUP", "USDT"),
+    ("RAY", "USDC"),
+    ("WIF", "USDT"),
+    ("JTO", "USDC"),
+    ("HNT", "USDT"),
+)
+
+
+class PriceUpdate(msgspec.Struct, tag=True):
+    """What users of the peers write: the message of the issue as a plain msgspec class."""
+
+    input_mint: str
+    output_mint: str
+    price: float
+    volume: int
+    timestamp: int
+
+
+MessageT = TypeVar("MessageT", covariant=True)
+
+
+class PriceUpdateClass(Protocol[MessageT]):
+    """A class that is built like `PriceUpdate`: the peers' or ours."""
+
+    def __call__(self, input_mint: str, output_mint: str, price: float, volume: int, timestamp: int) -> MessageT: ...
+
+
+def cycle(cls: PriceUpdateClass[MessageT]) -> list[MessageT]:
+    """Return the 64 messages as instances of `cls`."""
+    return [
+        cls(
+            *MARKETS[index % len(MARKETS)],
+            100.0 + index + (2 * index + 1) % 16 / 16,
+            1000 + 37 * index,
+            1_718_035_200_000_000 + 1001 * index,
+        )
+        for index in range(CYCLE)
+    ]

@@ -1,0 +1,216 @@
+"""What a bench is, what it found, and where that is kept: `benches/results/<bench>.json`."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Final, Literal
+
+import msgspec
+
+BENCHES: Final = Path(__file__).parent
+ROOT: Final = BENCHES.parent
+RESULTS: Final = BENCHES / "results"
+LIBRARIES: Final = (
+    "websocket_utils",
+    "picows",
+    "aiofastnet",
+    "uvloop",
+    "msgspec",
+    "websockets",
+    "aiohttp",
+    "nautilus_trader",
+)
+
+Kind = Literal["receive", "send", "round_trip", "broadcast", "paced_send", "paced_broadcast", "idle"]
+Numbers = dict[str, float]
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to do the work of a bench: a library, and the scenario of its module in `benches/peers`."""
+
+    name: str
+    module: str
+    scenario: str
+    # The distribution that must be installed; the side is left out where it isn't.
+    needs: str
+    # Messages per second for the first round, which finds the real rate.
+    guess: int = 200_000
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """What issue 2 asks of one side: a ratio to a peer, or (without a peer) a value."""
+
+    scenario: str
+    text: str
+    ours: str
+    metric: str
+    peer: str | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison."""
+
+    name: str
+    title: str
+    kind: Kind
+    method: str
+    sides: tuple[Side, ...]
+    bars: tuple[Bar, ...] = ()
+    # What each round reports, in the order of the table's columns.
+    metrics: tuple[str, ...]
+    clients: int = 1
+    # Messages that a server sends per event-loop turn, and frames that the feed writes at once.
+    burst: int = 1
+    per_write: int = 512
+    # Messages per second of an open-loop schedule.
+    rate: int = 0
+    # Round trips or messages in place of what the seconds of a round allow.
+    messages: int = 0
+
+
+class SideResult(msgspec.Struct, kw_only=True):
+    """What one side reported in each of the rounds that count."""
+
+    name: str
+    rounds: list[Numbers] = []
+    # Rounds that do not count, because the core was slower than its best: other guests of the host took their share.
+    disturbed: int = 0
+
+    def median(self, metric: str) -> float:
+        """Return the median of `metric` over the rounds."""
+        return median(numbers[metric] for numbers in self.rounds)
+
+    def spread(self, metric: str) -> tuple[float, float]:
+        """Return the least and the greatest value of `metric`."""
+        values = [numbers[metric] for numbers in self.rounds]
+        return min(values), max(values)
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """Where a bench ran."""
+
+    cpu: str
+    cores: int
+    kernel: str
+    python: str
+
+
+class BenchResult(msgspec.Struct, kw_only=True):
+    """One run of a bench: all that the report shows."""
+
+    name: str
+    title: str
+    method: str
+    metrics: list[str]
+    bars: list[Bar]
+    sides: list[SideResult]
+    # Sides whose library was not installed.
+    left_out: list[str]
+    rounds: int
+    seconds: float
+    date: str
+    commit: str
+    machine: Machine
+    versions: dict[str, str]
+
+    def side(self, name: str) -> SideResult | None:
+        """Return the side called `name`, if it ran."""
+        return next((side for side in self.sides if side.name == name), None)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A bar against what was measured; `measured` is None where a side did not run."""
+
+    bar: Bar
+    measured: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met."""
+        if self.measured is None:
+            return None
+        if self.bar.at_most is not None:
+            return self.measured <= self.bar.at_most
+        return self.bar.at_least is not None and self.measured >= self.bar.at_least
+
+
+def judge(result: BenchResult) -> list[Verdict]:
+    """Compare a result with its bars."""
+    verdicts = []
+    for bar in result.bars:
+        ours = result.side(bar.ours)
+        measured = ours.median(bar.metric) if ours else None
+        if bar.peer is not None and measured is not None:
+            peer = result.side(bar.peer)
+            measured = measured / peer.median(bar.metric) if peer else None
+        verdicts.append(Verdict(bar, measured))
+    return verdicts
+
+
+def save(result: BenchResult, folder: Path = RESULTS) -> Path:
+    """Write a result where the report is rendered from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result.name}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    return path
+
+
+def load(folder: Path = RESULTS) -> dict[str, BenchResult]:
+    """Read all results, by name of the bench."""
+    results = (msgspec.json.decode(path.read_bytes(), type=BenchResult) for path in sorted(folder.glob("*.json")))
+    return {result.name: result for result in results}
+
+
+def is_installed(distribution: str) -> bool:
+    """Tell whether the library of a side can be imported."""
+    return importlib.util.find_spec(distribution) is not None
+
+
+def versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
+    """Return the versions of what is installed."""
+    found = {}
+    for name in libraries:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> Machine:
+    """Describe this machine."""
+    return Machine(
+        cpu=_cpu_model(),
+        cores=os.cpu_count() or 1,
+        kernel=f"{platform.system()} {platform.release().split('-')[0]}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+    )
+
+
+def commit() -> str:
+    """Return the commit that ran, with a mark when code differed from it."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--", "rust", "python", "benches", ":!benches/results")
+    return f"{head}+changes" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    # git from the user's own PATH, as every make target uses it.
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=10)  # noqa: S607
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

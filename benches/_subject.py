@@ -1,0 +1,276 @@
+"""The process under test: runs one scenario of one peer and reports what it cost.
+
+Started by the harness as ``python -m benches._subject PEER SCENARIO OPTIONS``. It talks JSON lines: what the harness
+needs to go on and the result on stdout, commands (``go``, ``done``) on stdin.
+"""
+
+import asyncio
+import gc
+import importlib
+import json
+import mmap
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import uvloop
+
+from benches._payload import CYCLE, TIME_BASE
+
+MessageT = TypeVar("MessageT")
+# Messages that may be on their way to the slowest sink: 1 MiB of frames. Without a bound a server that is faster than
+# the sinks would fill its buffers and then measure its memory, or drop clients.
+WINDOW = 8192
+# Turns that a server is watched for its connections, 10 ms apart.
+CONNECT_TURNS = 1000
+# Some 3 ms of plain bytecode.
+YARDSTICK_STEPS = 150_000
+# Round trips before the measured ones.
+ROUND_TRIP_WARM_UP = 200
+
+
+class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the harness asks for."""
+
+    core: int | None = None
+    timeout: int = 60
+    port: int = 0
+    messages: int = 0
+    clients: int = 0
+    burst: int = 1
+    rate: int = 0
+    progress: str | None = None
+
+
+class Run:
+    """One measured run, from the side of the process under test."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.messages = options.messages
+        self.url = f"ws://127.0.0.1:{options.port}"
+        self._commands: asyncio.Queue[str] = asyncio.Queue()
+        self._started_cpu = self._started_wall = 0
+        self._cpu = self._wall = self._yardstick = 0
+
+    # Control -----------------------------------------------------------------
+
+    def watch_commands(self) -> None:
+        """Read commands from stdin; the end of stdin ends the process."""
+        asyncio.get_running_loop().add_reader(0, self._read_commands)
+
+    def _read_commands(self) -> None:
+        data = os.read(0, 4096)
+        if not data:
+            os._exit(1)
+        for line in data.decode().split():
+            self._commands.put_nowait(line)
+
+    async def command(self, expected: str) -> None:
+        """Wait until the harness says `expected`."""
+        got = await self._commands.get()
+        if got != expected:
+            raise RuntimeError(f"harness said {got!r} where {expected!r} was due")
+
+    def say(self, **values: Any) -> None:
+        """Tell the harness."""
+        sys.stdout.write(json.dumps(values) + "\n")
+        sys.stdout.flush()
+
+    # Measuring ---------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the measured part."""
+        self._yardstick = _yardstick_ns()
+        self._started_wall = time.perf_counter_ns()
+        self._started_cpu = _cpu_ns()
+
+    def stop(self) -> None:
+        """End the measured part."""
+        self._cpu = _cpu_ns() - self._started_cpu
+        self._wall = time.perf_counter_ns() - self._started_wall
+        self._yardstick = max(self._yardstick, _yardstick_ns())
+
+    def result(self, **values: Any) -> None:
+        """Report the measured part and what the scenario found."""
+        self.say(cpu_ns=self._cpu, wall_ns=self._wall, yardstick_ns=self._yardstick, **values)
+
+    # Shared parts of the scenarios -------------------------------------------
+
+    async def sent_all(self) -> None:
+        """End a send scenario: all is handed to the library; measured until the sink has the last message."""
+        await self.command("done")
+        self.stop()
+        self.result()
+
+    async def serve(self, port: int, connections: Callable[[], int]) -> None:
+        """Announce a server on `port` and wait until its clients are there and the harness says go."""
+        self.say(port=port)
+        await self.command("go")
+        await until(lambda: connections() >= self.options.clients)
+
+    async def broadcast(
+        self, messages: Sequence[MessageT], send_turn: Callable[[Sequence[MessageT]], Awaitable[None] | None]
+    ) -> None:
+        """Give `send_turn` the messages of one event-loop turn, turn by turn, and report when the sinks have all."""
+        burst = self.options.burst
+        turns = [messages[start : start + burst] for start in range(0, CYCLE, burst)]
+        delivered = self._progress()
+        self.start()
+        sent = 0
+        while sent < self.messages:
+            for turn in turns:
+                waiting = send_turn(turn)
+                if waiting is not None:
+                    await waiting
+                await asyncio.sleep(0)
+            sent += CYCLE
+            while sent - delivered[0] > WINDOW:
+                await asyncio.sleep(0.001)
+        await self.sent_all()
+
+    async def paced(self, emit: Callable[[int], Awaitable[Any] | None]) -> None:
+        """Call `emit` with the time stamp of each message when it is due, on an open-loop schedule.
+
+        The stamp is the time the message was due, not the time it left: a sender that falls behind shows it.
+        """
+        clock, rate, total = time.monotonic_ns, self.options.rate, self.messages
+        self.start()
+        begin = clock()
+        sent = 0
+        while sent < total:
+            due = min(total, (clock() - begin) * rate // 1_000_000_000 + 1)
+            while sent < due:
+                waiting = emit(TIME_BASE + begin + sent * 1_000_000_000 // rate)
+                if waiting is not None:
+                    await waiting
+                sent += 1
+            await asyncio.sleep(0)
+        await self.sent_all()
+
+    async def round_trips(self, trip: Callable[[], Awaitable[None]]) -> None:
+        """Await `trip` over and over and report each one's time."""
+        clock = time.perf_counter_ns
+        for _ in range(ROUND_TRIP_WARM_UP):
+            await trip()
+        times = []
+        self.start()
+        for _ in range(self.messages):
+            sent = clock()
+            await trip()
+            times.append(clock() - sent)
+        self.stop()
+        self.round_trip_result(times)
+
+    def round_trip_result(self, times: list[int]) -> None:
+        """Report percentiles of round trips in nanoseconds."""
+        times.sort()
+        self.result(p50_ns=times[len(times) // 2], p99_ns=times[len(times) * 99 // 100])
+
+    async def idle(self, port: int, connections: Callable[[], int]) -> None:
+        """Report how much resident memory the last `clients` connections of a server on `port` take."""
+        # The first connections of a process also pay for what is made once: the harness opens some before.
+        self.say(port=port)
+        await self.command("warm")
+        await until(lambda: connections() > 0)
+        before, held = await self._settled(), connections()
+        self.say(ready=True)
+        await self.command("go")
+        await until(lambda: connections() >= held + self.options.clients)
+        after = await self._settled()
+        self.result(bytes_per_connection=(after - before) / self.options.clients)
+
+    async def _settled(self) -> int:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        gc.collect()
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def _progress(self) -> memoryview:
+        if self.options.progress is None:
+            raise RuntimeError("a broadcast needs the file of progress")
+        with open(self.options.progress, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("Q")
+
+
+class RoundTripCallback:
+    """Round trips with one message in flight, each sent from inside the callback that received the last."""
+
+    def __init__(self, run: Run, send: Callable[[], object]) -> None:
+        self._run = run
+        self._send = send
+        self._left = run.messages + ROUND_TRIP_WARM_UP
+        self._times: list[int] = []
+        self._sent = 0
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        """Send the first message."""
+        self._sent = time.perf_counter_ns()
+        self._send()
+
+    def received(self) -> None:
+        """Take the time and send the next message."""
+        now = time.perf_counter_ns()
+        self._times.append(now - self._sent)
+        self._left -= 1
+        if self._left == self._run.messages:
+            self._times.clear()
+            self._run.start()
+        if self._left:
+            self._sent = time.perf_counter_ns()
+            self._send()
+        elif not self.finished.done():
+            self._run.stop()
+            self._run.round_trip_result(self._times)
+            self.finished.set_result(None)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until `true()`, at most some ten seconds."""
+    for _ in range(CONNECT_TURNS):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("the expected connections did not come")
+
+
+def _yardstick_ns() -> int:
+    """Return how long a fixed calculation takes: it tells whether this core has its full speed just now."""
+    begin = time.process_time_ns()
+    for number in range(YARDSTICK_STEPS):
+        number & 7  # noqa: B018  # work for its own sake
+    return time.process_time_ns() - begin
+
+
+def _cpu_ns() -> int:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return round((usage.ru_utime + usage.ru_stime) * 1e9)
+
+
+async def _main(peer: str, scenario: str, options: Options) -> None:
+    run = Run(options)
+    run.watch_commands()
+    await getattr(importlib.import_module(f"benches.peers.{peer}"), scenario)(run)
+
+
+def main(peer: str, scenario: str, options: str) -> None:
+    """Run `scenario` of `peer` on uvloop."""
+    parsed = msgspec.json.decode(options, type=Options)
+    # Nothing here may outlive its harness, not even a loop that never returns to its event loop.
+    signal.alarm(parsed.timeout)
+    if parsed.core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {parsed.core})
+    uvloop.run(_main(peer, scenario, parsed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    # The result is out: what a library would still do at its exit (threads of a runtime, pings) is not of interest.
+    os._exit(0)

@@ -1,0 +1,82 @@
+"""picows.websockets: its interface after the model of websockets, with msgspec."""
+
+import msgspec
+from picows import websockets
+from picows.websockets import ServerConnection
+
+from benches._payload import PriceUpdate, cycle
+from benches._subject import Run
+
+
+async def receive(run: Run) -> None:
+    """Bytes from `recv`, typed decode and a field read."""
+    decode = msgspec.json.Decoder(PriceUpdate).decode
+    total = 0.0
+    async with websockets.connect(run.url) as connection:
+        recv = connection.recv
+        run.start()
+        await connection.send("go")
+        try:
+            while True:
+                total += decode(await recv(decode=False)).price
+        except websockets.ConnectionClosedOK:
+            run.stop()
+    run.result(price_sum=total)
+
+
+async def send(run: Run) -> None:
+    """Encode and await `send`, message by message."""
+    encode = msgspec.json.Encoder().encode
+    messages = cycle(PriceUpdate)
+    connection = await websockets.connect(run.url)
+    run.start()
+    for _ in range(0, run.messages, len(messages)):
+        for message in messages:
+            await connection.send(encode(message))
+    await run.sent_all()
+
+
+async def round_trip(run: Run) -> None:
+    """One message in flight, `send` and `recv` awaited in turn."""
+    payload = msgspec.json.encode(cycle(PriceUpdate)[0])
+    connection = await websockets.connect(run.url)
+
+    async def trip() -> None:
+        await connection.send(payload)
+        if await connection.recv() != payload:
+            raise RuntimeError("the echo differs")
+
+    await run.round_trips(trip)
+
+
+async def _listen(connections: set[ServerConnection]) -> tuple[websockets.Server, int]:
+    async def handler(connection: ServerConnection) -> None:
+        connections.add(connection)
+        try:
+            await connection.wait_closed()
+        finally:
+            connections.discard(connection)
+
+    server = await websockets.serve(handler, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def broadcast(run: Run) -> None:
+    """Encode once, then the library's `broadcast`."""
+    encode = msgspec.json.Encoder().encode
+    connections: set[ServerConnection] = set()
+    _server, port = await _listen(connections)
+    await run.serve(port, lambda: len(connections))
+
+    def send_turn(messages: list[PriceUpdate]) -> None:
+        for message in messages:
+            websockets.broadcast(connections, encode(message))
+
+    await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def idle(run: Run) -> None:
+    """Hold idle connections."""
+    connections: set[ServerConnection] = set()
+    _server, port = await _listen(connections)
+    await run.idle(port, lambda: len(connections))

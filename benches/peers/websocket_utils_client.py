@@ -1,0 +1,113 @@
+"""This library: the client."""
+
+from websocket_utils import PriceUpdate, WebSocketClient
+
+from benches._payload import cycle
+from benches._subject import RoundTripCallback, Run
+
+
+async def receive_batches(run: Run) -> None:
+    """All messages of a read at once, and a loop that reads a field."""
+    total = 0.0
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        run.start()
+        client.send("go")
+        async for batch in client.batches(PriceUpdate):
+            for update in batch:
+                total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_on(run: Run) -> None:
+    """A callback for each message that reads a field."""
+    total = 0.0
+
+    def add(update: PriceUpdate) -> None:
+        nonlocal total
+        total += update.price
+
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        client.on(PriceUpdate, add)
+        run.start()
+        client.send("go")
+        # No other message comes: this ends with the connection.
+        await client.receive()
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_messages(run: Run) -> None:
+    """Message by message, and a field read."""
+    total = 0.0
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        run.start()
+        client.send("go")
+        async for update in client.messages(PriceUpdate):
+            total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def send(run: Run) -> None:
+    """One call per message; backpressure awaited once per 64 messages."""
+    messages = cycle(PriceUpdate)
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        sending = client.send
+        run.start()
+        for _ in range(0, run.messages, len(messages)):
+            for message in messages:
+                last = sending(message)
+            await last
+        await run.sent_all()
+
+
+async def send_awaited(run: Run) -> None:
+    """One call per message, and each awaited."""
+    messages = cycle(PriceUpdate)
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        sending = client.send
+        run.start()
+        for _ in range(0, run.messages, len(messages)):
+            for message in messages:
+                await sending(message)
+        await run.sent_all()
+
+
+async def paced_send(run: Run) -> None:
+    """Send each message when it is due."""
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+
+        def emit(stamp: int) -> None:
+            client.send(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp))
+
+        await run.paced(emit)
+
+
+async def round_trip_on(run: Run) -> None:
+    """One message in flight, answered from inside the callback."""
+    message = cycle(PriceUpdate)[0]
+    trips: RoundTripCallback
+
+    def received(update: PriceUpdate) -> None:
+        if update == message:
+            trips.received()
+
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        client.on(PriceUpdate, received)
+        trips = RoundTripCallback(run, lambda: client.send(message))
+        trips.begin()
+        await trips.finished
+
+
+async def round_trip_await(run: Run) -> None:
+    """One message in flight, `send` and `receive` awaited in turn."""
+    message = cycle(PriceUpdate)[0]
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+
+        async def trip() -> None:
+            await client.send(message)
+            if await client.receive(PriceUpdate) != message:
+                raise RuntimeError("the echo differs")
+
+        await run.round_trips(trip)

@@ -1,0 +1,37 @@
+"""This library: the server."""
+
+from collections.abc import Sequence
+
+from websocket_utils import PriceUpdate, WebSocketServer
+
+from benches._payload import cycle
+from benches._subject import Run
+
+
+async def broadcast(run: Run) -> None:
+    """One call per message."""
+    async with WebSocketServer.bind("127.0.0.1:0") as server:
+        await run.serve(server.local_addr[1], lambda: server.stats().connections)
+
+        def send_turn(messages: Sequence[PriceUpdate]) -> None:
+            for message in messages:
+                server.broadcast(message)
+
+        await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def paced_broadcast(run: Run) -> None:
+    """Broadcast each message when it is due."""
+    async with WebSocketServer.bind("127.0.0.1:0") as server:
+        await run.serve(server.local_addr[1], lambda: server.stats().connections)
+
+        def emit(stamp: int) -> None:
+            server.broadcast(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp))
+
+        await run.paced(emit)
+
+
+async def idle(run: Run) -> None:
+    """Hold idle connections."""
+    async with WebSocketServer.bind("127.0.0.1:0") as server:
+        await run.idle(server.local_addr[1], lambda: server.stats().connections)

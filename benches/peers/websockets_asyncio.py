@@ -1,0 +1,78 @@
+"""websockets: its asyncio interface, with msgspec."""
+
+import msgspec
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import Server, ServerConnection, broadcast as websockets_broadcast, serve
+from websockets.exceptions import ConnectionClosedOK
+
+from benches._payload import PriceUpdate, cycle
+from benches._subject import Run
+
+
+async def receive(run: Run) -> None:
+    """Bytes from `recv`, typed decode and a field read."""
+    decode = msgspec.json.Decoder(PriceUpdate).decode
+    total = 0.0
+    async with connect(run.url) as connection:
+        recv = connection.recv
+        run.start()
+        await connection.send("go")
+        try:
+            while True:
+                total += decode(await recv(decode=False)).price
+        except ConnectionClosedOK:
+            run.stop()
+    run.result(price_sum=total)
+
+
+async def send(run: Run) -> None:
+    """Encode and await `send`, message by message."""
+    encode = msgspec.json.Encoder().encode
+    messages = cycle(PriceUpdate)
+    connection = await connect(run.url)
+    run.start()
+    for _ in range(0, run.messages, len(messages)):
+        for message in messages:
+            await connection.send(encode(message))
+    await run.sent_all()
+
+
+async def round_trip(run: Run) -> None:
+    """One message in flight, `send` and `recv` awaited in turn."""
+    payload = msgspec.json.encode(cycle(PriceUpdate)[0])
+    connection = await connect(run.url)
+
+    async def trip() -> None:
+        await connection.send(payload)
+        if await connection.recv() != payload:
+            raise RuntimeError("the echo differs")
+
+    await run.round_trips(trip)
+
+
+async def _listen() -> tuple[Server, int]:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    server = await serve(handler, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def broadcast(run: Run) -> None:
+    """Encode once, then the library's `broadcast`."""
+    encode = msgspec.json.Encoder().encode
+    server, port = await _listen()
+    await run.serve(port, lambda: len(server.connections))
+    connections = set(server.connections)
+
+    def send_turn(messages: list[PriceUpdate]) -> None:
+        for message in messages:
+            websockets_broadcast(connections, encode(message))
+
+    await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def idle(run: Run) -> None:
+    """Hold idle connections."""
+    server, port = await _listen()
+    await run.idle(port, lambda: len(server.connections))
