@@ -15,8 +15,8 @@ use std::cell::RefCell;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
-/// Bytes one read may bring: half of a common L2 cache (512 KiB and up), so what was read is decoded from cache.
-const SCRATCH_BYTES: usize = 256 * 1024;
+/// Bytes one read may bring: some 500 price updates, which with the objects made of them stay in the L2 cache while they
+const SCRATCH_BYTES: usize = 64 * 1024;
 
 struct Scratch {
     view: Py<PyMemoryView>,

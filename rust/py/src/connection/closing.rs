@@ -1,0 +1,82 @@
+//! The ways a connection ends: the peer's close frame, ours, and failing it (RFC 6455 section 7).
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use websocket_utils_core::close::CloseCode;
+use websocket_utils_core::connection::Role;
+
+use super::State;
+use crate::errors::{self, CloseInfo};
+
+impl State {
+    /// The peer's close frame: echo its code once, then the transport ends (RFC 6455 section 5.5.1 and 7.1.1).
+    pub(super) fn handle_close(&self, slf: &Bound<'_, PyAny>, info: Option<CloseInfo>) -> PyResult<()> {
+        let py = slf.py();
+        let echo = info.as_ref().map(|(code, _)| CloseCode::from_u16(*code));
+        // 1005: "no status received", the name of an empty close frame (RFC 6455 section 7.1.5).
+        *self.received_close.lock()? = Some(info.unwrap_or((CloseCode::NO_STATUS_RCVD.as_u16(), String::new())));
+        let we_began = self.sent_close.read()?.is_some();
+        if !we_began {
+            self.initiator.set("peer");
+            self.queue_close(echo, "")?;
+            self.notify(slf, intern!(py, "connection_closing"))?;
+        }
+        // The server closes first, so that the client's port is not left in TIME_WAIT (RFC 6455 section 7.1.1).
+        if self.role == Role::Server {
+            self.close_when_written.set(true);
+        }
+        self.flush(slf)
+    }
+
+    /// Puts a close frame behind all that is queued; no data follows it.
+    pub(super) fn queue_close(&self, code: Option<CloseCode>, reason: &str) -> PyResult<()> {
+        let mut outbox = self.outbox.lock()?;
+        let key = self.key()?;
+        self.protocol.lock()?.send_close(code, reason, key, &mut outbox.own).map_err(errors::local)?;
+        outbox.commit_own();
+        self.open.set(false);
+        let code = code.map_or(CloseCode::NO_STATUS_RCVD.as_u16(), CloseCode::as_u16);
+        *self.sent_close.lock()? = Some((code, reason.to_owned()));
+        Ok(())
+    }
+
+    /// Fails the connection (RFC 6455 section 7.1.7): a close frame with the right code, then the end of our side.
+    pub(super) fn fail(&self, slf: &Bound<'_, PyAny>, code: CloseCode, reason: &str) -> PyResult<()> {
+        let py = slf.py();
+        self.delivering.set(false);
+        *self.fault.lock()? = Some((code.as_u16(), reason.to_owned()));
+        if self.sent_close.read()?.is_none() {
+            self.initiator.set("local");
+            self.queue_close(Some(code), reason)?;
+            self.notify(slf, intern!(py, "connection_closing"))?;
+        }
+        // Half-close only: closing with bytes unread would reset the connection and could destroy the close frame on
+        // its way. What still comes is read and dropped until the peer ends or the owner's deadline does.
+        self.close_when_written.set(true);
+        self.flush(slf)
+    }
+
+    /// Tells the owner.
+    pub(super) fn notify(&self, slf: &Bound<'_, PyAny>, method: &Bound<'_, PyString>) -> PyResult<()> {
+        let owner = self.owner.read()?.as_ref().map(|owner| owner.clone_ref(slf.py()));
+        if let Some(owner) = owner {
+            owner.bind(slf.py()).call_method1(method, (slf,))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_transport(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(transport) = self.transport.read()?.as_ref().map(|transport| transport.clone_ref(py)) else {
+            return Ok(());
+        };
+        let transport = transport.bind(py);
+        let failed = self.fault.read()?.is_some() && self.received_close.read()?.is_none();
+        if failed && transport.call_method0(intern!(py, "can_write_eof"))?.is_truthy()? {
+            transport.call_method0(intern!(py, "write_eof"))?;
+        } else {
+            transport.call_method0(intern!(py, "close"))?;
+        }
+        Ok(())
+    }
+}

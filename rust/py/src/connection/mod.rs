@@ -1,0 +1,187 @@
+//! One WebSocket connection: the protocol object of an asyncio transport.
+//!
+//! # Theory of operation
+//!
+//! The transport reads into the thread's scratch buffer and calls `buffer_updated`; the core turns the bytes into events;
+//! messages go to the inbox, pings are answered, a close frame is echoed, all before it returns. What is sent is encoded
+//! behind its own frame header at the end of the outbox and leaves in one of three ways:
+//!
+//! - the first message of a turn at once, by `send(2)` on the descriptor (TLS: `transport.write`);
+//! - all others of the turn together at its end, or as soon as [`outgoing::FLUSH_BYTES`] wait;
+//! - while the transport holds bytes that the kernel did not take (`pause_writing`), when it says `resume_writing`.
+//!
+//! # Rules
+//!
+//! - `send(2)` is used only while the transport's own buffer is empty: otherwise bytes would overtake each other.
+//! - The descriptor is forgotten in `connection_lost`, which every transport calls before it closes the socket.
+//! - Python is never called while the outbox or the protocol is borrowed, except by the codec's fallback.
+//! - Nothing is raised into the event loop but what ends the program (`KeyboardInterrupt`, `SystemExit`).
+
+mod closing;
+mod python;
+mod receiving;
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use websocket_utils_core::connection::{Connection as Protocol, Role};
+use websocket_utils_core::log::LogRange;
+
+use crate::broadcast::Broadcaster;
+use crate::codec::Format;
+use crate::errors::{self, CloseInfo};
+use crate::inbox::Inbox;
+use crate::loop_bound::{Guarded, LoopBound};
+use crate::outbox::Outbox;
+use crate::pull::Drain;
+use crate::{masking, outgoing};
+
+/// What a connection is made of. Fields are cells: handlers may call back in at any point between two events.
+pub(crate) struct State {
+    pub(crate) role: Role,
+    pub(crate) format: Format,
+    protocol: Guarded<Protocol>,
+    inbox: Py<Inbox>,
+    /// Told of the closing handshake and of the end; gone after the end.
+    owner: Guarded<Option<Py<PyAny>>>,
+    pub(crate) transport: Guarded<Option<Py<PyAny>>>,
+    call_soon: Py<PyAny>,
+    create_future: Py<PyAny>,
+    end_turn: Guarded<Option<Py<PyAny>>>,
+    drain: Guarded<Option<Py<Drain>>>,
+    drain_waiters: Guarded<Vec<Py<PyAny>>>,
+    pub(crate) broadcaster: Option<Py<Broadcaster>>,
+    /// Descriptor for `send(2)`; negative where the transport has to write (TLS, or gone).
+    pub(crate) descriptor: Cell<RawFd>,
+    pub(crate) outbox: Guarded<Outbox>,
+    pub(crate) max_send_queue: usize,
+    /// The transport holds bytes: nothing may be written past it.
+    pub(crate) busy: Cell<bool>,
+    /// Something was sent in this turn already.
+    pub(crate) turn: Cell<bool>,
+    /// Inside `buffer_updated`, whose end is the end of a turn.
+    reading: Cell<bool>,
+    /// Data may be sent: no close frame has left or come.
+    pub(crate) open: Cell<bool>,
+    /// Received messages are still wanted.
+    delivering: Cell<bool>,
+    pub(crate) lost: Cell<bool>,
+    /// Close the transport once all is written.
+    close_when_written: Cell<bool>,
+    /// Listed by the broadcaster for its next flush.
+    pub(crate) listed: Cell<bool>,
+    /// Listed by the broadcaster as holding ranges of the log after a flush.
+    pub(crate) lagging: Cell<bool>,
+    /// Bytes have arrived since the heartbeat last asked.
+    active: Cell<bool>,
+    latest_pong: Guarded<Option<Vec<u8>>>,
+    received_close: Guarded<Option<CloseInfo>>,
+    sent_close: Guarded<Option<CloseInfo>>,
+    initiator: Cell<&'static str>,
+    fault: Guarded<Option<(u16, String)>>,
+    pub(crate) messages_sent: Cell<u64>,
+    pub(crate) bytes_sent: Cell<u64>,
+    pub(crate) expected_payload: Cell<usize>,
+}
+
+/// A connection after its opening handshake.
+#[pyclass(frozen, subclass, module = "websocket_utils._core")]
+pub(crate) struct Connection {
+    state: LoopBound<State>,
+}
+
+impl Connection {
+    #[inline]
+    pub(crate) fn state(&self) -> PyResult<&State> {
+        self.state.get()
+    }
+
+    /// One step of waiting for the queue to empty: a future to wait on, or `None` when there is nothing to wait for.
+    pub(crate) fn drain_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let state = self.state()?;
+        if state.lost.get() {
+            return Err(state.closed_error(py)?);
+        }
+        if !state.busy.get() {
+            return Ok(None);
+        }
+        let waiter = state.create_future.bind(py).call0()?;
+        state.drain_waiters.lock()?.push(waiter.clone().unbind());
+        Ok(Some(waiter))
+    }
+
+    /// The awaitable of this connection, made once.
+    fn drain(slf: &Bound<'_, Self>, state: &State) -> PyResult<Py<Drain>> {
+        let py = slf.py();
+        let mut drain = state.drain.lock()?;
+        if let Some(drain) = &*drain {
+            return Ok(drain.clone_ref(py));
+        }
+        let made = Py::new(py, Drain::new(slf.clone().unbind()))?;
+        if !state.lost.get() {
+            *drain = Some(made.clone_ref(py));
+        }
+        Ok(made)
+    }
+
+    /// Queues a range of the broadcast log. True when the broadcaster has to list this connection for its flush.
+    #[inline]
+    pub(crate) fn queue_log(&self, range: LogRange) -> PyResult<bool> {
+        let state = self.state()?;
+        if !state.open.get() {
+            return Ok(false);
+        }
+        state.outbox.lock()?.push_log(range);
+        Ok(!state.listed.replace(true))
+    }
+}
+
+impl State {
+    pub(crate) fn key(&self) -> PyResult<Option<[u8; 4]>> {
+        match self.role {
+            Role::Client => masking::next_key().map(Some),
+            Role::Server => Ok(None),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn closed_error(&self, py: Python<'_>) -> PyResult<PyErr> {
+        let received = self.received_close.read()?;
+        let sent = self.sent_close.read()?;
+        Ok(errors::closed(py, received.as_ref(), sent.as_ref(), self.initiator.get()))
+    }
+
+    /// Sees to it that the turn ends: what was queued after the first message leaves then.
+    pub(crate) fn begin_turn(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.turn.replace(true)
+            && !self.reading.get()
+            && let Some(end_turn) = &*self.end_turn.read()?
+        {
+            self.call_soon.call1(py, (end_turn,))?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that the socket takes, and ends the transport when that was asked for.
+    pub(crate) fn flush(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+        outgoing::write(self, slf.py())?;
+        if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
+            self.close_when_written.set(false);
+            self.end_transport(slf.py())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wake_drain_waiters(&self, py: Python<'_>) -> PyResult<()> {
+        let waiters = std::mem::take(&mut *self.drain_waiters.lock()?);
+        for waiter in waiters {
+            let waiter = waiter.bind(py);
+            if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+                waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! The Python face of a connection: what transports call, and what its owner calls.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
+use pyo3::{PyTraverseError, PyVisit, intern};
+use websocket_utils_core::close::CloseCode;
+use websocket_utils_core::connection::{Connection as Protocol, Role};
+use websocket_utils_core::header::FrameHeader;
+use websocket_utils_core::limits::Limits;
+
+use super::{Connection, State};
+use crate::broadcast::Broadcaster;
+use crate::codec::Format;
+use crate::inbox::Inbox;
+use crate::loop_bound::{Guarded, LoopBound};
+use crate::pull::Drain;
+use crate::{errors, outgoing, scratch};
+
+#[pymethods]
+impl Connection {
+    /// Args as the transport seam knows them; `options` are limits in bytes.
+    #[new]
+    #[pyo3(signature = (
+        *, is_client, format, inbox, owner, transport, event_loop, descriptor, transport_busy,
+        max_message_size, max_send_queue, broadcaster=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
+    fn py_new(
+        py: Python<'_>,
+        is_client: bool,
+        format: &str,
+        inbox: Py<Inbox>,
+        owner: Py<PyAny>,
+        transport: Py<PyAny>,
+        event_loop: &Bound<'_, PyAny>,
+        descriptor: RawFd,
+        transport_busy: bool,
+        max_message_size: usize,
+        max_send_queue: usize,
+        broadcaster: Option<Py<Broadcaster>>,
+    ) -> PyResult<Self> {
+        let role = if is_client { Role::Client } else { Role::Server };
+        let limits = Limits { max_message_size, ..Limits::default() };
+        Ok(Self {
+            state: LoopBound::new(State {
+                role,
+                format: Format::from_name(format)?,
+                protocol: Guarded::new(Protocol::new(role, limits)),
+                inbox,
+                owner: Guarded::new(Some(owner)),
+                transport: Guarded::new(Some(transport)),
+                call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
+                create_future: event_loop.getattr(intern!(py, "create_future"))?.unbind(),
+                end_turn: Guarded::default(),
+                drain: Guarded::default(),
+                drain_waiters: Guarded::default(),
+                broadcaster,
+                descriptor: Cell::new(descriptor),
+                outbox: Guarded::default(),
+                max_send_queue,
+                busy: Cell::new(transport_busy),
+                turn: Cell::new(false),
+                reading: Cell::new(false),
+                open: Cell::new(true),
+                delivering: Cell::new(true),
+                lost: Cell::new(false),
+                close_when_written: Cell::new(false),
+                listed: Cell::new(false),
+                lagging: Cell::new(false),
+                active: Cell::new(true),
+                latest_pong: Guarded::default(),
+                received_close: Guarded::default(),
+                sent_close: Guarded::default(),
+                initiator: Cell::new("transport"),
+                fault: Guarded::default(),
+                messages_sent: Cell::new(0),
+                bytes_sent: Cell::new(0),
+                expected_payload: Cell::new(0),
+            }),
+        })
+    }
+
+    // --- what a transport calls (asyncio.BufferedProtocol) ---
+
+    /// True: aiofastnet asks instead of looking at the class.
+    #[pyo3(name = "is_buffered_protocol")]
+    fn py_is_buffered_protocol(&self) -> bool {
+        true
+    }
+
+    /// The thread's read buffer, lent until `buffer_updated` returns.
+    #[pyo3(name = "get_buffer")]
+    fn py_get_buffer(&self, py: Python<'_>, size_hint: isize) -> PyResult<Py<PyMemoryView>> {
+        // Transports pass -1 or a constant: the hint says nothing.
+        let _ = size_hint;
+        scratch::lend(py)
+    }
+
+    /// Takes what the transport has just read into the lent buffer.
+    #[pyo3(name = "buffer_updated")]
+    fn py_buffer_updated(slf: &Bound<'_, Self>, length: usize) -> PyResult<()> {
+        // SAFETY: the transport calls this right after reading into the lent view, before any other read of the thread.
+        let input = unsafe { scratch::filled(slf.py(), length)? };
+        Self::take_bytes(slf, input)
+    }
+
+    /// Takes a frame that was parsed and unmasked before the handover; `payload` is copied.
+    #[pyo3(name = "feed_frame")]
+    fn py_feed_frame(slf: &Bound<'_, Self>, fin: bool, reserved_bits: u8, opcode: u8, payload: &[u8]) -> PyResult<()> {
+        Self::take_frame(slf, FrameHeader::from_parts(fin, reserved_bits, opcode), &mut payload.to_vec())
+    }
+
+    /// The transport holds bytes that the kernel did not take.
+    #[pyo3(name = "pause_writing")]
+    fn py_pause_writing(&self) -> PyResult<()> {
+        self.state()?.busy.set(true);
+        Ok(())
+    }
+
+    /// The transport holds nothing any more.
+    #[pyo3(name = "resume_writing")]
+    fn py_resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state()?;
+        state.busy.set(false);
+        state.contain(slf.as_any(), |state, slf| {
+            state.flush(slf)?;
+            state.queue_latest_pong()?;
+            if state.busy.get() { Ok(()) } else { state.wake_drain_waiters(slf.py()) }
+        })
+    }
+
+    /// End of file without a close frame, or behind it: the transport closes itself.
+    #[pyo3(name = "eof_received")]
+    fn py_eof_received(&self) -> bool {
+        false
+    }
+
+    /// A transport hands itself over; it was given to the constructor already.
+    #[pyo3(name = "connection_made")]
+    fn py_connection_made(&self, transport: &Bound<'_, PyAny>) {
+        let _ = transport;
+    }
+
+    /// The end: nothing is called afterwards, nothing is held.
+    #[pyo3(name = "connection_lost", signature = (error=None))]
+    fn py_connection_lost(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state()?;
+        if state.lost.replace(true) {
+            return Ok(());
+        }
+        state.open.set(false);
+        state.descriptor.set(-1);
+        state.protocol.lock()?.handle_transport_closed();
+        state.outbox.lock()?.clear();
+        state.end_turn.lock()?.take();
+        state.drain.lock()?.take();
+        state.transport.lock()?.take();
+        state.wake_drain_waiters(py)?;
+        if let Some(owner) = state.owner.lock()?.take() {
+            owner.bind(py).call_method1(intern!(py, "connection_lost"), (slf, error))?;
+        }
+        Ok(())
+    }
+
+    // --- what the owner calls ---
+
+    /// Sends one message; returns an awaitable that is done when the transport holds nothing back.
+    #[pyo3(name = "send")]
+    fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<Py<Drain>> {
+        let py = slf.py();
+        let state = slf.get().state()?;
+        outgoing::send(state, py, message)?;
+        Self::drain(slf, state)
+    }
+
+    /// Waits until the transport holds nothing back.
+    #[pyo3(name = "drain")]
+    fn py_drain(slf: &Bound<'_, Self>) -> PyResult<Py<Drain>> {
+        Self::drain(slf, slf.get().state()?)
+    }
+
+    /// Sends a ping with this payload (at most 125 bytes).
+    #[pyo3(name = "ping", signature = (payload=b"".as_slice()))]
+    fn py_ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<()> {
+        let state = slf.get().state()?;
+        if !state.open.get() {
+            return Err(state.closed_error(slf.py())?);
+        }
+        {
+            let mut outbox = state.outbox.lock()?;
+            let key = state.key()?;
+            state.protocol.lock()?.send_ping(payload, key, &mut outbox.own).map_err(errors::local)?;
+            outbox.commit_own();
+        }
+        state.flush(slf.as_any())
+    }
+
+    /// Begins the closing handshake; what is queued leaves first. Does nothing when it has begun.
+    #[pyo3(name = "close", signature = (code=1000, reason=""))]
+    fn py_close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<()> {
+        let state = slf.get().state()?;
+        if !state.open.get() {
+            return Ok(());
+        }
+        state.queue_close(Some(CloseCode::from_u16(code)), reason)?;
+        state.initiator.set("local");
+        state.notify(slf.as_any(), intern!(slf.py(), "connection_closing"))?;
+        state.flush(slf.as_any())
+    }
+
+    /// Ends the transport now; what is queued is lost.
+    #[pyo3(name = "abort")]
+    fn py_abort(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state()?;
+        state.open.set(false);
+        state.delivering.set(false);
+        state.outbox.lock()?.clear();
+        let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
+        if let Some(transport) = transport {
+            transport.bind(py).call_method0(intern!(py, "abort"))?;
+        }
+        Ok(())
+    }
+
+    /// Stops delivering messages; the closing handshake goes on.
+    #[pyo3(name = "stop_delivering")]
+    fn py_stop_delivering(&self) -> PyResult<()> {
+        self.state()?.delivering.set(false);
+        Ok(())
+    }
+
+    /// Whether bytes have arrived since the last call.
+    #[pyo3(name = "take_activity")]
+    fn py_take_activity(&self) -> PyResult<bool> {
+        Ok(self.state()?.active.replace(false))
+    }
+
+    /// The transport's buffer is empty after all: bytes that were written past us have left.
+    #[pyo3(name = "end_turn")]
+    fn py_end_turn(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state()?;
+        state.turn.set(false);
+        state.contain(slf.as_any(), State::flush)
+    }
+
+    /// Whether data can be sent: the closing handshake has not begun.
+    #[getter]
+    #[pyo3(name = "is_open")]
+    fn py_is_open(&self) -> PyResult<bool> {
+        Ok(self.state()?.open.get())
+    }
+
+    /// Bytes queued and not yet taken by the operating system or the transport.
+    #[getter]
+    #[pyo3(name = "send_queue_bytes")]
+    fn py_send_queue_bytes(&self) -> PyResult<usize> {
+        Ok(self.state()?.outbox.read()?.queued())
+    }
+
+    /// (messages, bytes) accepted by `send`.
+    #[pyo3(name = "sent_counters")]
+    fn py_sent_counters(&self) -> PyResult<(u64, u64)> {
+        let state = self.state()?;
+        Ok((state.messages_sent.get(), state.bytes_sent.get()))
+    }
+
+    /// The exception that says how this connection ended.
+    #[pyo3(name = "closed_error")]
+    fn py_closed_error(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.state()?.closed_error(py)?.into_value(py).into_any())
+    }
+
+    /// (close code, text) of the peer's violation of the protocol; `None` when there was none.
+    #[getter]
+    #[pyo3(name = "fault")]
+    fn py_fault(&self) -> PyResult<Option<(u16, String)>> {
+        Ok(self.state()?.fault.read()?.clone())
+    }
+
+    /// Bytes of memory held for this connection beyond the object itself.
+    #[getter]
+    #[pyo3(name = "held_bytes")]
+    fn py_held_bytes(&self) -> PyResult<usize> {
+        let state = self.state()?;
+        Ok(state.protocol.read()?.buffered() + state.outbox.read()?.own.capacity())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: only Python references are read, each behind a borrow that may fail.
+        let state = unsafe { self.state.get_for_gc() };
+        visit.call(&state.inbox)?;
+        visit.call(&state.call_soon)?;
+        visit.call(&state.create_future)?;
+        visit.call(&state.broadcaster)?;
+        for cell in [&state.owner, &state.transport, &state.end_turn] {
+            if let Ok(value) = cell.read() {
+                visit.call(&*value)?;
+            }
+        }
+        if let Ok(drain) = state.drain.read() {
+            visit.call(&*drain)?;
+        }
+        if let Ok(waiters) = state.drain_waiters.read() {
+            for waiter in waiters.iter() {
+                visit.call(waiter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector found this object unreachable: nobody else uses it.
+        let state = unsafe { self.state.get_for_gc() };
+        for cell in [&state.owner, &state.transport, &state.end_turn] {
+            if let Ok(mut value) = cell.lock() {
+                value.take();
+            }
+        }
+        if let Ok(mut drain) = state.drain.lock() {
+            drain.take();
+        }
+        if let Ok(mut waiters) = state.drain_waiters.lock() {
+            waiters.clear();
+        }
+    }
+}

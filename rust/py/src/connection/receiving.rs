@@ -1,0 +1,164 @@
+//! From the bytes of one read to messages, pongs and the close handshake.
+
+use pyo3::prelude::*;
+use websocket_utils_core::close::CloseCode;
+use websocket_utils_core::connection::Event;
+use websocket_utils_core::encoder::append_frame;
+use websocket_utils_core::error::ProtocolError;
+use websocket_utils_core::header::FrameHeader;
+use websocket_utils_core::opcode::Opcode;
+
+use super::{Connection, State};
+use crate::errors::CloseInfo;
+use crate::inbox::Taken;
+
+/// What one event asks for, without its borrow of the read buffer.
+enum Next {
+    Nothing,
+    Deliver(Taken),
+    Ping(Vec<u8>),
+    Close(Option<CloseInfo>),
+    Fail(ProtocolError),
+}
+
+impl State {
+    /// All that one read brought.
+    fn read(&self, slf: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
+        loop {
+            let next = {
+                let mut protocol = self.protocol.lock()?;
+                self.sort(slf.py(), protocol.next_event(&mut input))?
+            };
+            match next {
+                Next::Nothing => return Ok(()),
+                next => self.act(slf, next)?,
+            }
+        }
+    }
+
+    /// A frame that was parsed and unmasked before the handover.
+    fn read_frame(&self, slf: &Bound<'_, PyAny>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
+        let next = {
+            let mut protocol = self.protocol.lock()?;
+            self.sort(slf.py(), protocol.handle_frame(header, payload))?
+        };
+        self.act(slf, next)
+    }
+
+    /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
+    #[inline]
+    fn sort(&self, py: Python<'_>, outcome: Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
+        Ok(match outcome {
+            Ok(Some(Event::Message { kind, payload })) => {
+                if self.delivering.get() {
+                    Next::Deliver(self.inbox.get().state()?.take(py, payload, kind)?)
+                } else {
+                    // It came after we closed: nobody wants it.
+                    Next::Deliver(Taken::Dropped)
+                }
+            }
+            Ok(None) => Next::Nothing,
+            Ok(Some(Event::Ping(payload))) => Next::Ping(payload.to_vec()),
+            // A sign of life, which every read is.
+            Ok(Some(Event::Pong(_))) => Next::Deliver(Taken::Dropped),
+            Ok(Some(Event::Close(frame))) => {
+                Next::Close(frame.map(|frame| (frame.code.as_u16(), frame.reason.to_owned())))
+            }
+            Err(error) => Next::Fail(error),
+        })
+    }
+
+    #[inline]
+    fn act(&self, slf: &Bound<'_, PyAny>, next: Next) -> PyResult<()> {
+        match next {
+            Next::Nothing => Ok(()),
+            Next::Deliver(taken) => self.deliver(slf, taken),
+            Next::Ping(payload) => self.answer_ping(payload),
+            Next::Close(info) => self.handle_close(slf, info),
+            Next::Fail(error) => self.fail(slf, error.close_code(), &error.to_string()),
+        }
+    }
+
+    #[inline]
+    fn deliver(&self, slf: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
+        let py = slf.py();
+        match taken {
+            Taken::Queued | Taken::Dropped => Ok(()),
+            Taken::Call(callbacks, message) => {
+                self.inbox.get().state()?.call(py, slf, callbacks.bind(py), message.bind(py))
+            }
+            Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
+        }
+    }
+
+    /// Answers a ping (RFC 6455 section 5.5.2); over the queue's bound only the latest is kept (section 5.5.3).
+    pub(super) fn answer_ping(&self, payload: Vec<u8>) -> PyResult<()> {
+        if !self.open.get() {
+            return Ok(());
+        }
+        let mut outbox = self.outbox.lock()?;
+        if outbox.queued() > self.max_send_queue {
+            *self.latest_pong.lock()? = Some(payload);
+        } else {
+            append_frame(&mut outbox.own, Opcode::Pong, true, &payload, self.key()?);
+            outbox.commit_own();
+        }
+        Ok(())
+    }
+
+    /// Queues the pong that had to wait for room.
+    pub(crate) fn queue_latest_pong(&self) -> PyResult<()> {
+        match self.latest_pong.lock()?.take() {
+            Some(payload) => self.answer_ping(payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs one step of receiving and keeps what goes wrong away from the event loop.
+    pub(super) fn contain(
+        &self,
+        slf: &Bound<'_, PyAny>,
+        step: impl FnOnce(&Self, &Bound<'_, PyAny>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let Err(error) = step(self, slf) else { return Ok(()) };
+        // Report first: failing the connection may raise for the same reason.
+        self.inbox.get().state()?.report(slf.py(), error)?;
+        if let Err(error) = self.fail(slf, CloseCode::INTERNAL_ERROR, "internal error") {
+            self.inbox.get().state()?.report(slf.py(), error)?;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// All that one read brought.
+    pub(super) fn take_bytes(slf: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
+        Self::take_in(slf, slf.get().state()?, |state, slf| state.read(slf, input))
+    }
+
+    /// A frame that was parsed and unmasked before the handover.
+    pub(super) fn take_frame(slf: &Bound<'_, Self>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
+        Self::take_in(slf, slf.get().state()?, |state, slf| state.read_frame(slf, header, payload))
+    }
+
+    /// One read: a turn of its own, at whose end all answers leave together.
+    fn take_in(
+        slf: &Bound<'_, Self>,
+        state: &State,
+        step: impl FnOnce(&State, &Bound<'_, PyAny>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        state.active.set(true);
+        state.reading.set(true);
+        state.turn.set(false);
+        let outcome = state.contain(slf.as_any(), step);
+        state.reading.set(false);
+        state.turn.set(false);
+        outcome?;
+        state.contain(slf.as_any(), |state, slf| {
+            let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
+            state.inbox.get().state()?.end_read(py, transport.as_ref().map(|transport| transport.bind(py)))?;
+            if state.outbox.read()?.queued() > 0 { state.flush(slf) } else { Ok(()) }
+        })
+    }
+}
