@@ -1,11 +1,11 @@
 """WebSocket utilities for trading adapters and strategies.
 
-A client and a server that speak typed messages, with framing and codec in Rust. Start with `WebSocketClient.connect(url)`
-and `WebSocketServer.bind(address)`.
+A client and a server that speak typed messages, with framing and codec in Rust. Start with
+`WebSocketClient.connect(url)` and `WebSocketServer.bind(address)`.
 """
 
-from ._core import Decoder, Encoder
 from ._connection import ServerConnection
+from ._core import Decoder, Encoder
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig

@@ -72,5 +72,3 @@ class Faults:
             self._logger.warning("%s%s", error, seen)
         else:
             self._logger.error("error in a handler: %s%s", error, seen, exc_info=error)
-
-

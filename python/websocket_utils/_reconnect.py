@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 __all__ = ["Backoff", "is_final"]
 
-# The first retry is at once: most drops are a restarted peer or a lost route that is back. The jitter only keeps a crowd
-# of clients from dialling in the same millisecond.
+# The first retry is at once: most drops are a restarted peer or a lost route that is back. The jitter only keeps a
+# crowd of clients from dialling in the same millisecond.
 _FIRST_JITTER = 0.01
 _BASE = 0.1
 # A connection that lived this long was a good one; a server that accepts and drops at once must not reset the backoff.

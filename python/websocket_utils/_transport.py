@@ -13,6 +13,8 @@ by frame, and we feed each to the same state machine until its buffer is empty.
 """
 
 import asyncio
+import contextlib
+import importlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -34,8 +36,13 @@ _OPENING_BUFFER = 4096
 # picows keeps this many bytes of its buffer back for its vector code, so an empty buffer offers that much less.
 _OPENING_RESERVE = 256
 
+# picows leaves its `**kwargs` untyped, which strict checkers refuse; and its client may return None for a listener,
+# against its stub.
+_ws_connect: Any = cast("Any", picows).ws_connect
+_ws_create_server: Any = cast("Any", picows).ws_create_server
+
 # picows logs every connection at INFO and makes a logger object for each; our own loggers say what users need.
-_SILENT = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
+_SILENT = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})  # noqa: LOG001  # registered nowhere: nobody can turn it on by accident
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,11 @@ class Taker(Protocol):
     def feed_frame(self, fin: bool, reserved_bits: int, opcode: int, payload: bytes, /) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
-    def connection_lost(self, error: BaseException | None = None, /) -> None: ...
+    def connection_lost(self, exc: BaseException | None = None, /) -> None: ...
     def abort(self) -> None: ...
 
 
-class _Opening(picows.WSListener):  # type: ignore[misc]  # a Cython class: its stub has no bases mypy accepts
+class _Opening(picows.WSListener):
     """picows' listener until the handover."""
 
     def __init__(self, take: Callable[[Opened], Taker], subprotocol: str | None, path: str) -> None:
@@ -95,8 +102,8 @@ class _Opening(picows.WSListener):  # type: ignore[misc]  # a Cython class: its 
         raw = transport.underlying_transport
         self._raw = raw
         descriptor = -1 if transport.is_secure else raw.get_extra_info("socket").fileno()
-        # The transport says `pause_writing` with the first byte it has to hold and `resume_writing` when it holds none:
-        # just what decides whether `send(2)` may be used. TLS transports compare with >=, so 0 would pause them for ever.
+        # The transport says `pause_writing` with the first byte it has to hold and `resume_writing` when it holds
+        # none: what decides whether `send(2)` may be used. TLS transports compare with >=: 0 would pause them for ever.
         raw.set_write_buffer_limits(high=1 if transport.is_secure else 0, low=0)
         busy = raw.get_write_buffer_size() > 0
         self.taker = self._take(Opened(raw, descriptor, busy, self._subprotocol, self._path))
@@ -136,7 +143,9 @@ class _Opening(picows.WSListener):  # type: ignore[misc]  # a Cython class: its 
         if transport.is_close_frame_sent or self.taker is None or self._handed_over:
             return
         reserved_bits = frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3
-        self.taker.feed_frame(bool(frame.fin), reserved_bits, int(cast("Any", frame.msg_type)), frame.get_payload_as_bytes())
+        self.taker.feed_frame(
+            bool(frame.fin), reserved_bits, int(cast("Any", frame.msg_type)), frame.get_payload_as_bytes()
+        )
         if frame.last_in_buffer and frame.tail_size == 0:
             self._hand_over()
 
@@ -202,7 +211,7 @@ async def dial(
 
     try:
         async with asyncio.timeout(open_timeout):
-            transport, listener = await picows.ws_connect(
+            transport, listener = await _ws_connect(
                 opened,
                 target.url,
                 ssl_context=ssl,
@@ -221,10 +230,11 @@ async def dial(
     except TimeoutError as error:
         raise TimeoutError(f"no connection to {target.url} within {open_timeout:g} s (open_timeout)") from error
     # picows reports a socket that was closed in the middle of the handshake as a success without a listener.
-    if listener is None or cast("Any", listener).taker is None:
+    if listener is None or listener.taker is None:
         transport.disconnect(graceful=False)
         raise HandshakeError(target.url, reason="the server closed the connection during the handshake")
-    return cast("Taker", cast("Any", listener).taker)
+    taker: Taker = listener.taker
+    return taker
 
 
 def _handshake_error(target: Target, error: picows.WSHandshakeError) -> HandshakeError:
@@ -241,7 +251,7 @@ def _handshake_error(target: Target, error: picows.WSHandshakeError) -> Handshak
 async def listen(
     host: str,
     port: int,
-    accept: Callable[[Request], str | None | Refusal],
+    accept: Callable[[Request], str | Refusal | None],
     take: Callable[[Opened], Taker],
     *,
     ssl: SSLContext | None,
@@ -277,7 +287,7 @@ async def listen(
         return picows.WSUpgradeResponseWithListener(response, _Opening(take, answer, path))
 
     tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": open_timeout}
-    return await picows.ws_create_server(
+    server: asyncio.Server = await _ws_create_server(
         opening,
         host,
         port,
@@ -290,6 +300,7 @@ async def listen(
         use_aiofastnet=use_aiofastnet,
         **tls,
     )
+    return server
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
@@ -304,9 +315,9 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     Returns:
         What `main` returns.
     """
-    try:
-        from uvloop import new_event_loop  # noqa: PLC0415  # no uvloop on Windows
-    except ImportError:
-        new_event_loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop, debug=debug) as runner:
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    # No uvloop on Windows.
+    with contextlib.suppress(ImportError):
+        loop_factory = importlib.import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner:
         return runner.run(main)

@@ -78,5 +78,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise ValueError(f"invalid address {address!r}: expected host:port with a port from 0 to {_MAX_PORT}, such as 0.0.0.0:8080")
+        raise ValueError(
+            f"invalid address {address!r}: expected host:port with a port from 0 to {_MAX_PORT}, such as 0.0.0.0:8080"
+        )
     return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104  # `:8080` means all interfaces

@@ -11,11 +11,12 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from . import _core
 from ._connection import Connection
+from ._dialer import Dialer
 from ._faults import Faults
 from ._heartbeat import Heartbeat
 from ._reconnect import Backoff, is_final
-from ._transport import Opened, dial
-from ._url import Target, parse_url
+from ._transport import Opened
+from ._url import parse_url
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import (
     ConnectionClosedError,
@@ -69,27 +70,20 @@ class WebSocketClient:
 
     def __init__(
         self,
-        target: Target,
-        config: WebSocketConfig,
+        dialer: Dialer,
         *,
         codec: Codec,
-        headers: Mapping[str, str],
-        ssl: SSLContext | None,
-        subprotocols: Sequence[str],
         reconnect: bool,
         when_down: Literal["raise", "queue"],
     ) -> None:
-        self._target = target
-        self._config = config
+        self._dialer = dialer
+        self._config = dialer.config
         self._codec = codec
-        self._headers = headers
-        self._ssl = ssl
-        self._subprotocols = tuple(subprotocols)
         self._reconnect = reconnect
         self._when_down = when_down
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
-        self._inbox = _core.Inbox(self._loop, self._faults.report, self._faults.run, limit=config.max_inbox)
+        self._inbox = _core.Inbox(self._loop, self._faults.report, self._faults.run, limit=self._config.max_inbox)
         self._connection: Connection | None = None
         self._state: ClientState = "connecting"
         self._channels: dict[str, None] = {}
@@ -119,15 +113,15 @@ class WebSocketClient:
         """Connect to a WebSocket server; to be awaited, or entered with `async with`, which closes it at the end.
 
         Args:
-            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header and appear nowhere else.
+            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header only.
             config: Settings; None takes the defaults.
             codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack.
             headers: Additional headers of the opening request.
             ssl: For `wss`; None checks the server's certificate against the system's.
             subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` with that codec and
                 nothing with JSON.
-            reconnect: Dial again when the connection is lost. The first dial is never repeated: its error is raised.
-            when_down: What `send` does while there is no connection: raise, or keep up to `message_buffer_size` messages.
+            reconnect: Dial again when the connection is lost. The first dial is not repeated: its error is raised.
+            when_down: What `send` does without a connection: raise, or keep up to `message_buffer_size` messages.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -143,18 +137,8 @@ class WebSocketClient:
         settings = (config or WebSocketConfig()).replace(**overrides)
         if subprotocols is None:
             subprotocols = ("websocket-utils.msgpack",) if codec == "msgpack" else ()
-        return _Connecting(
-            cls(
-                parse_url(url),
-                settings,
-                codec=codec,
-                headers=dict(headers or {}),
-                ssl=ssl,
-                subprotocols=subprotocols,
-                reconnect=reconnect,
-                when_down=when_down,
-            )
-        )
+        dialer = Dialer(parse_url(url), settings, dict(headers or {}), tuple(subprotocols), ssl)
+        return _Connecting(cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down))
 
     # --- receiving ---
 
@@ -217,8 +201,8 @@ class WebSocketClient:
     def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any:
         """Call `callback` with every message of a class, inside the read that brings it: the lowest latency.
 
-        What it raises is logged and counted, and the connection goes on. It may be a coroutine function, which then runs
-        as a task. Once there is a handler, messages without one are dropped (and counted as `unhandled`) unless somebody
+        What it raises is logged and counted; the connection goes on. It may be a coroutine function, which runs as a
+        task. Once there is a handler, messages without one are dropped (and counted as `unhandled`) unless somebody
         has pulled.
 
         Args:
@@ -232,7 +216,11 @@ class WebSocketClient:
             TypeError: If `type_` is nothing that messages can be told apart by.
         """
         if callback is None:
-            return lambda function: self.on(type_, function)
+
+            def register(function: Callable[[Any], object]) -> Any:
+                return self.on(type_, function)
+
+            return register
         if type_ is DecodeError:
             self._faults.on_decode_error(callback)
         else:
@@ -244,13 +232,13 @@ class WebSocketClient:
     def send(self, message: Any) -> Awaitable[None]:
         """Send one message now; what it returns may be awaited to keep pace with a slow peer.
 
-        The first message of an event loop turn goes to the socket at once, further ones of the same turn together at its end.
+        The first message of an event loop turn goes to the socket at once, further ones together at the turn's end.
 
         Args:
             message: A message object (sent in the client's codec), `str` (a text message) or bytes-like (a binary one).
 
         Returns:
-            An awaitable: done at once while the socket takes bytes, else when it has taken all. Not awaiting it is fine.
+            An awaitable: done at once while the socket takes bytes, else when it has taken all. It need not be awaited.
 
         Raises:
             ConnectionClosed: If there is no connection, or it is closing. Nothing was sent.
@@ -299,7 +287,7 @@ class WebSocketClient:
     @property
     def url(self) -> str:
         """The server's URL, without credentials."""
-        return self._target.url
+        return self._dialer.target.url
 
     @property
     def is_connected(self) -> bool:
@@ -312,7 +300,7 @@ class WebSocketClient:
         return tuple(self._channels)
 
     async def _open(self) -> Self:
-        await self._dial()
+        await self._dialer.dial(self._take)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"websocket_utils.client {self.url}")
         if self._config.ping_interval is not None:
             self._heartbeat = Heartbeat(
@@ -324,39 +312,6 @@ class WebSocketClient:
             )
             self._heartbeat.start()
         return self
-
-    async def _dial(self) -> None:
-        redirects = self._config.follow_redirects
-        target = self._target
-        while True:
-            try:
-                await dial(
-                    target,
-                    self._take,
-                    headers=self._headers_for(target),
-                    subprotocols=self._subprotocols,
-                    ssl=self._ssl,
-                    open_timeout=self._config.open_timeout,
-                    max_message_size=self._config.max_message_size,
-                )
-            except HandshakeError as error:
-                location = error.headers.get("location")
-                if not redirects or location is None or error.status not in {301, 302, 303, 307, 308}:
-                    raise
-                redirects -= 1
-                target = target.redirected(location)
-                continue
-            except OSError as error:
-                error.add_note(f"while connecting to {target.url}")
-                raise
-            return
-
-    def _headers_for(self, target: Target) -> Mapping[str, str]:
-        if target.origin == self._target.origin:
-            return self._headers
-        # Credentials are meant for the server they were given for, not for wherever it points.
-        secret = {"authorization", "cookie", "proxy-authorization"}
-        return {name: value for name, value in self._headers.items() if name.lower() not in secret}
 
     def _take(self, opened: Opened) -> Connection:
         """A handshake is complete: the connection's first moment, before any of its bytes are read."""
@@ -408,7 +363,7 @@ class WebSocketClient:
                     return
                 await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  # jitter is no secret
                 try:
-                    await self._dial()
+                    await self._dialer.dial(self._take)
                 except (HandshakeError, OSError) as failure:
                     if isinstance(failure, HandshakeError) and is_final(failure.status):
                         self._end(failure)

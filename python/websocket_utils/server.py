@@ -192,8 +192,8 @@ class WebSocketServer:
     def on(self, type_: Any, handler: Callable[..., object] | None = None) -> Any:
         """Call `handler(connection, message)` with every message of a class, inside the read that brings it.
 
-        What it raises is logged and counted, and the connection goes on. It may be a coroutine function, which then runs
-        as a task. Messages without a handler are dropped and counted as `unhandled`.
+        What it raises is logged and counted; the connection goes on. It may be a coroutine function, which runs as a
+        task. Messages without a handler are dropped and counted as `unhandled`.
 
         Args:
             type_: A message class or a union of them; `DecodeError` for messages that no handler could be given, whose
@@ -207,7 +207,11 @@ class WebSocketServer:
             TypeError: If `type_` is nothing that messages can be told apart by.
         """
         if handler is None:
-            return lambda function: self.on(type_, function)
+
+            def register(function: Callable[..., object]) -> Any:
+                return self.on(type_, function)
+
+            return register
         if type_ is DecodeError:
             self._faults.on_decode_error(handler)
         else:
@@ -237,7 +241,7 @@ class WebSocketServer:
 
     # --- connections ---
 
-    def _accept(self, request: Request) -> str | None | Refusal:
+    def _accept(self, request: Request) -> str | Refusal | None:
         if self._shutting_down:
             self._rejected += 1
             return Refusal(503, b"the server is shutting down")
@@ -273,7 +277,9 @@ class WebSocketServer:
         self._closing[connection] = self._loop.call_later(self._config.close_timeout, connection.abort)
         fault = connection.fault
         if fault is not None:
-            _logger.warning("client %s broke the protocol: %s (close code %d)", connection.remote_addr, fault[1], fault[0])
+            _logger.warning(
+                "client %s broke the protocol: %s (close code %d)", connection.remote_addr, fault[1], fault[0]
+            )
 
     def connection_lost(self, connection: ServerConnection, error: BaseException | None) -> None:
         """The connection is over."""
@@ -297,7 +303,10 @@ class WebSocketServer:
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
-                "client %s is %d bytes behind, over max_lag of %d: disconnected", connection.remote_addr, queued, self._config.max_lag
+                "client %s is %d bytes behind, over max_lag of %d: disconnected",
+                connection.remote_addr,
+                queued,
+                self._config.max_lag,
             )
             # A close frame would wait behind all that the client does not read: the connection is cut.
             connection.abort()

@@ -93,17 +93,17 @@ impl Connection {
 
     /// The thread's read buffer, lent until `buffer_updated` returns.
     #[pyo3(name = "get_buffer")]
-    fn py_get_buffer(&self, py: Python<'_>, size_hint: isize) -> PyResult<Py<PyMemoryView>> {
+    fn py_get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PyMemoryView>> {
         // Transports pass -1 or a constant: the hint says nothing.
-        let _ = size_hint;
+        let _ = sizehint;
         scratch::lend(py)
     }
 
     /// Takes what the transport has just read into the lent buffer.
     #[pyo3(name = "buffer_updated")]
-    fn py_buffer_updated(slf: &Bound<'_, Self>, length: usize) -> PyResult<()> {
+    fn py_buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         // SAFETY: the transport calls this right after reading into the lent view, before any other read of the thread.
-        let input = unsafe { scratch::filled(slf.py(), length)? };
+        let input = unsafe { scratch::filled(slf.py(), nbytes)? };
         Self::take_bytes(slf, input)
     }
 
@@ -145,8 +145,8 @@ impl Connection {
     }
 
     /// The end: nothing is called afterwards, nothing is held.
-    #[pyo3(name = "connection_lost", signature = (error=None))]
-    fn py_connection_lost(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
+    #[pyo3(name = "connection_lost", signature = (exc=None))]
+    fn py_connection_lost(slf: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state()?;
         if state.lost.replace(true) {
@@ -161,7 +161,7 @@ impl Connection {
         state.transport.lock()?.take();
         state.wake_drain_waiters(py)?;
         if let Some(owner) = state.owner.lock()?.take() {
-            owner.bind(py).call_method1(intern!(py, "connection_lost"), (slf, error))?;
+            owner.bind(py).call_method1(intern!(py, "connection_lost"), (slf, exc))?;
         }
         Ok(())
     }

@@ -1,0 +1,149 @@
+"""What the Rust extension offers. `tests/meta/test_stubs.py` compares it with the extension."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Generic, Literal, Self, TypeVar, final
+
+from typing_extensions import Buffer, disjoint_base
+
+_T = TypeVar("_T")
+_Format = Literal["json", "msgpack"]
+
+__all__ = ["Broadcaster", "Connection", "Decoder", "Encoder", "Inbox"]
+
+@disjoint_base
+class Connection:
+    """One WebSocket connection after its opening handshake: the protocol object of an asyncio transport."""
+
+    def __new__(
+        cls,
+        *,
+        is_client: bool,
+        format: str,
+        inbox: Inbox,
+        # Is told: `connection_closing(connection)`, `connection_lost(connection, error)`.
+        owner: Any,
+        transport: asyncio.Transport,
+        event_loop: asyncio.AbstractEventLoop,
+        descriptor: int,
+        transport_busy: bool,
+        max_message_size: int,
+        max_send_queue: int,
+        broadcaster: Broadcaster | None = None,
+    ) -> Self: ...
+    def is_buffered_protocol(self) -> bool: ...
+    def get_buffer(self, sizehint: int) -> memoryview: ...
+    def buffer_updated(self, nbytes: int) -> None: ...
+    def feed_frame(self, fin: bool, reserved_bits: int, opcode: int, payload: bytes) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def eof_received(self) -> bool: ...
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_lost(self, exc: BaseException | None = None) -> None: ...
+    def send(self, message: Any) -> Awaitable[None]: ...
+    def drain(self) -> Awaitable[None]: ...
+    def ping(self, payload: bytes = ...) -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def abort(self) -> None: ...
+    def stop_delivering(self) -> None: ...
+    def take_activity(self) -> bool: ...
+    def end_turn(self) -> None: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def send_queue_bytes(self) -> int: ...
+    def sent_counters(self) -> tuple[int, int]: ...
+    # Typed in `exceptions`, which a stub of Rust's side can't import without a cycle.
+    def closed_error(self) -> Any: ...
+    @property
+    def fault(self) -> tuple[int, str] | None: ...
+    @property
+    def held_bytes(self) -> int: ...
+
+@final
+class Inbox:
+    """Received messages of a client or a server, and the handlers that are called without waiting."""
+
+    def __new__(
+        cls,
+        event_loop: asyncio.AbstractEventLoop,
+        on_fault: Callable[[BaseException], object],
+        on_awaitable: Callable[[Any], object],
+        *,
+        limit: int,
+        pass_connection: bool = False,
+    ) -> Self: ...
+    def on(self, type_: Any, callback: Callable[..., object]) -> None: ...
+    def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
+    def messages(self, type_: Any) -> AsyncIterator[Any]: ...
+    def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
+    def close(self, error: BaseException | None = None) -> None: ...
+    def forget_transport(self) -> None: ...
+    def counters(self) -> tuple[int, int, int, int, int, int, int]: ...
+
+@final
+class Broadcaster:
+    """The broadcast logs of a server, its connections, and who is subscribed to what."""
+
+    def __new__(
+        cls,
+        event_loop: asyncio.AbstractEventLoop,
+        on_lag: Callable[[Any, int], object],
+        *,
+        max_lag: int,
+    ) -> Self: ...
+    def add(self, connection: Connection) -> None: ...
+    def remove(self, connection: Connection, channels: list[str]) -> None: ...
+    def subscribe(self, connection: Connection, channel: str) -> bool: ...
+    def unsubscribe(self, connection: Connection, channel: str) -> bool: ...
+    def broadcast(self, message: Any) -> int: ...
+    def publish(self, channel: str, message: Any) -> int: ...
+    def flush(self) -> None: ...
+    def channel_sizes(self) -> dict[str, int]: ...
+    def counters(self) -> tuple[int, int, int, int, int]: ...
+
+@final
+class Decoder(Generic[_T]):
+    """Decodes payloads into one type, without a connection.
+
+    Args:
+        type_: A message class, a union of them, or any type that msgspec decodes.
+        format: Wire format of the payloads.
+
+    Raises:
+        TypeError: If `type_` can't be decoded.
+    """
+
+    def __new__(cls, type_: type[_T], /, *, format: _Format = "json") -> Self: ...
+    @property
+    def type(self) -> type[_T]: ...
+    @property
+    def plan(self) -> Literal["compiled", "msgspec", "raw"]:
+        """How payloads are decoded: by a plan compiled in Rust, by msgspec, or not at all."""
+
+    def decode(self, buffer: Buffer, /) -> _T:
+        """Decode one payload out of any object with a buffer; nothing of the buffer is kept.
+
+        Raises:
+            DecodeError: If it is no such message.
+        """
+
+@final
+class Encoder:
+    """Encodes messages, without a connection."""
+
+    def __new__(cls, format: _Format = "json") -> Self: ...
+    def encode(self, message: Any, /) -> bytes:
+        """Return the encoded message.
+
+        Raises:
+            EncodeError: If the message has no form in the format.
+        """
+
+    def encode_into(self, message: Any, buffer: bytearray, offset: int = 0, /) -> int:
+        """Encode into `buffer` from `offset` on, cut or grow it to end there, and return the bytes written.
+
+        Raises:
+            EncodeError: If the message has no form in the format. The buffer is unchanged.
+            ValueError: If `offset` lies behind the buffer's end.
+        """

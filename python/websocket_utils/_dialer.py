@@ -1,0 +1,66 @@
+"""One dial of a client: the opening handshake, and redirects where they are allowed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ssl import SSLContext
+
+from ._transport import Opened, Taker, dial
+from ._url import Target
+from .config import WebSocketConfig
+from .exceptions import HandshakeError
+
+__all__ = ["Dialer"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Meant for the server they were given for, not for wherever it points.
+_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialer:
+    """Where a client connects to, and how."""
+
+    target: Target
+    config: WebSocketConfig
+    headers: Mapping[str, str]
+    subprotocols: tuple[str, ...]
+    ssl: SSLContext | None
+
+    async def dial(self, take: Callable[[Opened], Taker]) -> None:
+        """Open one connection and hand it to what `take` makes of it.
+
+        Raises:
+            HandshakeError: If the answer is no 101 and no redirect that may be followed.
+            InvalidURL: If a redirect leads nowhere, or from `wss` to `ws`.
+            TimeoutError: If one handshake takes longer than `open_timeout`.
+            OSError: If the name does not resolve or nobody listens.
+        """
+        target = self.target
+        redirects = self.config.follow_redirects
+        while True:
+            try:
+                await dial(
+                    target,
+                    take,
+                    headers=self._headers_for(target),
+                    subprotocols=self.subprotocols,
+                    ssl=self.ssl,
+                    open_timeout=self.config.open_timeout,
+                    max_message_size=self.config.max_message_size,
+                )
+            except HandshakeError as error:
+                location = error.headers.get("location")
+                if not redirects or location is None or error.status not in _REDIRECTS:
+                    raise
+                redirects -= 1
+                target = target.redirected(location)
+            except OSError as error:
+                error.add_note(f"while connecting to {target.url}")
+                raise
+            else:
+                return
+
+    def _headers_for(self, target: Target) -> Mapping[str, str]:
+        if target.origin == self.target.origin:
+            return self.headers
+        return {name: value for name, value in self.headers.items() if name.lower() not in _SECRETS}
