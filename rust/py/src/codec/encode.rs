@@ -95,20 +95,16 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
     let known =
         places(type_).find_map(|place| table[place].as_deref().filter(|known| known.type_.as_ptr() == type_.cast()));
     let start = out.len();
-    match known {
-        Some(known) => {
-            if let Some(writer) = &known.writer {
-                // SAFETY: the GIL is held, and the object is of exactly the class of the writer.
-                if unsafe { writer.write(message.as_ptr(), format, out) }.is_ok() {
-                    return Ok(());
-                }
-                out.truncate(start);
-            }
+    let Some(known) = known else {
+        remember(&message.get_type())?;
+        return encode(py, message, format, out);
+    };
+    if let Some(writer) = &known.writer {
+        // SAFETY: the GIL is held, and the object is of exactly the class of the writer.
+        if unsafe { writer.write(message.as_ptr(), format, out) }.is_ok() {
+            return Ok(());
         }
-        None => {
-            remember(&message.get_type())?;
-            return encode(py, message, format, out);
-        }
+        out.truncate(start);
     }
     encode_by_msgspec(py, message, format, out)
 }
@@ -159,19 +155,19 @@ fn encode_error(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, erro
     if !is_refusal {
         return error;
     }
-    let make = || {
+    let wrap = || {
         let details = PyDict::new(py);
         details.set_item("format", format.name())?;
         let name = class::class_name(message.get_type().as_any());
         let text = format!("can't encode a {name}: {}", error.value(py));
         py.get_type::<EncodeError>().call((text,), Some(&details))
     };
-    let made = match make() {
-        Ok(made) => PyErr::from_value(made),
+    let wrapped = match wrap() {
+        Ok(wrapped) => PyErr::from_value(wrapped),
         Err(error) => return error,
     };
-    made.set_cause(py, Some(error));
-    made
+    wrapped.set_cause(py, Some(error));
+    wrapped
 }
 
 impl Writer {
