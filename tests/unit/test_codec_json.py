@@ -19,7 +19,7 @@ class Book(Message):
     ratio: float
     name: str
     note: str | None = None
-    levels: list[float] = []
+    levels: list[float] = msgspec.field(default_factory=list)
     mixed: int | str | None = None
 
 
@@ -212,7 +212,8 @@ def test_malformed_input_is_refused(payload: bytes) -> None:
 @pytest.mark.parametrize("type_", [PriceUpdate, WsMessage])
 def test_every_truncation_is_refused(type_: Any) -> None:
     decoder = Decoder(type_)
-    for payload in (PRICE_JSON, PRICE_JSON.replace(b"Update", b"_update").lower(), json.dumps(json.loads(PRICE_JSON)).encode()):
+    snake = PRICE_JSON.replace(b"PriceUpdate", b"price_update")
+    for payload in (PRICE_JSON, snake, json.dumps(json.loads(PRICE_JSON)).encode()):
         for cut in range(len(payload)):
             with pytest.raises(exceptions.DecodeError):
                 decoder.decode(payload[:cut])
@@ -293,12 +294,8 @@ def test_raw_types_take_the_payload_as_it_is() -> None:
 
 @pytest.mark.parametrize("type_", [1, "PriceUpdate", Ping | dict, object()])
 def test_what_is_no_type_is_a_type_error(type_: Any) -> None:
-    if type_ == Ping | dict or isinstance(type_, str):
-        with pytest.raises((TypeError, NameError)):
-            Decoder(type_)
-    else:
-        with pytest.raises(TypeError):
-            Decoder(type_)
+    with pytest.raises((TypeError, NameError)):
+        Decoder(type_)
 
 
 def test_any_buffer_is_decoded() -> None:
@@ -320,14 +317,44 @@ def test_floats_are_written_as_msgspec_writes_them() -> None:
         bits = (bits * 6364136223846793005 + 1442695040888963407) % 2**64
         for value in (struct.unpack("<d", struct.pack("<Q", bits))[0], bits / 2**32, (bits >> 40) / 1000):
             assert encoder.encode(Wave(value)) == reference.encode(Wave(value))
-    edges = [0.0, -0.0, 1.0, 1e15, 1e16, 1e17, 123456789012345680.0, 1e-4, 1e-5, 1.5e-5, 1e-6, 5e-324, 1.7976931348623157e308]
+    edges = [
+        0.0,
+        -0.0,
+        1.0,
+        1e15,
+        1e16,
+        1e17,
+        123456789012345680.0,
+        1e-4,
+        1e-5,
+        1.5e-5,
+        1e-6,
+        5e-324,
+        1.7976931348623157e308,
+    ]
     for value in [*edges, *(-edge for edge in edges), math.nan, math.inf, -math.inf]:
         assert encoder.encode(Wave(value)) == reference.encode(Wave(value))
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, False, 0, -1, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "", "é\U0001f600", '"\\\b\f\n\r\t\0\x1f\x7f/', [], ["a"], [1, None, "b", 2.5]],
+    [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        2**63 - 1,
+        -(2**63),
+        2**64 - 1,
+        1.5,
+        "",
+        "é\U0001f600",
+        '"\\\b\f\n\r\t\0\x1f\x7f/',
+        [],
+        ["a"],
+        [1, None, "b", 2.5],
+    ],
 )
 @pytest.mark.parametrize("format", ["json", "msgpack"])
 def test_values_of_any_planned_type_are_written_as_msgspec_writes_them(value: Any, format: str) -> None:
@@ -348,7 +375,7 @@ def test_values_without_a_form_are_encode_errors(value: Any, format: str) -> Non
     reference = msgspec.json if format == "json" else msgspec.msgpack
     try:
         expected = reference.encode(Holder(value))
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever msgspec raises here is to become an EncodeError
         with pytest.raises(exceptions.EncodeError, match="Holder") as caught:
             Encoder(format).encode(Holder(value))
         assert caught.value.format == format

@@ -18,7 +18,7 @@ class Book(Message):
     ratio: float
     name: str
     note: str | None = None
-    levels: list[float] = []
+    levels: list[float] = msgspec.field(default_factory=list)
 
 
 PRICE = PriceUpdate("SOL", "USDC", 187.25, 12, -5)
@@ -63,7 +63,28 @@ def test_unknown_fields_of_every_kind_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63, 2**64 - 1, -1, -32, -33, -128, -129, -32769, -(2**31) - 1, -(2**63)]
+    "value",
+    [
+        0,
+        127,
+        128,
+        255,
+        256,
+        65535,
+        65536,
+        2**32 - 1,
+        2**32,
+        2**63,
+        2**64 - 1,
+        -1,
+        -32,
+        -33,
+        -128,
+        -129,
+        -32769,
+        -(2**31) - 1,
+        -(2**63),
+    ],
 )
 def test_integers_of_every_width(value: int) -> None:
     book = Book(False, value, 0.0, "")
@@ -76,7 +97,17 @@ def test_integers_of_every_width(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"\xcc\x05", b"\xcd\0\x05", b"\xce\0\0\0\x05", b"\xcf" + b"\0" * 7 + b"\x05", b"\xd0\x05", b"\xd1\0\x05", b"\xd2\0\0\0\x05", b"\xd3" + b"\0" * 7 + b"\x05"]
+    "head",
+    [
+        b"\xcc\x05",
+        b"\xcd\0\x05",
+        b"\xce\0\0\0\x05",
+        b"\xcf" + b"\0" * 7 + b"\x05",
+        b"\xd0\x05",
+        b"\xd1\0\x05",
+        b"\xd2\0\0\0\x05",
+        b"\xd3" + b"\0" * 7 + b"\x05",
+    ],
 )
 def test_integers_need_not_be_in_their_shortest_form(head: bytes) -> None:
     payload = msgpack.packb(BOOK_MAP).replace(b"count\x01", b"count" + head)
@@ -102,7 +133,18 @@ def test_keys_need_not_be_in_their_shortest_form() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("flag", 1), ("count", 1.5), ("count", "1"), ("count", True), ("ratio", "1"), ("name", b"x"), ("name", None), ("note", 1), ("levels", {}), ("levels", ["x"])],
+    [
+        ("flag", 1),
+        ("count", 1.5),
+        ("count", "1"),
+        ("count", True),
+        ("ratio", "1"),
+        ("name", b"x"),
+        ("name", None),
+        ("note", 1),
+        ("levels", {}),
+        ("levels", ["x"]),
+    ],
 )
 def test_wrong_type_names_path_and_offset(field: str, value: Any) -> None:
     payload = msgpack.packb({**BOOK_MAP, field: value})

@@ -38,7 +38,10 @@ def test_standard_messages_have_their_json_form(message: Message, text: bytes) -
 
 def test_volume_defaults_to_zero() -> None:
     assert PriceUpdate("a", "b", 1.0, timestamp=5).volume == 0
-    assert msgspec.json.decode(b'{"input_mint":"a","output_mint":"b","price":1,"timestamp":5}', type=PriceUpdate).volume == 0
+    assert (
+        msgspec.json.decode(b'{"input_mint":"a","output_mint":"b","price":1,"timestamp":5}', type=PriceUpdate).volume
+        == 0
+    )
 
 
 def test_timestamp_is_required() -> None:

@@ -203,6 +203,20 @@ impl Tag {
         }
     }
 
+    /// True if a JSON payload begins with this tag, as most do: no space, the tag first, in its own spelling.
+    #[inline]
+    #[must_use]
+    pub fn leads_json(&self, input: &[u8]) -> bool {
+        matches!(input.split_first(), Some((b'{', rest)) if self.json_heads[0].begins(rest))
+    }
+
+    /// True if a MessagePack payload begins with this tag: a short map, the tag first, in its own spelling.
+    #[inline]
+    #[must_use]
+    pub fn leads_msgpack(&self, input: &[u8]) -> bool {
+        matches!(input.split_first(), Some((0x81..=0x8f, rest)) if self.msgpack_heads[0].begins(rest))
+    }
+
     /// True if `tag` is this tag in either spelling.
     #[inline]
     #[must_use]

@@ -102,23 +102,43 @@ impl Class {
             Format::MessagePack => msgpack::decode(&self.plan, payload, &mut sink, &mut instance),
         }
         .map_err(|fault| self.stop(fault))?;
-        if instance.filled < self.offsets.len() {
+        let is_incomplete = instance.filled < self.offsets.len();
+        if is_incomplete {
             let missing = Stop { offset: payload.len(), field: None };
             self.fill_in(py, &mut instance).map_err(|Refused| missing)?;
         }
-        let holds_tracked = instance.holds_tracked;
-        let object = instance.into_ptr();
-        // SAFETY: the object is complete and ours. msgspec does likewise: an instance is tracked if a value of it
-        // may be; a class with `gc=False` never is.
+        let may_track = is_incomplete || sink.made_list || matches!(self.allocation, Allocation::ByClass);
+        if may_track {
+            self.follow(&mut instance);
+        }
+        // SAFETY: the object is complete, and the reference is ours to give.
+        Ok(unsafe { Bound::from_owned_ptr(py, instance.into_ptr()) })
+    }
+
+    /// Lets the collector follow a complete instance, as msgspec does: if a value of it may be followed, and never an
+    /// instance of a class with `gc=False`.
+    #[cold]
+    fn follow(&self, instance: &mut Instance) {
+        let holds_followed = self.offsets.iter().any(|offset| {
+            // SAFETY: the offset is that of a slot of the instance's class, and every slot is filled. A tuple counts
+            // only while it is followed itself.
+            unsafe {
+                let value = *instance.slot(*offset);
+                ffi::PyObject_IS_GC(value) != 0
+                    && (ffi::PyTuple_CheckExact(value) == 0 || ffi::PyObject_GC_IsTracked(value) != 0)
+            }
+        });
+        let object = instance.as_ptr();
+        // SAFETY: the object is alive and has a collector's head where the branch says so. Only `ByClass` made an
+        // object that is followed from birth.
         unsafe {
             match self.allocation {
-                Allocation::Collected if holds_tracked => ffi::PyObject_GC_Track(object.cast()),
-                Allocation::ByClass if !holds_tracked && ffi::PyObject_IS_GC(object) != 0 => {
+                Allocation::Collected if holds_followed => ffi::PyObject_GC_Track(object.cast()),
+                Allocation::ByClass if !holds_followed && ffi::PyObject_IS_GC(object) != 0 => {
                     ffi::PyObject_GC_UnTrack(object.cast());
                 }
                 _ => {}
             }
-            Ok(Bound::from_owned_ptr(py, object))
         }
     }
 
@@ -143,13 +163,8 @@ impl Class {
                 // What the factory raised, it will raise again for msgspec, which reports it.
                 Missing::Made(factory) => factory.call0(py).map_err(|_| Refused)?,
             };
-            // SAFETY: the slot is empty and takes over the reference. A tuple counts as tracked only while it is.
-            unsafe {
-                let value = value.into_ptr();
-                instance.holds_tracked |= ffi::PyObject_IS_GC(value) != 0
-                    && (ffi::PyTuple_CheckExact(value) == 0 || ffi::PyObject_GC_IsTracked(value) != 0);
-                *slot = value;
-            }
+            // SAFETY: the slot is empty and takes over the reference.
+            unsafe { *slot = value.into_ptr() };
         }
         Ok(())
     }
@@ -167,8 +182,10 @@ impl Class {
                 Allocation::ByClass => return (*type_).tp_alloc.map_or(ptr::null_mut(), |alloc| alloc(type_, 0)),
             };
             if !object.is_null() {
-                let head = size_of::<ffi::PyObject>();
-                ptr::write_bytes(object.cast::<u8>().add(head), 0, self.basic_size - head);
+                // A loop over a few words: a call of memset would cost more.
+                for offset in (size_of::<ffi::PyObject>()..self.basic_size).step_by(size_of::<usize>()) {
+                    object.byte_add(offset).cast::<usize>().write_volatile(0);
+                }
             }
             object
         }

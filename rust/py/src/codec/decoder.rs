@@ -1,6 +1,7 @@
 //! What a caller asked for, compiled, and the decode of one payload into it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -40,6 +41,8 @@ enum Target {
 struct Union {
     tag_field: TagField,
     members: Vec<Member>,
+    /// Index of the member that was found last: a feed sends one class mostly, so it is tried first.
+    last: AtomicUsize,
 }
 
 struct Member {
@@ -49,15 +52,30 @@ struct Member {
 }
 
 impl Union {
-    /// The member that a tag names. What one class calls itself goes before another's second spelling.
+    /// The index of the member that a tag names. What one class calls itself goes before another's second spelling.
+    fn find(&self, tag: &[u8]) -> Option<usize> {
+        let by_tag = self.members.iter().position(|member| member.tag.as_bytes() == tag);
+        let is_alias = |member: &Member| member.alias.as_deref().map(str::as_bytes) == Some(tag);
+        by_tag.or_else(|| self.members.iter().position(is_alias))
+    }
+
+    /// The class of a payload that begins like the one before.
     #[inline]
-    fn find(&self, tag: &[u8]) -> Option<&Member> {
-        let by_tag = self.members.iter().find(|member| member.tag.as_bytes() == tag);
-        by_tag.or_else(|| self.members.iter().find(|member| member.alias.as_deref().map(str::as_bytes) == Some(tag)))
+    fn same_again(&self, payload: &[u8], format: Format) -> Option<&Class> {
+        let class = self.members.get(self.last.load(Ordering::Relaxed))?.class.as_ref()?;
+        let tag = class.plan.tag.as_ref()?;
+        let leads = match format {
+            Format::Json => tag.leads_json(payload),
+            Format::MessagePack => tag.leads_msgpack(payload),
+        };
+        leads.then_some(class)
     }
 
     #[inline]
     fn decode<'py>(&self, py: Python<'py>, payload: &[u8], format: Format) -> Result<Bound<'py, PyAny>, Stop<'_>> {
+        if let Some(class) = self.same_again(payload, format) {
+            return class.decode(py, payload, format);
+        }
         let peek = match format {
             Format::Json => json::peek_tag(payload, &self.tag_field),
             Format::MessagePack => msgpack::peek_tag(payload, &self.tag_field),
@@ -67,10 +85,10 @@ impl Union {
             Peek::Untagged => (None, payload.len()),
             Peek::Unclear => (None, 0),
         };
-        match found.and_then(|member| member.class.as_ref()) {
-            Some(class) => class.decode(py, payload, format),
-            None => Err(Stop { offset, field: None }),
-        }
+        let stop = Stop { offset, field: None };
+        let found = found.ok_or(stop)?;
+        self.last.store(found, Ordering::Relaxed);
+        self.members[found].class.as_ref().ok_or(stop)?.decode(py, payload, format)
     }
 }
 
@@ -161,7 +179,11 @@ impl Target {
                 return Ok(Self::Other(fallback));
             }
             let ClassTag::Text(field, tag) = class::tag_of(member)? else { return Ok(Self::Other(fallback)) };
-            let union = union.get_or_insert_with(|| Union { tag_field: TagField::new(&field), members: Vec::new() });
+            let union = union.get_or_insert_with(|| Union {
+                tag_field: TagField::new(&field),
+                members: Vec::new(),
+                last: AtomicUsize::new(0),
+            });
             let alias = snake_case(&tag).map(Into::into);
             union.members.push(Member { tag: tag.into(), alias, class: Class::compile(member.cast::<PyType>()?)? });
         }

@@ -19,9 +19,42 @@ struct Writer {
     /// Offset of each field's slot, in encoding order.
     offsets: Box<[usize]>,
     /// What stands before each value, from the opening brace and the tag to the colon; one more for the end.
-    json: Box<[Box<[u8]>]>,
+    json: Box<[Fixed]>,
     /// What stands before each value: map head and tag in the first; one more for the end.
-    msgpack: Box<[Box<[u8]>]>,
+    msgpack: Box<[Fixed]>,
+}
+
+/// Bytes that are the same in every message, padded so that they are copied in whole pieces: a call of memcpy for a few
+/// bytes costs more than the copy.
+struct Fixed {
+    pieces: Box<[[u8; 16]]>,
+    length: usize,
+}
+
+impl Fixed {
+    fn new(bytes: &[u8]) -> Self {
+        let piece = |bytes: &[u8]| {
+            let mut piece = [0; 16];
+            piece[..bytes.len()].copy_from_slice(bytes);
+            piece
+        };
+        Self { pieces: bytes.chunks(16).map(piece).collect(), length: bytes.len() }
+    }
+
+    #[inline]
+    fn append(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.reserve(self.pieces.len() * 16);
+        // SAFETY: there is room for all pieces behind `start`, and the first `length` bytes of them are written.
+        unsafe {
+            let mut end = out.as_mut_ptr().add(start).cast::<[u8; 16]>();
+            for piece in &self.pieces {
+                end.write(*piece);
+                end = end.add(1);
+            }
+            out.set_len(start + self.length);
+        }
+    }
 }
 
 /// A class that was seen, and its writer if a plan holds it.
@@ -62,20 +95,16 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
     let known =
         places(type_).find_map(|place| table[place].as_deref().filter(|known| known.type_.as_ptr() == type_.cast()));
     let start = out.len();
-    match known {
-        Some(known) => {
-            if let Some(writer) = &known.writer {
-                // SAFETY: the GIL is held, and the object is of exactly the class of the writer.
-                if unsafe { writer.write(message.as_ptr(), format, out) }.is_ok() {
-                    return Ok(());
-                }
-                out.truncate(start);
-            }
+    let Some(known) = known else {
+        remember(&message.get_type())?;
+        return encode(py, message, format, out);
+    };
+    if let Some(writer) = &known.writer {
+        // SAFETY: the GIL is held, and the object is of exactly the class of the writer.
+        if unsafe { writer.write(message.as_ptr(), format, out) }.is_ok() {
+            return Ok(());
         }
-        None => {
-            remember(&message.get_type())?;
-            return encode(py, message, format, out);
-        }
+        out.truncate(start);
     }
     encode_by_msgspec(py, message, format, out)
 }
@@ -126,19 +155,19 @@ fn encode_error(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, erro
     if !is_refusal {
         return error;
     }
-    let make = || {
+    let wrap = || {
         let details = PyDict::new(py);
         details.set_item("format", format.name())?;
         let name = class::class_name(message.get_type().as_any());
         let text = format!("can't encode a {name}: {}", error.value(py));
         py.get_type::<EncodeError>().call((text,), Some(&details))
     };
-    let made = match make() {
-        Ok(made) => PyErr::from_value(made),
+    let wrapped = match wrap() {
+        Ok(wrapped) => PyErr::from_value(wrapped),
         Err(error) => return error,
     };
-    made.set_cause(py, Some(error));
-    made
+    wrapped.set_cause(py, Some(error));
+    wrapped
 }
 
 impl Writer {
@@ -174,13 +203,13 @@ impl Writer {
                 before_json.push(b',');
             }
             before_json.extend(json::key(name));
-            json.push(std::mem::take(&mut before_json).into());
+            json.push(Fixed::new(&std::mem::take(&mut before_json)));
             msgpack::write_text(&mut before_msgpack, name);
-            msgpack.push(std::mem::take(&mut before_msgpack).into());
+            msgpack.push(Fixed::new(&std::mem::take(&mut before_msgpack)));
         }
         before_json.push(b'}');
-        json.push(before_json.into());
-        msgpack.push(before_msgpack.into());
+        json.push(Fixed::new(&before_json));
+        msgpack.push(Fixed::new(&before_msgpack));
         Ok(Some(Self { offsets: offsets.into(), json: json.into(), msgpack: msgpack.into() }))
     }
 
@@ -196,7 +225,7 @@ impl Writer {
         };
         let (end, before) = texts.split_last().ok_or(Refused)?;
         for (before, offset) in before.iter().zip(&self.offsets) {
-            out.extend_from_slice(before);
+            before.append(out);
             // SAFETY: the offset is that of a slot of the object's class; a slot is null or holds an object.
             unsafe {
                 let value = *object.byte_add(*offset).cast::<*mut ffi::PyObject>();
@@ -206,7 +235,7 @@ impl Writer {
                 }
             }
         }
-        out.extend_from_slice(end);
+        end.append(out);
         Ok(())
     }
 }

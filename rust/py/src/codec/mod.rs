@@ -4,6 +4,7 @@
 //! the plan understands is written straight into the slots of a new instance. The plan is optimistic: it accepts
 //! only what msgspec accepts, with the same value. On anything else the whole payload goes to msgspec (behind a
 //! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "CPython's sizes are signed and never negative")]
 
 mod api;
 mod class;

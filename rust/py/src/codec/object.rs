@@ -45,8 +45,6 @@ pub(super) struct Instance {
     object: Value,
     /// Slots that hold a value.
     pub(super) filled: usize,
-    /// True once a value was set that the collector follows.
-    pub(super) holds_tracked: bool,
 }
 
 impl Instance {
@@ -56,7 +54,7 @@ impl Instance {
     pub(super) unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Refused> {
         // SAFETY: the caller's contract.
         let object = unsafe { Value::own(object) }?;
-        Ok(Self { object, filled: 0, holds_tracked: false })
+        Ok(Self { object, filled: 0 })
     }
 
     /// The slot at `offset`.
@@ -70,6 +68,11 @@ impl Instance {
     }
 
     #[inline]
+    pub(super) const fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.object.0.as_ptr()
+    }
+
+    #[inline]
     pub(super) fn into_ptr(self) -> *mut ffi::PyObject {
         self.object.into_ptr()
     }
@@ -78,13 +81,15 @@ impl Instance {
 /// Writes values into the slots of an [`Instance`]. Lives only while the GIL is held.
 pub(super) struct Slots<'a> {
     offsets: &'a [usize],
+    /// True once a list was made: no other value made here is followed by the collector.
+    pub(super) made_list: bool,
 }
 
 impl<'a> Slots<'a> {
     /// # Safety
     /// The GIL is held for the sink's life, and the offsets are those of the slots of every instance given to it.
     pub(super) const unsafe fn new(offsets: &'a [usize]) -> Self {
-        Self { offsets }
+        Self { offsets, made_list: false }
     }
 }
 
@@ -144,6 +149,7 @@ impl Sink for Slots<'_> {
 
     #[inline]
     fn list(&mut self) -> Result<Value, Refused> {
+        self.made_list = true;
         // SAFETY: the GIL is held; the function returns a new reference or null.
         unsafe { Value::own(ffi::PyList_New(0)) }
     }
@@ -169,7 +175,6 @@ impl Sink for Slots<'_> {
         let offset = self.offsets[field];
         // SAFETY: the offset belongs to the instance's class (contract of `new`); a slot owns what it holds.
         unsafe {
-            record.holds_tracked |= ffi::PyObject_IS_GC(value.0.as_ptr()) != 0;
             let old = ptr::replace(record.slot(offset), value.into_ptr());
             if old.is_null() {
                 record.filled += 1;

@@ -28,12 +28,6 @@ impl<H> Router<H> {
         Self { routes: Vec::new(), tag_fields: Vec::new() }
     }
 
-    /// True while no class is registered: nothing needs to be peeked at.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.routes.is_empty()
-    }
-
     /// The value of `type_`, if it is registered.
     pub(crate) fn get_mut(&mut self, type_: &Bound<'_, PyAny>) -> Option<&mut H> {
         self.routes.iter_mut().find(|route| route.type_.is(type_)).map(|route| &mut route.handler)

@@ -3,6 +3,7 @@
 mod number;
 mod peek;
 mod scan;
+mod text;
 mod write;
 
 pub use peek::{peek_tag, tag_spans, too_deep};

@@ -1,4 +1,6 @@
 //! Numbers of JSON: exact, or left to the complete decoder.
+#![allow(clippy::cast_precision_loss, reason = "only where a branch has proven the integer exact")]
+#![allow(clippy::cast_possible_wrap, reason = "counts of digits that are in memory, and exponents of five digits")]
 
 /// A scanned number.
 #[derive(Clone, Copy, Debug, PartialEq)]

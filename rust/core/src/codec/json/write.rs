@@ -1,5 +1,7 @@
 //! The JSON writer.
 
+use super::text::is_plain;
+
 /// `"name":`
 #[must_use]
 pub fn key(name: &str) -> Vec<u8> {
@@ -51,16 +53,12 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);
     out.push(b'"');
-    if bytes.iter().any(|byte| must_escape(*byte)) {
-        write_escaped(out, bytes);
-    } else {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
+    } else {
+        write_escaped(out, bytes);
     }
     out.push(b'"');
-}
-
-const fn must_escape(byte: u8) -> bool {
-    byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
 #[cold]

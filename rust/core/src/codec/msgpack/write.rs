@@ -1,4 +1,5 @@
 //! The MessagePack writer: every value in its shortest form.
+#![allow(clippy::cast_sign_loss, reason = "a small negative integer is its own low byte")]
 
 use super::code;
 

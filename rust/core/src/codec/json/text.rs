@@ -1,0 +1,67 @@
+//! The bytes of strings, eight at a time.
+
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+/// The bit that ASCII bytes don't have.
+pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// Marks (with the high bit) bytes that end a plain string: quote, backslash, controls. Exact up to the first mark,
+/// which is all that is read of it.
+#[inline]
+pub(super) const fn stop_bytes(word: u64) -> u64 {
+    let quote = word ^ (LOW_BITS * b'"' as u64);
+    let backslash = word ^ (LOW_BITS * b'\\' as u64);
+    // A byte of zero borrows in a subtraction of one, a control in one of 0x20; bytes above ASCII are excluded.
+    let zero_quote = quote.wrapping_sub(LOW_BITS) & !quote;
+    let zero_backslash = backslash.wrapping_sub(LOW_BITS) & !backslash;
+    let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;
+    (zero_quote | zero_backslash | control) & HIGH_BITS
+}
+
+/// True if no byte of a text ends a plain string: it is written as it is.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let stops = words.iter().fold(0, |stops, word| stops | stop_bytes(u64::from_le_bytes(*word)));
+    let last = match text.last_chunk::<8>() {
+        // Overlaps the word before: no loop over the rest.
+        Some(last) if !rest.is_empty() => stop_bytes(u64::from_le_bytes(*last)),
+        Some(_) => 0,
+        None => return rest.iter().all(|byte| *byte >= b' ' && *byte != b'"' && *byte != b'\\'),
+    };
+    stops | last == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_plain, stop_bytes};
+
+    #[test]
+    fn first_stop_byte_is_exact_for_every_byte_at_every_place() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for filler in [b'a', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']'] {
+                    let mut bytes = [filler; 8];
+                    bytes[place] = byte;
+                    let is_stop = byte == b'"' || byte == b'\\' || byte < b' ';
+                    let expected = if is_stop { place as u32 } else { 8 };
+                    assert_eq!(stop_bytes(u64::from_le_bytes(bytes)).trailing_zeros() / 8, expected, "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_text_is_told_from_text_to_escape_at_every_length_and_place() {
+        for length in 0..40 {
+            let text = vec![b'a'; length];
+            assert!(is_plain(&text));
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut other = text.clone();
+                    other[place] = byte;
+                    assert_eq!(is_plain(&other), byte >= b' ' && byte != b'"' && byte != b'\\');
+                }
+            }
+        }
+    }
+}
