@@ -33,6 +33,8 @@ DOCUMENTED = {
         "SendQueueFull",
         "WebSocketError",
     ],
+    "_connection": ["ServerConnection"],
+    "_core": ["Decoder", "Encoder"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

@@ -49,7 +49,7 @@ def imports_of(path: Path) -> set[str]:
             package, _, rest = module.partition(".")
             if package == "websocket_utils":
                 first = rest.partition(".")[0]
-                is_module = any((PACKAGE / f"{first}{kind}").exists() for kind in (".py", ".pyi", "/__init__.py"))
+                is_module = any(first in layer for layer in LAYERS) or (PACKAGE / f"{first}.py").exists()
                 found.add(first if is_module else "__init__")
     return found - {name_of(path)}
 
