@@ -63,7 +63,8 @@ class Child:
 
     def __init__(self, command: list[str]) -> None:
         self._name = " ".join(command[-3:])
-        self._errors = tempfile.TemporaryFile()
+        # Not closed by a block: it lives as long as the process that writes to it.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
@@ -108,9 +109,9 @@ class Runner:
 
     def __init__(self, load_generator: Path) -> None:
         self._load_generator = str(load_generator)
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        # One core alone is shared by both; without a way to pin, the system decides.
-        self._subject_core, self._load_core = (cores[0], cores[-1]) if cores else (None, None)
+        # One core alone is shared by both; without a way to pin (None), the system decides.
+        cores: list[int | None] = [*sorted(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else [None]
+        self._subject_core, self._load_core = cores[0], cores[-1]
 
     def run(self, bench: Bench, side: Side, messages: int) -> _Run:
         """Run one side once; its result is checked before it is returned."""
@@ -256,7 +257,6 @@ def _price_sum(messages: int) -> float:
 
 def build_load_generator() -> Path:
     """Build the load generator and return where cargo put it."""
-    # cargo from the user's own PATH, as every make target uses it.
     command = ["cargo", "build", "--release", "--package", "websocket_utils_load", "--message-format", "json"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False, timeout=600)
     for line in done.stdout.splitlines():

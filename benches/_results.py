@@ -203,8 +203,7 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    # git from the user's own PATH, as every make target uses it.
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=10)  # noqa: S607
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=10)
     return done.stdout.strip()
 
 

@@ -245,7 +245,7 @@ def _yardstick_ns() -> int:
     """Return how long a fixed calculation takes: it tells whether this core has its full speed just now."""
     begin = time.process_time_ns()
     for number in range(YARDSTICK_STEPS):
-        number & 7  # noqa: B018  # work for its own sake
+        number & 7  # work for its own sake
     return time.process_time_ns() - begin
 
 

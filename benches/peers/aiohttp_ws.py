@@ -1,5 +1,7 @@
 """aiohttp: its WebSocket client and server, with msgspec."""
 
+from collections.abc import Sequence
+
 import aiohttp
 import msgspec
 from aiohttp import web
@@ -71,7 +73,7 @@ async def broadcast(run: Run) -> None:
     _runner, port = await _listen(connections)
     await run.serve(port, lambda: len(connections))
 
-    async def send_turn(messages: list[PriceUpdate]) -> None:
+    async def send_turn(messages: Sequence[PriceUpdate]) -> None:
         for message in messages:
             payload = encode(message)
             for connection in connections:

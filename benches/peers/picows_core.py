@@ -1,6 +1,7 @@
 """picows: its listener interface, with msgspec."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
@@ -16,7 +17,7 @@ async def receive(run: Run) -> None:
     decode = msgspec.json.Decoder(PriceUpdate).decode
     total = 0.0
 
-    class Listener(WSListener):  # type: ignore[misc]  # picows is untyped
+    class Listener(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             nonlocal total
             try:
@@ -33,7 +34,7 @@ async def receive_checked(run: Run) -> None:
     decode = msgspec.json.Decoder(PriceUpdate).decode
     total = 0.0
 
-    class Listener(WSListener):  # type: ignore[misc]  # picows is untyped
+    class Listener(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             nonlocal total
             if frame.msg_type is TEXT:
@@ -48,7 +49,7 @@ async def receive_checked(run: Run) -> None:
 async def receive_nothing(run: Run) -> None:
     """A callback that does nothing but find the end: what the library alone costs."""
 
-    class Listener(WSListener):  # type: ignore[misc]  # picows is untyped
+    class Listener(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             if frame.payload_size < SIZE:
                 _close(run, transport, frame)
@@ -72,7 +73,7 @@ def _close(run: Run, transport: WSTransport, frame: WSFrame) -> None:
     transport.disconnect()
 
 
-class Writer(WSListener):  # type: ignore[misc]  # picows is untyped
+class Writer(WSListener):
     """Backpressure as picows gives it: two calls that say when to stop and when to go on."""
 
     def __init__(self) -> None:
@@ -90,7 +91,8 @@ async def send(run: Run) -> None:
     """Encode and send in a tight loop; backpressure looked at once per 64 messages."""
     encode = msgspec.json.Encoder().encode
     messages = cycle(PriceUpdate)
-    transport, writer = await ws_connect(Writer, run.url)
+    writer = Writer()
+    transport, _ = await ws_connect(lambda: writer, run.url)
     run.start()
     for _ in range(0, run.messages, len(messages)):
         for message in messages:
@@ -116,7 +118,7 @@ async def round_trip(run: Run) -> None:
     payload = msgspec.json.encode(cycle(PriceUpdate)[0])
     trips: RoundTripCallback
 
-    class Listener(WSListener):  # type: ignore[misc]  # picows is untyped
+    class Listener(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             if frame.get_payload_as_bytes() == payload:
                 trips.received()
@@ -127,8 +129,25 @@ async def round_trip(run: Run) -> None:
     await trips.finished
 
 
+async def round_trip_typed(run: Run) -> None:
+    """One typed message in flight: decoded, and encoded again, inside the callback."""
+    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(PriceUpdate).decode
+    message = cycle(PriceUpdate)[0]
+    trips: RoundTripCallback
+
+    class Listener(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if decode(frame.get_payload_as_bytes()) == message:
+                trips.received()
+
+    transport, _ = await ws_connect(Listener, run.url)
+    trips = RoundTripCallback(run, lambda: transport.send(TEXT, encode(message)))
+    trips.begin()
+    await trips.finished
+
+
 async def _listen(transports: list[WSTransport]) -> tuple[asyncio.Server, int]:
-    class Listener(WSListener):  # type: ignore[misc]  # picows is untyped
+    class Listener(WSListener):
         def on_ws_connected(self, transport: WSTransport) -> None:
             transports.append(transport)
 
@@ -149,7 +168,7 @@ async def broadcast(run: Run) -> None:
     _server, port = await _listen(transports)
     await run.serve(port, lambda: len(transports))
 
-    def send_turn(messages: list[PriceUpdate]) -> None:
+    def send_turn(messages: Sequence[PriceUpdate]) -> None:
         for message in messages:
             payload = encode(message)
             for transport in transports:

@@ -1,5 +1,7 @@
 """picows.websockets: its interface after the model of websockets, with msgspec."""
 
+from collections.abc import Sequence
+
 import msgspec
 from picows import websockets
 from picows.websockets import ServerConnection
@@ -68,7 +70,7 @@ async def broadcast(run: Run) -> None:
     _server, port = await _listen(connections)
     await run.serve(port, lambda: len(connections))
 
-    def send_turn(messages: list[PriceUpdate]) -> None:
+    def send_turn(messages: Sequence[PriceUpdate]) -> None:
         for message in messages:
             websockets.broadcast(connections, encode(message))
 

@@ -1,5 +1,6 @@
 """This library: the client."""
 
+import msgspec
 from websocket_utils import PriceUpdate, WebSocketClient
 
 from benches._payload import cycle
@@ -85,7 +86,23 @@ async def paced_send(run: Run) -> None:
 
 
 async def round_trip_on(run: Run) -> None:
-    """One message in flight, answered from inside the callback."""
+    """One raw message in flight, answered from inside the callback."""
+    payload = msgspec.json.encode(cycle(PriceUpdate)[0])
+    trips: RoundTripCallback
+
+    def received(data: bytes) -> None:
+        if data == payload:
+            trips.received()
+
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        client.on(bytes, received)
+        trips = RoundTripCallback(run, lambda: client.send(payload))
+        trips.begin()
+        await trips.finished
+
+
+async def round_trip_on_typed(run: Run) -> None:
+    """One typed message in flight, answered from inside the callback."""
     message = cycle(PriceUpdate)[0]
     trips: RoundTripCallback
 
@@ -101,13 +118,13 @@ async def round_trip_on(run: Run) -> None:
 
 
 async def round_trip_await(run: Run) -> None:
-    """One message in flight, `send` and `receive` awaited in turn."""
-    message = cycle(PriceUpdate)[0]
+    """One raw message in flight, `send` and `receive` awaited in turn."""
+    payload = msgspec.json.encode(cycle(PriceUpdate)[0])
     async with WebSocketClient.connect(run.url, reconnect=False) as client:
 
         async def trip() -> None:
-            await client.send(message)
-            if await client.receive(PriceUpdate) != message:
+            await client.send(payload)
+            if await client.receive(bytes) != payload:
                 raise RuntimeError("the echo differs")
 
         await run.round_trips(trip)

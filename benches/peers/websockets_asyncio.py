@@ -1,8 +1,11 @@
 """websockets: its asyncio interface, with msgspec."""
 
+from collections.abc import Sequence
+
 import msgspec
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import Server, ServerConnection, broadcast as websockets_broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import broadcast as websockets_broadcast
 from websockets.exceptions import ConnectionClosedOK
 
 from benches._payload import PriceUpdate, cycle
@@ -65,7 +68,7 @@ async def broadcast(run: Run) -> None:
     await run.serve(port, lambda: len(server.connections))
     connections = set(server.connections)
 
-    def send_turn(messages: list[PriceUpdate]) -> None:
+    def send_turn(messages: Sequence[PriceUpdate]) -> None:
         for message in messages:
             websockets_broadcast(connections, encode(message))
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::args::Args;
 use crate::frames::{BINARY, CLOSE, FrameReader, TEXT, push_frame};
-use crate::guard::monotonic_ns;
+use crate::guard::{monotonic_ns, pause};
 use crate::handshake::accept_one;
 use crate::payload::{CYCLE, cycle, price};
 use crate::report;
@@ -39,7 +39,7 @@ pub(crate) fn feed(args: &Args) -> io::Result<()> {
     while sent < messages {
         let first = sent % CYCLE;
         let count = per_write.min(messages - sent);
-        write_polling(&mut stream, &frames[edges[first]..edges[first + count]])?;
+        write_pausing(&mut stream, &frames[edges[first]..edges[first + count]])?;
         sent += count;
     }
     let taken = monotonic_ns() - started;
@@ -80,7 +80,7 @@ pub(crate) fn echo(_args: &Args) -> io::Result<()> {
                 _ => {}
             }
         }
-        write_polling(&mut stream, &out)?;
+        write_pausing(&mut stream, &out)?;
         if closed || next_read(&mut reader, &mut stream)? == 0 {
             report::line(&format!("{{\"messages\":{echoed}}}"));
             return Ok(());
@@ -88,15 +88,12 @@ pub(crate) fn echo(_args: &Args) -> io::Result<()> {
     }
 }
 
-/// Writes all, and polls a full socket in place of sleeping.
-///
-/// The cores of a virtual machine can be two threads of one real core, where each is a third slower while the other works.
-/// A generator that sleeps for slow clients only would so give them a faster machine than it gives fast ones.
-fn write_polling(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all, with a short pause where the socket is full.
+fn write_pausing(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
             Err(error) => return Err(error),
         }
     }

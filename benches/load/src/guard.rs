@@ -4,15 +4,21 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// Microseconds between two looks: the buffers of a socket hold what comes meanwhile at any rate of these benches.
+const PAUSE_US: u64 = 20;
 
 /// Ends this process after `seconds`, or when the process that started it is gone.
 pub(crate) fn bound_life(seconds: u64) {
     // SAFETY: alarm takes a plain number and has no memory effect; SIGALRM keeps its default action, which ends us.
     unsafe { libc::alarm(libc::c_uint::try_from(seconds).unwrap_or(libc::c_uint::MAX)) };
     #[cfg(target_os = "linux")]
-    // SAFETY: PR_SET_PDEATHSIG takes one signal number and touches no memory of ours.
+    // SAFETY: PR_SET_PDEATHSIG takes one signal number, PR_SET_TIMERSLACK nanoseconds; no memory of ours is touched.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // The 50 us by which Linux lets sleeps be late would be longer than our pauses.
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1);
     };
 }
 
@@ -41,6 +47,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     // SAFETY: `now` is a valid timespec that outlives the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Sleeps for a moment, between two looks at a socket that was empty or full.
+///
+/// The process under test pays for how its peer waits: a peer asleep in `poll` costs it a wake-up per write, one that
+/// looks without a pause makes it wait for the lock of the socket. A sleep in between costs it neither.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_micros(PAUSE_US));
 }
 
 /// Raises the limit of open descriptors as far as allowed: `idle` holds thousands.

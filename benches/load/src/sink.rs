@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::args::Args;
 use crate::frames::{BINARY, CLOSE, FrameReader, TEXT, push_frame};
-use crate::guard::{monotonic_ns, raise_descriptor_limit, shared_progress, wait_readable};
+use crate::guard::{monotonic_ns, pause, raise_descriptor_limit, shared_progress, wait_readable};
 use crate::handshake::{accept_one, connect};
 use crate::payload::{CYCLE, cycle, send_time};
 use crate::report::{self, Histogram};
 
-/// How long a reader polls an empty socket before it sleeps: a sleeping receiver costs the sender a wake-up per write,
-/// which would measure the scheduler of this machine.
-const SPIN_NS: u64 = 2_000_000;
-/// How long it sleeps at most before it looks again.
-const SLEEP_MS: i32 = 50;
+/// How long a reader looks at an empty socket again and again before it waits for bytes.
+const PATIENCE_NS: u64 = 2_000_000;
+/// How long it waits at most before it looks again.
+const WAIT_MS: i32 = 50;
 /// Read buffer of each of many connections: small enough that those of ten stay in the cache.
 const SINK_BUFFER: usize = 1 << 16;
 
@@ -188,8 +187,12 @@ fn count(
         if slowest == u64::MAX || slowest >= messages {
             break;
         }
-        if !busy && monotonic_ns() - quiet_since > SPIN_NS {
-            wait_readable(&counters[0].stream, SLEEP_MS);
+        if !busy {
+            if monotonic_ns() - quiet_since > PATIENCE_NS {
+                wait_readable(&counters[0].stream, WAIT_MS);
+            } else {
+                pause();
+            }
         }
     }
     let total: u64 = counters.iter().map(|counter| counter.messages).sum();
@@ -205,7 +208,7 @@ fn count(
     // The process under test ends the connections: leaving first would give it errors to handle in its last turns.
     while counters.iter().any(|counter| counter.open) {
         for counter in counters.iter_mut().filter(|counter| counter.open) {
-            wait_readable(&counter.stream, SLEEP_MS);
+            wait_readable(&counter.stream, WAIT_MS);
             counter.turn(checker)?;
         }
     }
@@ -219,8 +222,8 @@ pub(crate) fn next_read(reader: &mut FrameReader, stream: &mut TcpStream) -> io:
         if let Some(read) = reader.fill(stream)? {
             return Ok(read);
         }
-        if monotonic_ns() - since > SPIN_NS {
-            wait_readable(stream, SLEEP_MS);
+        if monotonic_ns() - since > PATIENCE_NS {
+            wait_readable(stream, WAIT_MS);
         }
     }
 }

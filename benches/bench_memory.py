@@ -1,0 +1,34 @@
+"""Resident memory of a server per idle connection."""
+
+from benches._results import Bar, Bench, Side
+
+BENCHES = (
+    Bench(
+        name="memory",
+        title="Memory per idle server connection",
+        kind="idle",
+        method=(
+            "After 50 connections that pay for what a process makes once, 1 000 more connect, do the handshake and "
+            "stay silent. Resident memory of the server after a collection, less that before, divided by 1 000. The "
+            "kernel's own memory for the sockets is not in it. Every library has its own defaults."
+        ),
+        metrics=("kib_per_connection",),
+        clients=1000,
+        sides=(
+            Side(name="websocket_utils", module="websocket_utils_server", scenario="idle", needs="websocket_utils"),
+            Side(name="picows", module="picows_core", scenario="idle", needs="picows"),
+            Side(name="picows.websockets", module="picows_websockets", scenario="idle", needs="picows"),
+            Side(name="aiohttp", module="aiohttp_ws", scenario="idle", needs="aiohttp"),
+            Side(name="websockets", module="websockets_asyncio", scenario="idle", needs="websockets"),
+        ),
+        bars=(
+            Bar(
+                scenario="memory per idle server connection",
+                text="<= 16 KiB resident",
+                ours="websocket_utils",
+                metric="kib_per_connection",
+                at_most=16,
+            ),
+        ),
+    ),
+)

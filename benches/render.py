@@ -1,0 +1,192 @@
+"""Render docs/BENCHMARKS.md and the facts of README.md from `benches/results/*.json`.
+
+`python benches/render.py` writes both; with `--check` it tells whether they are as they would be written.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+# Run as a script, the folder of this file is on the path in place of the one above it.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benches._harness import DISTURBED
+from benches._results import BENCHES, ROOT, BenchResult, SideResult, Verdict, judge, load
+
+REPORT = ROOT / "docs" / "BENCHMARKS.md"
+README = ROOT / "README.md"
+# Why a bar is missed: `benches/notes/<bench>.md`, shown below the table of that bench.
+NOTES = BENCHES / "notes"
+FACTS = re.compile(r"(<!-- facts:begin -->\n).*?(<!-- facts:end -->)", re.DOTALL)
+ORDER = (
+    "receive",
+    "send",
+    "round_trip",
+    "broadcast_16",
+    "broadcast_1",
+    "target_send",
+    "target_broadcast",
+    "memory",
+)
+# Heading, unit in running text, digits behind the point.
+METRICS = {
+    "cpu_ns": ("CPU ns/message", "CPU ns/message", 0),
+    "rate": ("messages/s", "messages/s", 0),
+    "p50_us": ("p50 us", "us p50", 1),
+    "p99_us": ("p99 us", "us p99", 1),
+    "p999_us": ("p99.9 us", "us p99.9", 1),
+    "kib_per_connection": ("KiB/connection", "KiB/connection", 1),
+}
+METHOD = f"""\
+- Every side runs in its own process, pinned to one core, in turn with the others, round after round; each round begins
+  with another side. The first round finds the rate of each side and is not counted.
+- The other end is a bare load generator and sink in Rust (`benches/load`), pinned to another core. It is no WebSocket
+  library, and it checks what arrives: every payload, or the sum of a field. A run with a wrong result is an error.
+- Messages are a cycle of 64 different `PriceUpdate`s of 122 bytes JSON.
+- CPU time is user and system time of the process under test, the kernel's work for its sockets included, divided by the
+  number of messages.
+- A run counts when a fixed calculation right before and right after it took at most {DISTURBED} times the best time
+  that any run saw: neighbours on a shared host can make a core slower by more than half. Other runs were repeated.
+- Garbage collection is on, settings are the defaults of each library, the event loop is uvloop.
+- Shown are medians, and the least and the greatest value behind them. Trust ratios more than absolute values.
+"""
+
+
+def metric_text(metric: str, value: float) -> str:
+    """Return a value with its unit."""
+    _, unit, digits = METRICS[metric]
+    return f"{_number(value, digits)} {unit}"
+
+
+def bar_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str, str]]:
+    """Return scenario, bar, measured value and verdict of each bar."""
+    rows = []
+    for verdict in verdicts:
+        bar = verdict.bar
+        if verdict.measured is None:
+            measured = "not measured"
+        elif bar.peer is not None:
+            measured = f"{verdict.measured:.2f}x"
+        else:
+            measured = metric_text(bar.metric, verdict.measured)
+        word = {True: "met", False: "missed", None: "open"}[verdict.met]
+        rows.append((bar.scenario, bar.text, measured, word))
+    return rows
+
+
+def report(results: dict[str, BenchResult]) -> str:
+    """Return docs/BENCHMARKS.md."""
+    benches = [results[name] for name in ORDER if name in results]
+    parts = [
+        "# Benchmarks",
+        "Rendered by `python benches/render.py` from `benches/results/*.json`, which `python benches/run.py` writes. "
+        "Nothing here is typed by hand.",
+        "## What was asked for",
+        _table(
+            ("scenario", "bar", "measured", ""),
+            [row for result in benches for row in bar_rows(judge(result))],
+            right=(2,),
+        ),
+        "## How it was measured",
+        METHOD.rstrip(),
+    ]
+    for result in benches:
+        parts += _bench_parts(result)
+    return "\n\n".join(parts) + "\n"
+
+
+def facts(results: dict[str, BenchResult]) -> str:
+    """Return the three facts of the README: latency, speed, memory. A fact that was not measured is left out."""
+    lines = []
+    if pair := _pair(results, "round_trip", "websocket_utils callback", "picows callback"):
+        ours, peer = (side.median("p50_us") for side in pair)
+        lines.append(
+            f"- **Latency**: a lone message and its echo take {ours:.1f} us at the median; picows takes {peer:.1f} us."
+        )
+    if pair := _pair(results, "receive", "websocket_utils batches", "picows + msgspec"):
+        ours, peer = (side.median("cpu_ns") for side in pair)
+        lines.append(
+            f"- **Speed**: a typed price update costs {ours:.0f} ns of CPU from the socket to a field read in Python, "
+            f"{peer / ours:.1f} times less than picows with msgspec ({peer:.0f} ns)."
+        )
+    if pair := _pair(results, "memory", "websocket_utils", "picows"):
+        ours, peer = (side.median("kib_per_connection") for side in pair)
+        lines.append(
+            f"- **Memory**: an idle server connection holds {ours:.1f} KiB; one of picows holds {peer:.1f} KiB."
+        )
+    lines.append("")
+    lines.append("All figures, with method and peers: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).")
+    return "\n".join(lines) + "\n"
+
+
+def _pair(results: dict[str, BenchResult], name: str, *sides: str) -> list[SideResult]:
+    found = [results[name].side(side) for side in sides] if name in results else []
+    return [side for side in found if side is not None] if None not in found else []
+
+
+def _bench_parts(result: BenchResult) -> list[str]:
+    rows = []
+    for side in result.sides:
+        cells = [side.name]
+        for metric in result.metrics:
+            digits = METRICS[metric][2]
+            least, greatest = side.spread(metric)
+            cells.append(
+                f"**{_number(side.median(metric), digits)}** ({_number(least, digits)} to {_number(greatest, digits)})"
+            )
+        rows.append(tuple(cells))
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    machine = result.machine
+    left_out = f" Not installed, so left out: {', '.join(result.left_out)}." if result.left_out else ""
+    parts = [
+        f"## {result.title}",
+        result.method,
+        _table(
+            ("side", *(METRICS[metric][0] for metric in result.metrics)), rows, right=range(1, len(result.metrics) + 1)
+        ),
+        f"{result.rounds} rounds of {result.seconds:g} s, {result.date}, commit `{result.commit}`, {machine.cpu}, "
+        f"{machine.cores} cores, {machine.kernel}, {machine.python}; {versions}.{left_out}",
+    ]
+    note = NOTES / f"{result.name}.md"
+    if note.exists():
+        parts.append(note.read_text(encoding="utf-8").strip())
+    return parts
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: Iterable[int]) -> str:
+    right = set(right)
+    rule = ["---:" if column in right else "---" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}".replace(",", " ")
+
+
+def main(arguments: list[str]) -> int:
+    """Write both files, or with `--check` tell whether they are as they would be written."""
+    results = load()
+    readme = README.read_text(encoding="utf-8")
+    rendered = {
+        REPORT: report(results),
+        README: FACTS.sub(lambda match: match[1] + facts(results) + match[2], readme),
+    }
+    if arguments == ["--check"]:
+        stale = [
+            path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+        ]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what benches/render.py renders: run it", file=sys.stderr)
+        return 1 if stale else 0
+    if arguments:
+        print("usage: python benches/render.py [--check]", file=sys.stderr)
+        return 2
+    for path, text in rendered.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

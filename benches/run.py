@@ -1,0 +1,107 @@
+"""Run the end-to-end benches and keep their results: `python benches/run.py [--quick] [--rounds N] [NAME ...]`."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# Run as a script, the folder of this file is on the path in place of the one above it.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benches._harness import BenchError, Progress, build_load_generator, run_bench
+from benches._results import BENCHES, Bench, BenchResult, judge, save
+from benches.render import bar_rows, metric_text
+
+ROUNDS = 7
+SECONDS = 1.0
+QUICK_ROUNDS = 1
+QUICK_SECONDS = 0.2
+# Modules `bench_<what>.py` without `BENCHES` are micro-benches, which pytest runs.
+MODULES = ("receive", "send", "roundtrip", "broadcast", "targets", "memory")
+
+
+def all_benches() -> dict[str, Bench]:
+    """Return every end-to-end bench by its name."""
+    modules = (importlib.import_module(f"benches.bench_{name}") for name in MODULES)
+    return {bench.name: bench for module in modules for bench in module.BENCHES}
+
+
+def run(
+    names: Iterable[str] = (),
+    *,
+    quick: bool = False,
+    rounds: int | None = None,
+    sides: str = "",
+    progress: Progress | None = None,
+) -> Iterator[BenchResult]:
+    """Run the benches called `names` (all where there are none), and give each result when it is there.
+
+    `quick` shows that all works and roughly how fast; its results are no basis for a report. `sides` leaves only the
+    sides whose name has that text in it.
+    """
+    known = all_benches()
+    wanted = list(names) or list(known)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise BenchError(f"no bench called {', '.join(unknown)}: there are {', '.join(known)}")
+    load_generator = build_load_generator()
+    for name in wanted:
+        yield run_bench(
+            known[name],
+            load_generator,
+            rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
+            seconds=QUICK_SECONDS if quick else SECONDS,
+            progress=progress,
+            only=lambda side: sides in side.name,
+        )
+
+
+def table(result: BenchResult) -> str:
+    """Return a result as plain text, with the verdict of each of its bars."""
+    width = max((len(side.name) for side in result.sides), default=0)
+    lines = [f"{result.title} (medians of {result.rounds} rounds)"]
+    for side in result.sides:
+        values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
+        lines.append(f"  {side.name:<{width}}  {values}")
+    lines += [
+        f"  {scenario}: {bar}: {measured}, {verdict}" for scenario, bar, measured, verdict in bar_rows(judge(result))
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=f"benches: {', '.join(all_benches())}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benches to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="one short round of each side; nothing is kept")
+    parser.add_argument("--rounds", type=int, help=f"rounds that count (default: {ROUNDS})")
+    parser.add_argument(
+        "--sides", default="", metavar="TEXT", help="only sides with TEXT in their name; nothing is kept"
+    )
+    arguments = parser.parse_args()
+
+    def show(done: int, planned: int, what: str) -> None:
+        print(f"\r\x1b[K[{done}/{planned}] {what}", end="", file=sys.stderr, flush=True)
+
+    progress = show if sys.stderr.isatty() else None
+    kept = not (arguments.quick or arguments.sides)
+    try:
+        for result in run(
+            arguments.names, quick=arguments.quick, rounds=arguments.rounds, sides=arguments.sides, progress=progress
+        ):
+            if progress is not None:
+                print("\r\x1b[K", end="", file=sys.stderr)
+            print(table(result), flush=True)
+            if kept:
+                print(f"  kept in {save(result).relative_to(BENCHES.parent)}")
+    except BenchError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    if kept:
+        print("Render the report: python benches/render.py")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
