@@ -12,7 +12,7 @@ from collections.abc import Callable
 from websocket_utils import PriceUpdate, WebSocketServer, run
 
 
-async def main(address: str = "127.0.0.1:8080", ready: Callable[[str], object] = print) -> None:
+async def main(address: str, ready: Callable[[str], object] = print) -> None:
     """Publish a wandering price each millisecond until cancelled; `ready` is given the server's URL."""
     price = 150.0
     async with WebSocketServer.bind(address) as server:
@@ -26,6 +26,6 @@ async def main(address: str = "127.0.0.1:8080", ready: Callable[[str], object] =
 
 if __name__ == "__main__":
     try:
-        run(main(*sys.argv[1:2]))
+        run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:8080"))
     except KeyboardInterrupt:
         print("stopped")

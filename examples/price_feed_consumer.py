@@ -7,10 +7,10 @@ import sys
 
 from websocket_utils import PriceUpdate, WebSocketClient, run
 
-THRESHOLD = 0.001
+CHANNEL, THRESHOLD = "prices:SOL-USDC", 0.001
 
 
-async def main(url: str = "ws://127.0.0.1:8080", channel: str = "prices:SOL-USDC", signals: int = 10) -> list[str]:
+async def main(url: str, channel: str = CHANNEL, signals: int = 10) -> list[str]:
     """Collect `signals` signals: each time the price has moved by THRESHOLD since the last one."""
     seen: list[str] = []
     async with WebSocketClient.connect(url) as client:
@@ -31,4 +31,4 @@ async def main(url: str = "ws://127.0.0.1:8080", channel: str = "prices:SOL-USDC
 
 
 if __name__ == "__main__":
-    run(main(*sys.argv[1:2]))
+    run(main(sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8080"))

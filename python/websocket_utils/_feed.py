@@ -235,8 +235,9 @@ class Replay:
 
     def take(self) -> Message:
         """Return the next message."""
-        assert self._next is not None, "due() comes before take()"
         message, self._next = self._next, None
+        if message is None:
+            raise LookupError("take() comes after a due() that is not None")
         return message
 
 

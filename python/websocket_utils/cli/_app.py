@@ -38,7 +38,7 @@ def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> 
 )
 @click.version_option(package_name="websocket_utils", prog_name="websocket-utils")
 def _commands() -> None:
-    """Serve, watch and test WebSocket feeds of typed messages.
+    r"""Serve, watch and test WebSocket feeds of typed messages.
 
     \b
     A first look:
@@ -87,7 +87,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         _say(one_line(error))
         return _FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a user gets a line and what to do, whatever we did wrong
         if run.debug:
             traceback.print_exc()
         _say(

@@ -21,8 +21,8 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.3
 
 @click.command(
     short_help="Measure this library and its peers in turn.",
-    epilog="""Exit codes: 0 all benches ran (also where a bar is missed), 1 one failed, 2 called wrongly or no benches here,
-130 Ctrl-C before the end.
+    epilog="""Exit codes: 0 all benches ran (also where a bar is missed), 1 one failed, 2 called wrongly or no benches
+here, 130 Ctrl-C before the end.
 
 \b
 Examples:
@@ -76,7 +76,8 @@ def _load(root: Path) -> tuple[ModuleType, list[Any]]:
     modules = (
         importlib.import_module(f"benches.{path.stem}") for path in sorted((root / "benches").glob("bench_*.py"))
     )
-    return importlib.import_module("benches._harness"), [one for module in modules for one in getattr(module, "BENCHES", ())]
+    benches = [one for module in modules for one in getattr(module, "BENCHES", ())]
+    return importlib.import_module("benches._harness"), benches
 
 
 def _choose(benches: Sequence[Any], names: Iterable[str]) -> list[Any]:
@@ -102,9 +103,7 @@ def _run(harness: ModuleType, benches: Sequence[Any], rounds: int, seconds: floa
 
         results = []
         for one in benches:
-            results.append(
-                harness.run_bench(one, load_generator, rounds=rounds, seconds=seconds, progress=show)
-            )
+            results.append(harness.run_bench(one, load_generator, rounds=rounds, seconds=seconds, progress=show))
             progress.advance(everything)
         return results
 

@@ -1,4 +1,4 @@
-"""What the demo's strategy knows of each market: last price, its change, how old updates are on arrival, how many come."""
+"""What the demo's strategy knows of each market: its price, how old updates are on arrival, how many come."""
 
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """`websocket-utils demo`: the main job, a price feed and a strategy on it, each in its own process.
 
-Two processes, because that is how a strategy meets its feed: the age of an update then is what the way between them takes,
-kernel and wake-up included, and not what one event loop does between two of its own callbacks.
+Two processes, because that is how a strategy meets its feed: the age of an update then is what the way between them
+takes, kernel and wake-up included, and not what one event loop does between two of its own callbacks.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import click
 from rich.console import Console
@@ -63,9 +64,10 @@ async def _demo(seconds: float | None, rate: float) -> None:
         board = Board(MARKETS, wall_clock=time.time_ns)
         client.on(PriceUpdate, board.take)
         await client.subscribe(*(market.channel for market in MARKETS))
+        deadline = asyncio.timeout(seconds)
         try:
             with _display(board, url) as display:
-                async with every(display.interval, display.draw), asyncio.timeout(seconds) as deadline:
+                async with every(display.interval, display.draw), deadline:
                     # Nothing but prices comes, and those go to the board: this waits for the end.
                     await client.receive()
             raise Failure("the feed ended before its time")
@@ -98,18 +100,18 @@ async def _feed_process(rate: float) -> AsyncIterator[str]:
         # Ctrl-C is for the strategy, which then ends the feed in order.
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    # There is one of each, since both are pipes.
+    stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
     try:
-        url = await _address(process.stdout)
+        url = await _address(stdout)
         # What it says further must not fill the pipe, or it would stand still.
-        drain = asyncio.create_task(_drain(process.stdout))
+        drain = asyncio.create_task(_drain(stdout))
         try:
             yield url
         finally:
             drain.cancel()
     finally:
-        process.stdin.close()
+        stdin.close()
         try:
             async with asyncio.timeout(_END_TIMEOUT):
                 await process.wait()
@@ -173,9 +175,7 @@ class _Table:
         for row in rows:
             color = "green" if row.change > 0 else "red" if row.change < 0 else ""
             change = f"[{color}]{row.change:+.3%}[/]" if color else f"{row.change:+.3%}"
-            table.add_row(
-                row.name, _price(row.price), change, _age(row.age_p50), _age(row.age_p99), f"{row.rate:,.0f}"
-            )
+            table.add_row(row.name, _price(row.price), change, _age(row.age_p50), _age(row.age_p99), f"{row.rate:,.0f}")
         return table
 
 

@@ -52,7 +52,7 @@ Examples:
   websocket-utils feed --port 8080 --rate 1000 --markets SOL-USDC,JUP-USDC
   websocket-utils feed --replay session.jsonl --speed 10 --loop
   websocket-utils feed --replay session.jsonl --speed max --broadcast
-"""
+""",
 )
 @click.option("--host", help="Address to listen on.  [default: WS_HOST, else 0.0.0.0]")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: WS_PORT, else 8080]")
@@ -63,7 +63,9 @@ Examples:
     show_default=True,
     help="Invented prices a second, over all markets.",
 )
-@click.option("--markets", callback=_markets, default="", metavar="A,B", help="Markets of the invented prices.  [default: all]")
+@click.option(
+    "--markets", callback=_markets, default="", metavar="A,B", help="Markets of the invented prices.  [default: all]"
+)
 @click.option("--seed", type=int, help="Makes the invented prices the same each time.")
 @click.option(
     "--replay",
@@ -98,8 +100,8 @@ def feed(
 
     A PriceUpdate goes to the subscribers of its market's channel, such as prices:SOL-USDC (prices:IN/OUT for mints that
     are none of the built-in markets), an AccountUpdate to those of accounts:PUBKEY, any other message to everyone.
-    Clients choose JSON or MessagePack. Timestamps of invented prices are nanoseconds since 1970. A recording begins when
-    the first client subscribes (with --broadcast: connects).
+    Clients choose JSON or MessagePack. Timestamps of invented prices are nanoseconds since 1970. A recording begins
+    when the first client subscribes (with --broadcast: connects).
     """
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = WebSocketConfig.from_env(**given)  # type: ignore[arg-type]  # mypy can't see which value has which name
@@ -155,12 +157,12 @@ async def _serve(
 
 
 async def _play(server: WebSocketServer, source: Source, *, broadcast: bool, waits: bool) -> None:
-    while waits and not any(broadcast or client.channels for client in server.connections):
+    while waits and not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
         await asyncio.sleep(_LISTENER_CHECK)
 
     async def taken() -> None:
         await asyncio.sleep(0)
-        while waits and server.stats().lagging:
+        while waits and server.stats().lagging:  # noqa: ASYNC110  # the server has no event for it
             await asyncio.sleep(_LAG_CHECK)
 
     await play(source, server.broadcast if broadcast else _publisher(server), end_turn=taken)

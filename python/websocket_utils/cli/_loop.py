@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from websocket_utils._transport import run
 
@@ -15,8 +15,7 @@ def run_until_stopped(main: Coroutine[Any, Any, None]) -> None:
     """Run `main`; Ctrl-C and SIGTERM are its normal end. Its `async with` blocks close what they opened."""
 
     async def supervised() -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         # Windows has no signal handlers on the loop; there, SIGTERM ends a process without asking.
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -35,13 +34,13 @@ async def every(seconds: float, call: Callable[[], object]) -> AsyncIterator[Non
             await asyncio.sleep(seconds)
             call()
 
-    owner = asyncio.current_task()
+    owner = cast("asyncio.Task[None]", asyncio.current_task())
     task = asyncio.create_task(tick())
     failed = False
 
     def ended(ticker: asyncio.Task[None]) -> None:
         nonlocal failed
-        if not ticker.cancelled() and owner is not None:
+        if not ticker.cancelled():
             failed = True
             owner.cancel()
 
@@ -49,7 +48,7 @@ async def every(seconds: float, call: Callable[[], object]) -> AsyncIterator[Non
     try:
         yield
     except asyncio.CancelledError:
-        if failed and owner is not None:
+        if failed:
             owner.uncancel()
             await task
         raise

@@ -60,5 +60,3 @@ def unpacked_line(message: str | bytes) -> str:
 def typed_line(message: msgspec.Struct) -> str:
     """A message as its JSON form."""
     return msgspec.json.encode(message).decode()
-
-

@@ -28,7 +28,7 @@ Examples:
   echo '{"type":"Ping"}' | websocket-utils send ws://127.0.0.1:8080 --wait 1
   websocket-utils send ws://127.0.0.1:8080 --codec msgpack < messages.jsonl
   echo hello | websocket-utils send wss://your.server/echo --raw --wait 1
-"""
+""",
 )
 @link_options
 @click.option("--raw", is_flag=True, help="Send each line as a text message, whatever it holds.")
@@ -41,16 +41,20 @@ Examples:
 def send(url: str, codec: Codec, headers: dict[str, str], raw: bool, wait: float | None) -> None:
     """Send each line of standard input to the WebSocket server at URL as one message.
 
-    A line is a standard message in its JSON form, such as {"type":"Ping"}; it is checked, and sent in --codec. The first
-    line that is none ends the command; those before it were sent. How many were is told on stderr.
+    A line is a standard message in its JSON form, such as {"type":"Ping"}; it is checked, and sent in --codec. The
+    first line that is none ends the command; those before it were sent. How many were is told on stderr.
     """
 
     async def main() -> None:
         async with open_link(url, codec=codec, headers=headers) as client:
-            show: Callable[[list[str | bytes]], None] = len if wait is None else _printer(codec)
+            show: Callable[[list[str | bytes]], None] = _ignore if wait is None else _printer(codec)
             await _Exchange(client, _as_text if raw else _Parser()).run(show, wait or 0.0)
 
     run(main())
+
+
+def _ignore(_: list[str | bytes]) -> None:
+    """Answers are read even when nobody wants to see them: see `_Exchange`."""
 
 
 def _printer(codec: Codec) -> Callable[[list[str | bytes]], None]:
@@ -89,7 +93,7 @@ class _Exchange:
         self._parse = parse
         self._sent = 0
 
-    async def run(self, show: Callable[[list[str | bytes]], object], wait: float) -> None:
+    async def run(self, show: Callable[[list[str | bytes]], None], wait: float) -> None:
         """Send all lines, then go on showing answers for `wait` seconds."""
         answers = asyncio.create_task(self._answers(show))
         lines = asyncio.create_task(self._lines())
@@ -109,7 +113,7 @@ class _Exchange:
             await _end(answers, lines)
             say(f"sent {counted(self._sent, 'message')}")
 
-    async def _answers(self, show: Callable[[list[str | bytes]], object]) -> None:
+    async def _answers(self, show: Callable[[list[str | bytes]], None]) -> None:
         async for batch in self._client.batches(str | bytes):
             show(batch)
 

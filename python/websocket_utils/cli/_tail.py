@@ -29,7 +29,7 @@ Examples:
   websocket-utils tail ws://127.0.0.1:8080 --channels prices:SOL-USDC,prices:JUP-USDC
   websocket-utils tail ws://127.0.0.1:8080 --channels prices:SOL-USDC --typed | jq .price
   websocket-utils tail wss://your.server/stream --header 'Authorization: Bearer TOKEN' --stats
-"""
+""",
 )
 @link_options
 @click.option("--channels", default="", metavar="A,B", help="Channels to subscribe to, apart by commas.")
@@ -50,7 +50,9 @@ Examples:
 @click.option("--stats", is_flag=True, help="Print rates to stderr once a second.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds.")
-@click.option("--reconnect", is_flag=True, help="Connect again when the connection is lost (see WS_RECONNECT_INTERVAL).")
+@click.option(
+    "--reconnect", is_flag=True, help="Connect again when the connection is lost (see WS_RECONNECT_INTERVAL)."
+)
 def tail(
     url: str,
     codec: Codec,
@@ -85,8 +87,9 @@ async def _print(
     type_, render = _FORMS[form]
     printed = 0
     silence = asyncio.get_running_loop().call_later(_SILENCE, _tell_silence, client, subscribed)
+    deadline = asyncio.timeout(seconds)
     try:
-        async with every(1.0, Rates(client.stats).show if stats else _nothing), asyncio.timeout(seconds) as deadline:
+        async with every(1.0, Rates(client.stats).show if stats else _nothing), deadline:
             async for batch in _batches(client, type_):
                 lines = [render(message) for message in batch[: None if count is None else count - printed]]
                 writer.write(lines)
