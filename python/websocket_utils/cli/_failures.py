@@ -1,0 +1,66 @@
+"""One line for everything that can go wrong at a command: what, where, what now."""
+
+import errno
+import socket
+import ssl
+
+from websocket_utils._feed import RecordingError
+from websocket_utils.exceptions import ConfigError, ConnectionClosed, WebSocketError
+
+EXPECTED = (WebSocketError, RecordingError, OSError)
+"""Failures that are about the input or the world; anything else is a fault of ours."""
+
+
+class Failure(Exception):
+    """Ends a command with exit code 1; its text is the line that is shown."""
+
+
+def cannot_connect(url: str, error: Exception) -> Failure:
+    """Say why there is no connection to `url` (given without credentials)."""
+    return Failure(f"cannot connect to {url}: {_connect_reason(error)}")
+
+
+def _connect_reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the host's name is not known ({error.strerror}); check its spelling and your network"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its TLS certificate is not trusted ({error.verify_message}); check the name, or set SSL_CERT_FILE to the "
+            "file of the authority that signed it"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error}); does the server expect ws:// in place of wss://?"
+    if isinstance(error, TimeoutError):
+        return "no answer in time; check host, port and firewall, or allow more with WS_OPEN_TIMEOUT (seconds)"
+    if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) == errno.ECONNREFUSED:
+        return "refused: no server listens there; check host and port, and that the server runs"
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return "the server dropped the connection before the handshake was done; ws:// against wss://?"
+    return one_line(error)
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> Failure:
+    """Say why a server cannot listen on `host` and `port`."""
+    if error.errno == errno.EADDRINUSE:
+        return Failure(f"port {port} on {host} is in use: choose another with --port, or --port 0 for any free one")
+    if error.errno == errno.EACCES:
+        return Failure(f"port {port} on {host} is not allowed to you: choose one above 1023 with --port")
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return Failure(f"{host} is no address of this machine: choose one with --host, such as 127.0.0.1 or 0.0.0.0")
+    return Failure(f"cannot listen on {host}:{port}: {one_line(error)}")
+
+
+def connection_lost(url: str, error: ConnectionClosed) -> Failure:
+    """Say how the connection to `url` ended."""
+    return Failure(f"lost {url}: {one_line(error)}")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of any exception, on one line."""
+    if isinstance(error, ConfigError):
+        text = "; ".join(error.faults)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())

@@ -1,0 +1,185 @@
+"""`websocket-utils feed`: serve invented prices, or a recording."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from websocket_utils._feed import MARKETS, Market, RandomWalk, Replay, Source, channel_of, check_recording, play
+from websocket_utils.cli._failures import cannot_listen
+from websocket_utils.cli._loop import counted, run_until_stopped, say
+from websocket_utils.cli._output import LineWriter
+from websocket_utils.cli._stdin import read_chunks
+from websocket_utils.config import WebSocketConfig
+from websocket_utils.messages import Message
+from websocket_utils.server import WebSocketServer
+
+# How often to look whether somebody listens yet, or whether all have taken what was sent.
+_LISTENER_CHECK = 0.02
+_LAG_CHECK = 0.001
+
+
+def _markets(_: click.Context, __: click.Parameter, names: str) -> list[Market]:
+    known = {market.name: market for market in MARKETS}
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise click.BadParameter(f"no market {unknown[0]!r}; there are {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _speed(_: click.Context, __: click.Parameter, text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0.0 < factor < float("inf"):
+        raise click.BadParameter(f"{text!r} is neither 'max' nor a factor above 0")
+    return factor
+
+
+@click.command(
+    short_help="Serve invented prices, or a recording.",
+    epilog="""Exit codes: 0 the recording ended, or Ctrl-C ended the feed; 1 the address cannot be listened on, or the
+recording is broken; 2 called wrongly.
+
+\b
+Examples:
+  websocket-utils feed --port 8080 --rate 1000 --markets SOL-USDC,JUP-USDC
+  websocket-utils feed --replay session.jsonl --speed 10 --loop
+  websocket-utils feed --replay session.jsonl --speed max --broadcast
+""",
+)
+@click.option("--host", help="Address to listen on.  [default: WS_HOST, else 0.0.0.0]")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: WS_PORT, else 8080]")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    help="Invented prices a second, over all markets.",
+)
+@click.option(
+    "--markets", callback=_markets, default="", metavar="A,B", help="Markets of the invented prices.  [default: all]"
+)
+@click.option("--seed", type=int, help="Makes the invented prices the same each time.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Serve the messages of a JSON Lines file, one JSON message a line, checked before anything is served.",
+)
+@click.option(
+    "--speed",
+    callback=_speed,
+    default="1.0",
+    metavar="FACTOR|max",
+    help="Replay this many times as fast as the messages' `timestamp` (nanoseconds) says; max: as fast as the slowest "
+    "client takes it.  [default: 1.0]",
+)
+@click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
+@click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
+@click.option("--until-eof", is_flag=True, help="End when standard input ends: for programs that start a feed.")
+def feed(
+    host: str | None,
+    port: int | None,
+    rate: float,
+    markets: list[Market],
+    seed: int | None,
+    replay: Path | None,
+    speed: float | None,
+    loop: bool,
+    broadcast: bool,
+    until_eof: bool,
+) -> None:
+    """Serve a feed: invented prices of some markets, or a recording.
+
+    A PriceUpdate goes to the subscribers of its market's channel, such as prices:SOL-USDC (prices:IN/OUT for mints that
+    are none of the built-in markets), an AccountUpdate to those of accounts:PUBKEY, any other message to everyone.
+    Clients choose JSON or MessagePack. Timestamps of invented prices are nanoseconds since 1970. A recording begins
+    when the first client subscribes (with --broadcast: connects).
+    """
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    config = WebSocketConfig.from_env(**given)  # type: ignore[arg-type]  # mypy can't see which value has which name
+    if replay is None:
+        source: Source = RandomWalk(markets, rate=rate, seed=seed)
+        what = f"{counted(len(markets), 'market')}, {rate:,g} prices a second"
+    else:
+        recorded = check_recording(replay)
+        source = Replay(replay, speed=speed, loop=loop)
+        what = f"{counted(recorded, 'message')} of {replay}, as soon as somebody listens"
+    run_until_stopped(
+        _serve(config, source, what, markets, broadcast=broadcast, waits=replay is not None, until_eof=until_eof)
+    )
+
+
+async def _serve(
+    config: WebSocketConfig,
+    source: Source,
+    what: str,
+    markets: list[Market],
+    *,
+    broadcast: bool,
+    waits: bool,
+    until_eof: bool,
+) -> None:
+    try:
+        server = await WebSocketServer.bind(config=config)
+    except OSError as error:
+        raise cannot_listen(config.host, config.port, error) from error
+    async with server:
+        # For programs that start a feed: the address, on stdout, in a line of its own.
+        LineWriter().write([f"listening on {server.url}"])
+        say(f"serving {what}; Ctrl-C ends")
+        if not waits and not broadcast:
+            say(f"look at it: websocket-utils tail {server.url} --channels {','.join(m.channel for m in markets)}")
+        playing = asyncio.create_task(_play(server, source, broadcast=broadcast, waits=waits))
+        ends = {playing}
+        if until_eof:
+            ends.add(asyncio.create_task(_stdin_end()))
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if playing.done():
+                playing.result()
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+            stats = server.stats()
+            say(
+                f"served {counted(stats.messages_sent, 'message')} in {stats.deliveries:,} deliveries "
+                f"to {counted(stats.accepted, 'client')}"
+            )
+
+
+async def _play(server: WebSocketServer, source: Source, *, broadcast: bool, waits: bool) -> None:
+    while waits and not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
+        await asyncio.sleep(_LISTENER_CHECK)
+
+    async def taken() -> None:
+        await asyncio.sleep(0)
+        while waits and server.stats().lagging:  # noqa: ASYNC110  # the server has no event for it
+            await asyncio.sleep(_LAG_CHECK)
+
+    await play(source, server.broadcast if broadcast else _publisher(server), end_turn=taken)
+    await taken()
+
+
+def _publisher(server: WebSocketServer) -> Callable[[Message], object]:
+    def publish(message: Message) -> None:
+        channel = channel_of(message)
+        if channel is None:
+            server.broadcast(message)
+        else:
+            server.publish(channel, message)
+
+    return publish
+
+
+async def _stdin_end() -> None:
+    async for _ in read_chunks(sys.stdin.fileno()):
+        pass
