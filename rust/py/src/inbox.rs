@@ -19,7 +19,7 @@ use websocket_utils_core::connection::MessageKind;
 
 use crate::codec::{Decoder, Router};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::pull::{MessageStream, Mode, Pull};
+use crate::pull::{Drain, MessageStream, Mode, Pull};
 use crate::queue::MessageQueue;
 
 /// What became of one message.
@@ -124,7 +124,8 @@ impl State {
             let outcome =
                 if self.pass_connection { callback.call1((connection, message)) } else { callback.call1((message,)) };
             match outcome {
-                Ok(value) if value.is_none() => {}
+                // `lambda connection, message: connection.send(message)`: what `send` returns need not be awaited.
+                Ok(value) if value.is_none() || value.is_exact_instance_of::<Drain>() => {}
                 Ok(value) => {
                     self.on_awaitable.call1(py, (value,))?;
                 }

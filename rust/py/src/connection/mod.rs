@@ -154,13 +154,16 @@ impl State {
     }
 
     /// Sees to it that the turn ends: what was queued after the first message leaves then.
-    pub(crate) fn begin_turn(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.turn.replace(true)
-            && !self.reading.get()
-            && let Some(end_turn) = &*self.end_turn.read()?
-        {
-            self.call_soon.call1(py, (end_turn,))?;
+    pub(crate) fn begin_turn(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.turn.replace(true) || self.reading.get() {
+            return Ok(());
         }
+        let py = slf.py();
+        let mut end_turn = self.end_turn.lock()?;
+        if end_turn.is_none() {
+            *end_turn = Some(slf.getattr(intern!(py, "end_turn"))?.unbind());
+        }
+        self.call_soon.call1(py, (&*end_turn,))?;
         Ok(())
     }
 

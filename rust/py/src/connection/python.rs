@@ -171,9 +171,8 @@ impl Connection {
     /// Sends one message; returns an awaitable that is done when the transport holds nothing back.
     #[pyo3(name = "send")]
     fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<Py<Drain>> {
-        let py = slf.py();
         let state = slf.get().state()?;
-        outgoing::send(state, py, message)?;
+        outgoing::send(state, slf.as_any(), message)?;
         Self::drain(slf, state)
     }
 
