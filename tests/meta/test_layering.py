@@ -85,7 +85,9 @@ def test_environment_is_read_in_one_file_and_never_at_import() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         for node in ast.walk(tree):
-            word = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
+            if not isinstance(node, ast.Attribute | ast.alias):
+                continue
+            word = node.attr if isinstance(node, ast.Attribute) else node.name
             if word in {"environ", "environb", "getenv", "getenvb"}:
                 readers.setdefault(path.name, []).append(node.lineno)
                 inside = any(function.lineno <= node.lineno <= (function.end_lineno or 0) for function in functions)
