@@ -18,11 +18,21 @@ LAYERS = [
     {"exceptions", "messages", "metrics"},
     {"config"},
     {"_core"},
-    {"_transport", "_connection", "_reconnect", "_heartbeat", "_subscriptions", "_channels", "_faults", "_url"},
+    {
+        "_transport",
+        "_connection",
+        "_reconnect",
+        "_heartbeat",
+        "_subscriptions",
+        "_channels",
+        "_faults",
+        "_url",
+        "_dialer",
+    },
     {"client", "server"},
     {"testing"},
     {"__init__"},
-    {"cli", "__main__"},
+    {"cli", "_feed", "__main__"},
 ]
 TRANSPORT_LIBRARIES = re.compile(r"\b(picows|aiofastnet|uvloop)\b", re.IGNORECASE)
 
