@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python lint wheel bench bench-docs examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,14 +39,21 @@ test-rust: $(VENV)/.made  ## run the tests of the Rust crates
 test-python: $(VENV)/.dev  ## run the tests of the Python package (ARGS="-k name" selects)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev  ## check style and types of Python and Rust
-	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
-	    { echo "make lint needs rustfmt and clippy: rustup component add rustfmt clippy" >&2; exit 1; }
+lint: lint-style lint-types lint-rust  ## check style and types of Python and Rust (-k goes on after a fault)
+
+lint-style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes websocket_utils --ignoreexternal
 	$(BIN)/python -m mypy.stubtest websocket_utils._core
+
+lint-rust: $(VENV)/.made
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
+	    { echo "make lint needs rustfmt and clippy: rustup component add rustfmt clippy" >&2; exit 1; }
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -18,11 +18,21 @@ LAYERS = [
     {"exceptions", "messages", "metrics"},
     {"config"},
     {"_core"},
-    {"_transport", "_connection", "_reconnect", "_heartbeat", "_subscriptions", "_channels", "_faults", "_url"},
+    {
+        "_transport",
+        "_connection",
+        "_reconnect",
+        "_heartbeat",
+        "_subscriptions",
+        "_channels",
+        "_faults",
+        "_url",
+        "_dialer",
+    },
     {"client", "server"},
     {"testing"},
     {"__init__"},
-    {"cli", "__main__"},
+    {"cli", "_feed", "__main__"},
 ]
 TRANSPORT_LIBRARIES = re.compile(r"\b(picows|aiofastnet|uvloop)\b", re.IGNORECASE)
 
@@ -85,7 +95,9 @@ def test_environment_is_read_in_one_file_and_never_at_import() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         for node in ast.walk(tree):
-            word = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
+            if not isinstance(node, ast.Attribute | ast.alias):
+                continue
+            word = node.attr if isinstance(node, ast.Attribute) else node.name
             if word in {"environ", "environb", "getenv", "getenvb"}:
                 readers.setdefault(path.name, []).append(node.lineno)
                 inside = any(function.lineno <= node.lineno <= (function.end_lineno or 0) for function in functions)
