@@ -30,16 +30,16 @@ class PriceUpdate(msgspec.Struct, tag=True):
     timestamp: int
 
 
-MessageT = TypeVar("MessageT", covariant=True)
+MessageT_co = TypeVar("MessageT_co", covariant=True)
 
 
-class PriceUpdateClass(Protocol[MessageT]):
+class PriceUpdateClass(Protocol[MessageT_co]):
     """A class that is built like `PriceUpdate`: the peers' or ours."""
 
-    def __call__(self, input_mint: str, output_mint: str, price: float, volume: int, timestamp: int) -> MessageT: ...
+    def __call__(self, input_mint: str, output_mint: str, price: float, volume: int, timestamp: int) -> MessageT_co: ...
 
 
-def cycle(cls: PriceUpdateClass[MessageT]) -> list[MessageT]:
+def cycle(cls: PriceUpdateClass[MessageT_co]) -> list[MessageT_co]:
     """Return the 64 messages as instances of `cls`."""
     return [
         cls(

@@ -4,8 +4,8 @@ from benches._results import Bar, Bench, Side
 
 METHOD = (
     "Each message carries the time at which it was due, not the time at which it left: a sender that falls behind "
-    "shows it. Latency is taken where the message arrives, {where}, by the clock that all processes of a machine share. The "
-    "first tenth of a run is not counted."
+    "shows it. Latency is taken where the message arrives, {where}, by the clock of all processes of a machine. "
+    "The first tenth of a run is not counted."
 )
 
 BENCHES = (

@@ -1,10 +1,10 @@
 """This library: the client."""
 
 import msgspec
-from websocket_utils import PriceUpdate, WebSocketClient
 
 from benches._payload import cycle
 from benches._subject import RoundTripCallback, Run
+from websocket_utils import PriceUpdate, WebSocketClient
 
 
 async def receive_batches(run: Run) -> None:
@@ -52,14 +52,14 @@ async def receive_messages(run: Run) -> None:
 
 async def send(run: Run) -> None:
     """One call per message; backpressure awaited once per 64 messages."""
-    messages = cycle(PriceUpdate)
+    *all_but_last, last = messages = cycle(PriceUpdate)
     async with WebSocketClient.connect(run.url, reconnect=False) as client:
         sending = client.send
         run.start()
         for _ in range(0, run.messages, len(messages)):
-            for message in messages:
-                last = sending(message)
-            await last
+            for message in all_but_last:
+                sending(message)
+            await sending(last)
         await run.sent_all()
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from websocket_utils import PriceUpdate, WebSocketServer
-
 from benches._payload import cycle
 from benches._subject import Run
+from websocket_utils import PriceUpdate, WebSocketServer
 
 
 async def broadcast(run: Run) -> None:

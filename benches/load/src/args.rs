@@ -12,10 +12,7 @@ impl Args {
         let mut values = HashMap::new();
         while let Some(word) = words.next() {
             let (Some(name), Some(value)) = (word.strip_prefix("--"), words.next()) else {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("{word:?}: arguments are --name value"),
-                ));
+                return Err(io::Error::new(ErrorKind::InvalidInput, format!("{word:?}: arguments are --name value")));
             };
             values.insert(name.to_owned(), value);
         }
@@ -26,12 +23,9 @@ impl Args {
     pub(crate) fn number(&self, name: &str, default: u64) -> io::Result<u64> {
         match self.0.get(name) {
             None => Ok(default),
-            Some(text) => text.parse().map_err(|_| {
-                io::Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("--{name} {text}: not a number"),
-                )
-            }),
+            Some(text) => text
+                .parse()
+                .map_err(|_| io::Error::new(ErrorKind::InvalidInput, format!("--{name} {text}: not a number"))),
         }
     }
 

@@ -51,9 +51,7 @@ pub(crate) fn feed(args: &Args) -> io::Result<()> {
     // RFC 6455 section 7.1.1: the server closes TCP first, once the peer's close frame is here.
     wait_for(&mut reader, &mut stream, |opcode| opcode == CLOSE)?;
     let price_sum: f64 = (0..messages).map(price).sum();
-    report::line(&format!(
-        "{{\"messages\":{messages},\"ns\":{taken},\"price_sum\":{price_sum}}}"
-    ));
+    report::line(&format!("{{\"messages\":{messages},\"ns\":{taken},\"price_sum\":{price_sum}}}"));
     Ok(())
 }
 
@@ -101,11 +99,7 @@ fn write_pausing(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Reads on a blocking stream until a frame is `wanted`; `None` at the end of the stream.
-fn wait_for(
-    reader: &mut FrameReader,
-    stream: &mut TcpStream,
-    wanted: impl Fn(u8) -> bool,
-) -> io::Result<Option<u8>> {
+fn wait_for(reader: &mut FrameReader, stream: &mut TcpStream, wanted: impl Fn(u8) -> bool) -> io::Result<Option<u8>> {
     loop {
         while let Some((opcode, _)) = reader.next() {
             if wanted(opcode) {

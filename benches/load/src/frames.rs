@@ -48,11 +48,7 @@ impl FrameReader {
     pub(crate) fn new(capacity: usize, rest: &[u8]) -> Self {
         let mut buffer = vec![0; capacity.max(rest.len())];
         buffer[..rest.len()].copy_from_slice(rest);
-        Self {
-            buffer,
-            start: 0,
-            end: rest.len(),
-        }
+        Self { buffer, start: 0, end: rest.len() }
     }
 
     /// Reads once. `Ok(None)`: a non-blocking stream has nothing now. `Ok(Some(0))`: the end.
@@ -88,10 +84,7 @@ impl FrameReader {
         let bytes = &self.buffer[self.start..self.end];
         let [first, second] = *bytes.first_chunk()?;
         let (length, mut header) = match second & 0x7F {
-            LENGTH_16 => (
-                usize::from(u16::from_be_bytes(*bytes[2..].first_chunk()?)),
-                4,
-            ),
+            LENGTH_16 => (usize::from(u16::from_be_bytes(*bytes[2..].first_chunk()?)), 4),
             LENGTH_64 => (u64::from_be_bytes(*bytes[2..].first_chunk()?) as usize, 10),
             short => (usize::from(short), 2),
         };
@@ -158,11 +151,6 @@ mod tests {
     fn masked_frame_of_the_rfc_6455_example() {
         let mut wire = Vec::new();
         push_frame(&mut wire, TEXT, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
-        assert_eq!(
-            wire,
-            [
-                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
-            ]
-        );
+        assert_eq!(wire, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 }

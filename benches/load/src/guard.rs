@@ -40,10 +40,7 @@ pub(crate) fn pin(_core: usize) {}
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the clock of Python's `time.monotonic_ns`, shared by all processes of a machine.
 pub(crate) fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid timespec that outlives the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
@@ -59,10 +56,7 @@ pub(crate) fn pause() {
 
 /// Raises the limit of open descriptors as far as allowed: `idle` holds thousands.
 pub(crate) fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid rlimit for both calls, which read or write nothing else.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
@@ -74,11 +68,7 @@ pub(crate) fn raise_descriptor_limit() {
 
 /// Waits until `fd` is readable or `milliseconds` have passed.
 pub(crate) fn wait_readable(fd: &impl AsRawFd, milliseconds: i32) {
-    let mut poll = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd, and the count says one.
     unsafe { libc::poll(&raw mut poll, 1, milliseconds) };
 }
@@ -91,14 +81,7 @@ pub(crate) fn shared_progress(path: &str) -> io::Result<&'static AtomicU64> {
     file.set_len(8)?;
     // SAFETY: a fresh mapping of 8 bytes of a file that is 8 bytes long; the result is checked before use.
     let address = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            8,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            0,
-        )
+        libc::mmap(std::ptr::null_mut(), 8, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file.as_raw_fd(), 0)
     };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());

@@ -46,10 +46,7 @@ pub(crate) fn connect(port: u16) -> io::Result<(TcpStream, Vec<u8>)> {
     )?;
     let (response, rest) = read_head(&mut stream)?;
     if !response.starts_with("HTTP/1.1 101") {
-        return Err(io::Error::new(
-            ErrorKind::InvalidData,
-            format!("no upgrade: {response}"),
-        ));
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("no upgrade: {response}")));
     }
     Ok((stream, rest))
 }
@@ -83,9 +80,6 @@ mod tests {
 
     #[test]
     fn accept_value_of_the_rfc_6455_example() {
-        assert_eq!(
-            accept_value("dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept_value("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

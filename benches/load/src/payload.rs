@@ -46,12 +46,8 @@ pub(crate) fn cycle() -> Vec<Vec<u8>> {
 pub(crate) fn send_time(payload: &[u8]) -> Option<u64> {
     const KEY: &[u8] = b"\"timestamp\":";
     let start = payload.windows(KEY.len()).rposition(|part| part == KEY)? + KEY.len();
-    let digits = payload[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit());
-    let value = digits.fold(0u64, |value, digit| {
-        value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
-    });
+    let digits = payload[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0u64, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
     value.checked_sub(TIME_BASE)
 }
 
@@ -67,11 +63,7 @@ mod tests {
     #[test]
     fn prices_sum_exactly_and_differ() {
         let prices: Vec<f64> = (0..CYCLE).map(price).collect();
-        assert!(
-            prices
-                .iter()
-                .all(|price| (price * 16.0).fract().abs() < f64::EPSILON)
-        );
+        assert!(prices.iter().all(|price| (price * 16.0).fract().abs() < f64::EPSILON));
         assert!(prices.windows(2).all(|pair| pair[0] < pair[1]));
     }
 

@@ -20,11 +20,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self {
-            buckets: vec![0; (STEPS * 64) as usize],
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: vec![0; (STEPS * 64) as usize], count: 0, max: 0 }
     }
 
     pub(crate) fn record(&mut self, nanoseconds: u64) {

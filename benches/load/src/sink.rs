@@ -32,11 +32,7 @@ impl Checker {
             Some(_) => Some((Histogram::new(), args.number("skip", 0)?)),
             None => None,
         };
-        Ok(Self {
-            expected: cycle(),
-            latency,
-            wrong: 0,
-        })
+        Ok(Self { expected: cycle(), latency, wrong: 0 })
     }
 
     fn check(&mut self, index: u64, payload: &[u8], now: u64) {
@@ -55,9 +51,7 @@ impl Checker {
     }
 
     fn latency_json(&self) -> String {
-        self.latency
-            .as_ref()
-            .map_or(String::from("null"), |(histogram, _)| histogram.json())
+        self.latency.as_ref().map_or(String::from("null"), |(histogram, _)| histogram.json())
     }
 }
 
@@ -74,13 +68,7 @@ impl Counter {
     fn new((stream, rest): (TcpStream, Vec<u8>), buffer: usize) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let reader = FrameReader::new(buffer, &rest);
-        Ok(Self {
-            stream,
-            reader,
-            messages: 0,
-            bytes: 0,
-            open: true,
-        })
+        Ok(Self { stream, reader, messages: 0, bytes: 0, open: true })
     }
 
     /// Reads once and takes all whole frames; true when bytes came.
@@ -109,12 +97,7 @@ impl Counter {
 pub(crate) fn sink(args: &Args) -> io::Result<()> {
     let mut checker = Checker::new(args)?;
     let counter = Counter::new(accept_one()?, 1 << 18)?;
-    count(
-        &mut [counter],
-        args.number("messages", 0)?,
-        &mut checker,
-        None,
-    )
+    count(&mut [counter], args.number("messages", 0)?, &mut checker, None)
 }
 
 /// Connects `--clients C` to `--port P` and counts `--messages N` on each of them.
@@ -126,12 +109,7 @@ pub(crate) fn sinks(args: &Args) -> io::Result<()> {
         .map(|connection| Counter::new(connection, SINK_BUFFER))
         .collect::<io::Result<Vec<_>>>()?;
     report::line(&format!("{{\"connected\":{}}}", counters.len()));
-    count(
-        &mut counters,
-        args.number("messages", 0)?,
-        &mut checker,
-        progress,
-    )
+    count(&mut counters, args.number("messages", 0)?, &mut checker, progress)
 }
 
 /// Holds `--clients C` connections to `--port P` open until a line or the end of stdin.
