@@ -141,13 +141,17 @@ impl State {
     }
 
     /// Sees to it that the turn ends: what was queued after the first message leaves then.
-    pub(crate) fn begin_turn(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.turn.replace(true)
-            && !self.reading.get()
-            && let Some(end_turn) = &*self.end_turn.read()?
-        {
-            self.call_soon.call1(py, (end_turn,))?;
+    pub(crate) fn begin_turn(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+        // The end of a read is the end of its turn; a connection that is gone has nothing to flush.
+        if self.turn.replace(true) || self.reading.get() || self.lost.get() {
+            return Ok(());
         }
+        let py = slf.py();
+        let mut end_turn = self.end_turn.lock()?;
+        if end_turn.is_none() {
+            *end_turn = Some(slf.getattr(intern!(py, "end_turn"))?.unbind());
+        }
+        self.call_soon.call1(py, (&*end_turn,))?;
         Ok(())
     }
 
@@ -215,7 +219,7 @@ impl State {
     }
 
     /// Queues the pong that had to wait for room.
-    pub(crate) fn queue_latest_pong(&self) -> PyResult<()> {
+    fn queue_latest_pong(&self) -> PyResult<()> {
         match self.latest_pong.lock()?.take() {
             Some(payload) => self.answer_ping(payload),
             None => Ok(()),
@@ -280,6 +284,10 @@ impl State {
     /// Writes all that the socket takes, and ends the transport when that was asked for.
     pub(crate) fn flush(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
         outgoing::write(self, slf.py())?;
+        if !self.busy.get() && self.latest_pong.read()?.is_some() {
+            self.queue_latest_pong()?;
+            outgoing::write(self, slf.py())?;
+        }
         if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
             self.close_when_written.set(false);
             self.end_transport(slf.py())?;
@@ -480,7 +488,6 @@ impl Connection {
         state.busy.set(false);
         state.contain(slf.as_any(), |state, slf| {
             state.flush(slf)?;
-            state.queue_latest_pong()?;
             if state.busy.get() { Ok(()) } else { state.wake_drain_waiters(slf.py()) }
         })
     }
@@ -524,9 +531,8 @@ impl Connection {
     /// Sends one message; returns an awaitable that is done when the transport holds nothing back.
     #[pyo3(name = "send")]
     fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<Py<Drain>> {
-        let py = slf.py();
         let state = slf.get().state()?;
-        outgoing::send(state, py, message)?;
+        outgoing::send(state, slf.as_any(), message)?;
         Self::drain(slf, state)
     }
 
@@ -593,7 +599,7 @@ impl Connection {
         Ok(self.state()?.active.replace(false))
     }
 
-    /// The transport's buffer is empty after all: bytes that were written past us have left.
+    /// Writes what was sent after the first message of a turn. The loop calls it at the turn's end.
     #[pyo3(name = "end_turn")]
     fn py_end_turn(slf: &Bound<'_, Self>) -> PyResult<()> {
         let state = slf.get().state()?;

@@ -54,7 +54,8 @@ pub(crate) fn append_message(
 }
 
 /// Encodes, queues and, as the first of a turn, writes one message.
-pub(crate) fn send(state: &State, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = slf.py();
     if !state.open.get() {
         return Err(state.closed_error(py)?);
     }
@@ -83,7 +84,7 @@ pub(crate) fn send(state: &State, py: Python<'_>, message: &Bound<'_, PyAny>) ->
     if !state.busy.get() && (!state.turn.get() || queued >= FLUSH_BYTES) {
         write(state, py)?;
     }
-    state.begin_turn(py)
+    state.begin_turn(slf)
 }
 
 /// Writes all that the socket takes. What it does not take goes to the transport, which tells when it has left.
