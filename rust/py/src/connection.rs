@@ -36,7 +36,7 @@ use crate::errors::{self, CloseInfo};
 use crate::inbox::{Inbox, Taken};
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outbox::Outbox;
-use crate::pull::Drain;
+use crate::pull::{Drain, retain_waiting};
 use crate::{masking, outgoing, scratch};
 
 /// What a connection is made of. Fields are cells: handlers may call back in at any point between two events.
@@ -69,6 +69,10 @@ pub(crate) struct State {
     /// Received messages are still wanted.
     delivering: Cell<bool>,
     pub(crate) lost: Cell<bool>,
+    /// The socket takes nothing any more; the transport is about to find out.
+    pub(crate) broken: Cell<bool>,
+    /// The owner knows that the connection is ending.
+    closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
     /// Listed by the broadcaster for its next flush.
@@ -102,7 +106,7 @@ impl Connection {
     /// One step of waiting for the queue to empty: a future to wait on, or `None` when there is nothing to wait for.
     pub(crate) fn drain_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let state = self.state()?;
-        if state.lost.get() {
+        if state.lost.get() || state.broken.get() {
             return Err(state.closed_error(py)?);
         }
         if !state.busy.get() {
@@ -111,6 +115,16 @@ impl Connection {
         let waiter = state.create_future.bind(py).call0()?;
         state.drain_waiters.lock()?.push(waiter.clone().unbind());
         Ok(Some(waiter))
+    }
+
+    /// Forgets futures of senders that were cancelled while they waited.
+    #[cold]
+    pub(crate) fn forget_done_waiters(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state()?;
+        let waiters = std::mem::take(&mut *state.drain_waiters.lock()?);
+        let waiting = retain_waiting(py, waiters)?;
+        state.drain_waiters.lock()?.extend(waiting);
+        Ok(())
     }
 
     /// Queues a range of the broadcast log. True when the broadcaster has to list this connection for its flush.
@@ -228,7 +242,6 @@ impl State {
 
     /// The peer's close frame: echo its code once, then the transport ends (RFC 6455 section 5.5.1 and 7.1.1).
     fn handle_close(&self, slf: &Bound<'_, PyAny>, info: Option<CloseInfo>) -> PyResult<()> {
-        let py = slf.py();
         let echo = info.as_ref().map(|(code, _)| CloseCode::from_u16(*code));
         // 1005: "no status received", the name of an empty close frame (RFC 6455 section 7.1.5).
         *self.received_close.lock()? = Some(info.unwrap_or((CloseCode::NO_STATUS_RCVD.as_u16(), String::new())));
@@ -236,7 +249,7 @@ impl State {
         if !we_began {
             self.initiator.set("peer");
             self.queue_close(echo, "")?;
-            self.notify(slf, intern!(py, "connection_closing"))?;
+            self.tell_closing(slf)?;
         }
         // The server closes first, so that the client's port is not left in TIME_WAIT (RFC 6455 section 7.1.1).
         if self.role == Role::Server {
@@ -259,13 +272,12 @@ impl State {
 
     /// Fails the connection (RFC 6455 section 7.1.7): a close frame with the right code, then the end of our side.
     fn fail(&self, slf: &Bound<'_, PyAny>, code: CloseCode, reason: &str) -> PyResult<()> {
-        let py = slf.py();
         self.delivering.set(false);
         *self.fault.lock()? = Some((code.as_u16(), reason.to_owned()));
         if self.sent_close.read()?.is_none() {
             self.initiator.set("local");
             self.queue_close(Some(code), reason)?;
-            self.notify(slf, intern!(py, "connection_closing"))?;
+            self.tell_closing(slf)?;
         }
         // Half-close only: closing with bytes unread would reset the connection and could destroy the close frame on
         // its way. What still comes is read and dropped until the peer ends or the owner's deadline does.
@@ -273,20 +285,40 @@ impl State {
         self.flush(slf)
     }
 
-    fn notify(&self, slf: &Bound<'_, PyAny>, method: &Bound<'_, pyo3::types::PyString>) -> PyResult<()> {
-        let owner = self.owner.read()?.as_ref().map(|owner| owner.clone_ref(slf.py()));
+    /// Tells the owner once that the connection is ending: from then on its deadline runs.
+    fn tell_closing(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        if self.closing_told.replace(true) {
+            return Ok(());
+        }
+        let owner = self.owner.read()?.as_ref().map(|owner| owner.clone_ref(py));
         if let Some(owner) = owner {
-            owner.bind(slf.py()).call_method1(method, (slf,))?;
+            owner.bind(py).call_method1(intern!(py, "connection_closing"), (slf,))?;
+        }
+        Ok(())
+    }
+
+    /// `send(2)` failed: nothing can leave. What the peer sent before it went can still be read, its close frame perhaps
+    /// among it, and is bounded by the kernel's buffer: reading goes on to the end, however much waits in the inbox.
+    #[cold]
+    pub(crate) fn handle_broken_socket(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.open.set(false);
+        self.descriptor.set(-1);
+        self.outbox.lock()?.clear();
+        if !self.broken.replace(true) {
+            self.inbox.get().state()?.resume(slf.py())?;
+            self.wake_drain_waiters(slf.py())?;
+            self.tell_closing(slf)?;
         }
         Ok(())
     }
 
     /// Writes all that the socket takes, and ends the transport when that was asked for.
     pub(crate) fn flush(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
-        outgoing::write(self, slf.py())?;
+        outgoing::write(self, slf)?;
         if !self.busy.get() && self.latest_pong.read()?.is_some() {
             self.queue_latest_pong()?;
-            outgoing::write(self, slf.py())?;
+            outgoing::write(self, slf)?;
         }
         if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
             self.close_when_written.set(false);
@@ -402,6 +434,8 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 lost: Cell::new(false),
+                broken: Cell::new(false),
+                closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
@@ -567,7 +601,7 @@ impl Connection {
         }
         state.queue_close(Some(CloseCode::from_u16(code)), reason)?;
         state.initiator.set("local");
-        state.notify(slf.as_any(), intern!(slf.py(), "connection_closing"))?;
+        state.tell_closing(slf.as_any())?;
         state.flush(slf.as_any())
     }
 
@@ -588,15 +622,17 @@ impl Connection {
 
     /// Stops delivering messages; the closing handshake goes on.
     #[pyo3(name = "stop_delivering")]
-    fn py_stop_delivering(&self) -> PyResult<()> {
-        self.state()?.delivering.set(false);
-        Ok(())
+    fn py_stop_delivering(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state()?;
+        state.delivering.set(false);
+        state.inbox.get().state()?.resume(py)
     }
 
-    /// Whether bytes have arrived since the last call.
+    /// Whether bytes have arrived since the last call. While the inbox is full we do not look: silence says nothing.
     #[pyo3(name = "take_activity")]
     fn py_take_activity(&self) -> PyResult<bool> {
-        Ok(self.state()?.active.replace(false))
+        let state = self.state()?;
+        Ok(state.active.replace(false) || state.inbox.get().state()?.is_paused()?)
     }
 
     /// Writes what was sent after the first message of a turn. The loop calls it at the turn's end.
@@ -705,7 +741,10 @@ impl Connection {
         state.turn.set(false);
         outcome?;
         state.contain(slf.as_any(), |state, slf| {
-            let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
+            // A full inbox pauses reading while messages are wanted. At the end of a connection what is read is the
+            // peer's close frame or its end of file, which must not wait for a slow reader.
+            let may_pause = state.delivering.get() && !state.broken.get() && state.received_close.read()?.is_none();
+            let transport = state.transport.read()?.as_ref().filter(|_| may_pause).map(|one| one.clone_ref(py));
             state.inbox.get().state()?.end_read(py, transport.as_ref().map(|transport| transport.bind(py)))?;
             if state.outbox.read()?.queued() > 0 { state.flush(slf) } else { Ok(()) }
         })
