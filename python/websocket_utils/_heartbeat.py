@@ -33,7 +33,7 @@ class Heartbeat(Generic[C]):
         on_dead: Called with each connection that showed none.
     """
 
-    __slots__ = ("_connections", "_interval", "_loop", "_on_dead", "_timeout", "_timers")
+    __slots__ = ("_connections", "_interval", "_loop", "_on_dead", "_timeout", "_timers", "_unanswered")
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class Heartbeat(Generic[C]):
         self._on_dead = on_dead
         # The next round and the checks of rounds before: a timeout may be longer than the interval.
         self._timers: dict[object, asyncio.TimerHandle] = {}
+        # Pinged and silent since, each with the round that pinged it.
+        self._unanswered: dict[C, list[C]] = {}
 
     def start(self) -> None:
         """Begin; the first pings leave after one interval."""
@@ -61,6 +63,7 @@ class Heartbeat(Generic[C]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._unanswered.clear()
 
     def _schedule(self, delay: float, action: Callable[[], None]) -> None:
         key = object()
@@ -72,14 +75,26 @@ class Heartbeat(Generic[C]):
         self._timers[key] = self._loop.call_later(delay, due)
 
     def _round(self) -> None:
-        silent = [one for one in self._connections() if one.is_open and not one.take_activity()]
-        for connection in silent:
-            connection.ping()
+        silent: list[C] = []
+        for connection in self._connections():
+            if connection.take_activity():
+                self._unanswered.pop(connection, None)
+            elif connection.is_open and connection not in self._unanswered:
+                silent.append(connection)
+        # Timers first: a ping may end its connection, and whoever hears of that may stop us.
+        self._schedule(self._interval, self._round)
         if silent:
             self._schedule(self._timeout, lambda: self._check(silent))
-        self._schedule(self._interval, self._round)
+        for connection in silent:
+            if connection.is_open:
+                self._unanswered[connection] = silent
+                connection.ping()
 
     def _check(self, pinged: list[C]) -> None:
         for connection in pinged:
+            # With a timeout longer than the interval it may have answered, and been pinged anew, in a round since.
+            if self._unanswered.get(connection) is not pinged:
+                continue
+            del self._unanswered[connection]
             if connection.is_open and not connection.take_activity():
                 self._on_dead(connection)

@@ -19,7 +19,7 @@ use websocket_utils_core::connection::MessageKind;
 
 use crate::codec::{Decoder, Router};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::pull::{Drain, MessageStream, Mode, Pull};
+use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
 use crate::queue::MessageQueue;
 
 /// What became of one message.
@@ -182,15 +182,34 @@ impl State {
         Ok(())
     }
 
+    /// A reader was cancelled: forgets what it waited on, and wakes others for messages it was woken for and did not take.
+    #[cold]
+    pub(crate) fn pass_on(&self, py: Python<'_>) -> PyResult<()> {
+        let waiters = std::mem::take(&mut *self.waiters.lock()?);
+        let waiting = retain_waiting(py, waiters.into())?;
+        self.waiters.lock()?.extend(waiting);
+        let messages = self.queue.read()?.len();
+        self.wake(py, messages)
+    }
+
+    /// Whether a transport is told not to read because the queue is full.
+    pub(crate) fn is_paused(&self) -> PyResult<bool> {
+        Ok(self.paused.read()?.is_some())
+    }
+
     fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
-        if self.paused.read()?.is_some()
-            && self.queue.read()?.bytes() <= self.limit / 2
-            && let Some(transport) = self.paused.lock()?.take()
-        {
-            let transport = transport.bind(py);
-            if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
-                transport.call_method0(intern!(py, "resume_reading"))?;
-            }
+        if self.paused.read()?.is_some() && self.queue.read()?.bytes() <= self.limit / 2 {
+            self.resume(py)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a paused transport read again, however much is queued.
+    pub(crate) fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(transport) = self.paused.lock()?.take() else { return Ok(()) };
+        let transport = transport.bind(py);
+        if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+            transport.call_method0(intern!(py, "resume_reading"))?;
         }
         Ok(())
     }

@@ -82,17 +82,21 @@ pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, Py
         outbox.queued()
     };
     if !state.busy.get() && (!state.turn.get() || queued >= FLUSH_BYTES) {
-        write(state, py)?;
+        write(state, slf)?;
     }
     state.begin_turn(slf)
 }
 
 /// Writes all that the socket takes. What it does not take goes to the transport, which tells when it has left.
-pub(crate) fn write(state: &State, py: Python<'_>) -> PyResult<()> {
+pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = slf.py();
     while !state.busy.get() && !state.lost.get() {
         let descriptor = state.descriptor.get();
         let chunk = {
             let mut outbox = state.outbox.lock()?;
+            if state.broken.get() {
+                outbox.clear();
+            }
             if outbox.queued() == 0 {
                 return Ok(());
             }
@@ -113,10 +117,9 @@ pub(crate) fn write(state: &State, py: Python<'_>) -> PyResult<()> {
                     Written::Failed => {
                         // The transport finds the same fault on its next read and reports it with `connection_lost`.
                         drop(slices);
-                        state.open.set(false);
-                        state.descriptor.set(-1);
-                        outbox.clear();
-                        return Ok(());
+                        drop(log);
+                        drop(outbox);
+                        return state.handle_broken_socket(slf);
                     }
                 }
             }

@@ -22,6 +22,9 @@ pub(crate) enum Step<'py> {
 /// An object that the interpreter can await through [`install`].
 pub(crate) trait Steps: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>>;
+
+    /// An exception came in place of what was waited for, as a rule a cancellation.
+    fn interrupted(&self, py: Python<'_>) -> PyResult<()>;
 }
 
 /// Marks a future as awaited by hand: what `Future.__await__` does before it yields itself (asyncio's protocol).
@@ -87,6 +90,17 @@ fn next_step<'py, T: Steps>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, PyAny>> 
     }
 }
 
+/// Drops futures that nobody waits for any more: those of tasks that were cancelled.
+pub(crate) fn retain_waiting(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<Vec<Py<PyAny>>> {
+    let mut waiting = Vec::with_capacity(waiters.len());
+    for waiter in waiters {
+        if !waiter.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? {
+            waiting.push(waiter);
+        }
+    }
+    Ok(waiting)
+}
+
 /// `awaitable.throw(...)`: nothing is suspended inside, so the exception goes straight back to the task.
 fn throw(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
     match value {
@@ -137,6 +151,10 @@ impl Steps for Pull {
             Some(None) => Err(PyStopAsyncIteration::new_err(())),
         }
     }
+
+    fn interrupted(&self, py: Python<'_>) -> PyResult<()> {
+        self.inbox.get().state()?.pass_on(py)
+    }
 }
 
 /// Waits until a connection's queued bytes are with the kernel.
@@ -158,6 +176,10 @@ impl Steps for Drain {
             Some(waiter) => Step::Wait(waiter),
             None => Step::Return(py.None().into_bound(py)),
         })
+    }
+
+    fn interrupted(&self, py: Python<'_>) -> PyResult<()> {
+        self.connection.get().forget_done_waiters(py)
     }
 }
 
@@ -186,12 +208,14 @@ macro_rules! awaitable {
             #[pyo3(name = "throw", signature = (kind, value=None, traceback=None))]
             fn py_throw(
                 &self,
+                py: Python<'_>,
                 kind: &Bound<'_, PyAny>,
                 value: Option<&Bound<'_, PyAny>>,
                 traceback: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<()> {
                 // The traceback is that of the exception itself; the argument belongs to an older protocol.
                 let _ = traceback;
+                self.interrupted(py)?;
                 Err(throw(kind, value))
             }
 

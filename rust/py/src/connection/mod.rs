@@ -35,7 +35,7 @@ use crate::errors::{self, CloseInfo};
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outbox::Outbox;
-use crate::pull::Drain;
+use crate::pull::{Drain, retain_waiting};
 use crate::{masking, outgoing};
 
 /// What a connection is made of. Fields are cells: handlers may call back in at any point between two events.
@@ -68,6 +68,10 @@ pub(crate) struct State {
     /// Received messages are still wanted.
     delivering: Cell<bool>,
     pub(crate) lost: Cell<bool>,
+    /// The socket takes nothing any more; the transport is about to find out.
+    pub(crate) broken: Cell<bool>,
+    /// The owner knows that the connection is ending.
+    closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
     /// Listed by the broadcaster for its next flush.
@@ -101,7 +105,7 @@ impl Connection {
     /// One step of waiting for the queue to empty: a future to wait on, or `None` when there is nothing to wait for.
     pub(crate) fn drain_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let state = self.state()?;
-        if state.lost.get() {
+        if state.lost.get() || state.broken.get() {
             return Err(state.closed_error(py)?);
         }
         if !state.busy.get() {
@@ -124,6 +128,16 @@ impl Connection {
             *drain = Some(made.clone_ref(py));
         }
         Ok(made)
+    }
+
+    /// Forgets futures of senders that were cancelled while they waited.
+    #[cold]
+    pub(crate) fn forget_done_waiters(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state()?;
+        let waiters = std::mem::take(&mut *state.drain_waiters.lock()?);
+        let waiting = retain_waiting(py, waiters)?;
+        state.drain_waiters.lock()?.extend(waiting);
+        Ok(())
     }
 
     /// Queues a range of the broadcast log. True when the broadcaster has to list this connection for its flush.
@@ -155,7 +169,8 @@ impl State {
 
     /// Sees to it that the turn ends: what was queued after the first message leaves then.
     pub(crate) fn begin_turn(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.turn.replace(true) || self.reading.get() {
+        // The end of a read is the end of its turn; a connection that is gone has nothing to flush.
+        if self.turn.replace(true) || self.reading.get() || self.lost.get() {
             return Ok(());
         }
         let py = slf.py();
@@ -169,7 +184,11 @@ impl State {
 
     /// Writes all that the socket takes, and ends the transport when that was asked for.
     pub(crate) fn flush(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
-        outgoing::write(self, slf.py())?;
+        outgoing::write(self, slf)?;
+        if !self.busy.get() && self.latest_pong.read()?.is_some() {
+            self.queue_latest_pong()?;
+            outgoing::write(self, slf)?;
+        }
         if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
             self.close_when_written.set(false);
             self.end_transport(slf.py())?;

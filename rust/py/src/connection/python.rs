@@ -67,6 +67,8 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 lost: Cell::new(false),
+                broken: Cell::new(false),
+                closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
@@ -127,7 +129,6 @@ impl Connection {
         state.busy.set(false);
         state.contain(slf.as_any(), |state, slf| {
             state.flush(slf)?;
-            state.queue_latest_pong()?;
             if state.busy.get() { Ok(()) } else { state.wake_drain_waiters(slf.py()) }
         })
     }
@@ -207,7 +208,7 @@ impl Connection {
         }
         state.queue_close(Some(CloseCode::from_u16(code)), reason)?;
         state.initiator.set("local");
-        state.notify(slf.as_any(), intern!(slf.py(), "connection_closing"))?;
+        state.tell_closing(slf.as_any())?;
         state.flush(slf.as_any())
     }
 
@@ -228,18 +229,20 @@ impl Connection {
 
     /// Stops delivering messages; the closing handshake goes on.
     #[pyo3(name = "stop_delivering")]
-    fn py_stop_delivering(&self) -> PyResult<()> {
-        self.state()?.delivering.set(false);
-        Ok(())
+    fn py_stop_delivering(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state()?;
+        state.delivering.set(false);
+        state.inbox.get().state()?.resume(py)
     }
 
-    /// Whether bytes have arrived since the last call.
+    /// Whether bytes have arrived since the last call. While the inbox is full we do not look: silence says nothing.
     #[pyo3(name = "take_activity")]
     fn py_take_activity(&self) -> PyResult<bool> {
-        Ok(self.state()?.active.replace(false))
+        let state = self.state()?;
+        Ok(state.active.replace(false) || state.inbox.get().state()?.is_paused()?)
     }
 
-    /// The transport's buffer is empty after all: bytes that were written past us have left.
+    /// Writes what was sent after the first message of a turn. The loop calls it at the turn's end.
     #[pyo3(name = "end_turn")]
     fn py_end_turn(slf: &Bound<'_, Self>) -> PyResult<()> {
         let state = slf.get().state()?;

@@ -1,0 +1,227 @@
+"""A connection without a network: a loop with a clock of its own, a transport that records, and an owner that notes."""
+
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.wire import Frame, FrameReader
+from websocket_utils import _core
+from websocket_utils._connection import Connection
+
+
+class Handle:
+    def __init__(self, when: float, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.when = when
+        self._callback = callback
+        self._arguments = arguments
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def run(self) -> None:
+        if not self.is_cancelled:
+            self._callback(*self._arguments)
+
+
+class Future:
+    """As much of `asyncio.Future` as the core uses."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+
+    def done(self) -> bool:
+        return self.is_done
+
+    def set_result(self, value: object) -> None:
+        assert not self.is_done
+        assert value is None
+        self.is_done = True
+
+
+class VirtualLoop:
+    """Time moves by `advance` alone; turns are taken by `turn`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._soon: list[Handle] = []
+        self._later: list[tuple[float, int, Handle]] = []
+        self._order = itertools.count()
+
+    def time(self) -> float:
+        return self.now
+
+    def create_future(self) -> Future:
+        return Future()
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Handle:
+        handle = Handle(self.now, callback, arguments)
+        self._soon.append(handle)
+        return handle
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Handle:
+        handle = Handle(self.now + delay, callback, arguments)
+        heapq.heappush(self._later, (handle.when, next(self._order), handle))
+        return handle
+
+    @property
+    def timers(self) -> int:
+        return sum(not handle.is_cancelled for _, _, handle in self._later)
+
+    def turn(self) -> int:
+        """Run what was asked for soon; what that asks for waits for the next turn. Returns how many ran."""
+        due, self._soon = self._soon, []
+        for handle in due:
+            handle.run()
+        return len(due)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, stopping at every timer that is due."""
+        end = self.now + seconds
+        while self._later and self._later[0][0] <= end:
+            when, _, handle = heapq.heappop(self._later)
+            self.now = when
+            handle.run()
+            while self._soon:
+                self.turn()
+        self.now = end
+
+
+class MemoryTransport:
+    """Records what it is told. With `room`, it holds what goes beyond that many bytes and says so."""
+
+    def __init__(self) -> None:
+        self.protocol: Connection | None = None
+        self.writes: list[bytes] = []
+        self.room: int | None = None
+        self.held = 0
+        self.is_reading = True
+        self.has_eof = False
+        self.is_closed = False
+        self.is_aborted = False
+        self.has_half_close = True
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed
+        assert not self.has_eof
+        assert self.held == 0, "written past bytes that the transport holds"
+        self.writes.append(bytes(data))
+        if self.room is not None:
+            self.held = max(0, len(data) - self.room)
+            self.room = max(0, self.room - len(data))
+            if self.held:
+                assert self.protocol is not None
+                self.protocol.pause_writing()
+
+    def drain(self, room: int | None = None) -> None:
+        """The kernel took what was held, and takes `room` bytes more (None: any number)."""
+        self.held = 0
+        self.room = room
+        assert self.protocol is not None
+        self.protocol.resume_writing()
+
+    def can_write_eof(self) -> bool:
+        return self.has_half_close
+
+    def write_eof(self) -> None:
+        assert not self.has_eof
+        self.has_eof = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed or self.is_aborted
+
+    def pause_reading(self) -> None:
+        assert self.is_reading
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_reading
+        self.is_reading = True
+
+
+class Owner:
+    """What a client or server is to its connections."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.error: BaseException | None = None
+
+    def connection_closing(self, connection: Connection) -> None:
+        self.calls.append("closing")
+
+    def connection_lost(self, connection: Connection, error: BaseException | None) -> None:
+        self.calls.append("lost")
+        self.error = error
+
+
+class Link:
+    """One connection and everything around it, in memory."""
+
+    def __init__(
+        self,
+        *,
+        is_client: bool = True,
+        event_loop: Any = None,
+        format: str = "json",  # noqa: A002  # the core's word
+        max_inbox: int = 1 << 20,
+        max_message_size: int = 1 << 24,
+        max_send_queue: int = 1 << 20,
+        busy: bool = False,
+        pass_connection: bool = False,
+        broadcaster: _core.Broadcaster | None = None,
+    ) -> None:
+        self.is_client = is_client
+        self.loop: Any = event_loop or VirtualLoop()
+        self.transport = MemoryTransport()
+        self.owner = Owner()
+        self.faults: list[BaseException] = []
+        self.awaitables: list[Any] = []
+        self.inbox = _core.Inbox(
+            self.loop, self.faults.append, self.awaitables.append, limit=max_inbox, pass_connection=pass_connection
+        )
+        self.connection = Connection(
+            is_client=is_client,
+            format=format,
+            inbox=self.inbox,
+            owner=self.owner,
+            transport=self.transport,
+            event_loop=self.loop,
+            descriptor=-1,
+            transport_busy=busy,
+            max_message_size=max_message_size,
+            max_send_queue=max_send_queue,
+            broadcaster=broadcaster,
+        )
+        self.transport.protocol = self.connection
+        self._reader = FrameReader()
+        self._read_writes = 0
+
+    def receive(self, data: bytes) -> None:
+        """One read that brings `data`."""
+        view = self.connection.get_buffer(-1)
+        assert len(data) <= len(view)
+        view[: len(data)] = data
+        self.connection.buffer_updated(len(data))
+
+    def sent(self) -> list[Frame]:
+        """Frames written since the last call."""
+        new = b"".join(self.transport.writes[self._read_writes :])
+        self._read_writes = len(self.transport.writes)
+        return self._reader.feed(new)
+
+    def queued(self) -> list[bytes]:
+        """Take all messages that wait in the inbox, undecoded."""
+        taken: list[bytes] = []
+        while self.inbox.counters()[5]:
+            try:
+                self.inbox.receive(bytes).send(None)
+            except StopIteration as stop:
+                taken.append(stop.value)
+        return taken

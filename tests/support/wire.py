@@ -1,0 +1,85 @@
+"""WebSocket frames written and read by hand, as RFC 6455 section 5.2 draws them: the tests' own judge."""
+
+from typing import NamedTuple
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+KEY = b"\x37\xfa\x21\x3d"
+
+
+class Frame(NamedTuple):
+    opcode: int
+    payload: bytes
+    fin: bool = True
+    masked: bool = False
+
+
+def xor(payload: bytes, key: bytes) -> bytes:
+    if not payload:
+        return b""
+    stream = (key * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(payload), "big")
+
+
+def frame(opcode: int, payload: bytes = b"", *, masked: bool, fin: bool = True, reserved_bits: int = 0) -> bytes:
+    first = fin << 7 | reserved_bits << 4 | opcode
+    mask_bit = masked << 7
+    size = len(payload)
+    if size <= 125:
+        head = bytes([first, mask_bit | size])
+    elif size <= 0xFFFF:
+        head = bytes([first, mask_bit | 126]) + size.to_bytes(2, "big")
+    else:
+        head = bytes([first, mask_bit | 127]) + size.to_bytes(8, "big")
+    return head + KEY + xor(payload, KEY) if masked else head + payload
+
+
+def close_frame(code: int, reason: str = "", *, masked: bool) -> bytes:
+    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), masked=masked)
+
+
+def close_code(payload: bytes) -> int:
+    return int.from_bytes(payload[:2], "big")
+
+
+class FrameReader:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    @property
+    def rest(self) -> int:
+        """Bytes of a frame that is not whole yet."""
+        return len(self._data)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        self._data += data
+        frames = []
+        at = 0
+        while (found := self._next(at)) is not None:
+            one, at = found
+            frames.append(one)
+        del self._data[:at]
+        return frames
+
+    def _next(self, at: int) -> tuple[Frame, int] | None:
+        data = self._data
+        if len(data) - at < 2:
+            return None
+        first, second = data[at], data[at + 1]
+        masked, size = bool(second & 0x80), second & 0x7F
+        at += 2
+        if size >= 126:
+            wide = 2 if size == 126 else 8
+            if len(data) - at < wide:
+                return None
+            size = int.from_bytes(data[at : at + wide], "big")
+            at += wide
+        key_size = 4 if masked else 0
+        end = at + key_size + size
+        if len(data) < end:
+            return None
+        payload = bytes(data[at + key_size : end])
+        if masked:
+            payload = xor(payload, bytes(data[at : at + 4]))
+        return Frame(first & 0xF, payload, bool(first & 0x80), masked), end

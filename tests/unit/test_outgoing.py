@@ -1,0 +1,214 @@
+import threading
+from typing import Any
+
+import pytest
+
+from tests.support.memory import Link
+from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, close_code, frame
+from websocket_utils import PriceUpdate, _core
+from websocket_utils.exceptions import ConnectionClosed, EncodeError, SendQueueFull
+
+BOTH_ROLES = pytest.mark.parametrize("is_client", [True, False], ids=["client", "server"])
+UPDATE = PriceUpdate(input_mint="SOL", output_mint="USDC", price=1.5, volume=7, timestamp=9)
+
+
+def payloads(link: Link) -> list[bytes]:
+    return [one.payload for one in link.sent()]
+
+
+@BOTH_ROLES
+def test_first_message_of_a_turn_leaves_at_once_and_the_rest_together(is_client: bool) -> None:
+    link = Link(is_client=is_client)
+    for number in range(5):
+        link.connection.send(f"m{number}")
+    assert len(link.transport.writes) == 1
+    assert payloads(link) == [b"m0"]
+    link.loop.turn()
+    assert len(link.transport.writes) == 2
+    assert payloads(link) == [b"m1", b"m2", b"m3", b"m4"]
+
+
+def test_next_turn_begins_with_a_message_that_leaves_at_once() -> None:
+    link = Link()
+    for _ in range(3):
+        link.connection.send("x")
+        assert len(link.sent()) == 1
+        link.loop.turn()
+        assert link.loop.turn() == 0, "a turn with nothing left to do asks for no other"
+
+
+def test_turn_that_never_ends_is_flushed_every_64_kib() -> None:
+    link = Link()
+    message = b"x" * 1000
+    for _ in range(1000):
+        link.connection.send(message)
+        assert link.connection.send_queue_bytes < 64 * 1024 + 1010
+    # 999 messages of 1 008 bytes, at 64 KiB each, less what still waits.
+    assert 10 <= len(link.transport.writes) <= 17
+    link.loop.turn()
+    assert payloads(link) == [message] * 1000
+
+
+@BOTH_ROLES
+def test_frames_are_masked_by_clients_alone(is_client: bool) -> None:
+    link = Link(is_client=is_client)
+    link.connection.send("text")
+    link.connection.send(b"binary")
+    link.connection.send(UPDATE)
+    link.loop.turn()
+    text, binary, typed = link.sent()
+    assert (text.opcode, binary.opcode, typed.opcode) == (TEXT, BINARY, TEXT)
+    assert {one.masked for one in (text, binary, typed)} == {is_client}
+    assert b'"price":1.5' in typed.payload
+
+
+def test_nothing_is_written_past_what_the_transport_holds() -> None:
+    link = Link()
+    link.transport.room = 10
+    messages = [f"message number {number}" for number in range(50)]
+    for message in messages:
+        link.connection.send(message)
+        link.loop.turn()
+    assert len(link.transport.writes) == 1
+    # MemoryTransport.write itself refuses to be written past what it holds.
+    link.transport.drain(room=100)
+    link.transport.drain()
+    assert payloads(link) == [message.encode() for message in messages]
+    assert link.connection.send_queue_bytes == 0
+
+
+def test_first_message_waits_while_the_transport_is_busy_from_the_start() -> None:
+    link = Link(busy=True)
+    link.connection.send("early")
+    link.loop.turn()
+    assert link.transport.writes == []
+    link.connection.resume_writing()
+    assert payloads(link) == [b"early"]
+
+
+def test_handed_over_pieces_are_bounded() -> None:
+    link = Link()
+    link.connection.send(bytes(1 << 20))
+    assert max(len(data) for data in link.transport.writes) <= 256 * 1024
+    assert payloads(link) == [bytes(1 << 20)]
+
+
+def test_full_queue_raises_and_keeps_nothing_of_the_message() -> None:
+    link = Link(max_send_queue=1000)
+    link.transport.room = 0
+    link.connection.send(b"f" * 10)
+    link.connection.send(b"a" * 600)
+    with pytest.raises(SendQueueFull) as caught:
+        link.connection.send(b"b" * 600)
+    queued = link.connection.send_queue_bytes
+    assert (caught.value.queued, caught.value.size, caught.value.limit) == (queued, 608, 1000)
+    assert link.connection.sent_counters()[0] == 2
+    link.connection.send(b"c" * 300)
+    link.transport.drain()
+    assert payloads(link) == [b"f" * 10, b"a" * 600, b"c" * 300]
+
+
+def test_one_message_over_the_bound_passes_an_empty_queue() -> None:
+    link = Link(max_send_queue=1000)
+    link.transport.room = 0
+    link.connection.send(b"first")
+    link.connection.send(bytes(1 << 24))
+    with pytest.raises(SendQueueFull):
+        link.connection.send(b"x")
+    link.transport.drain()
+    assert payloads(link) == [b"first", bytes(1 << 24)]
+
+
+def test_message_that_cannot_be_encoded_leaves_the_stream_whole() -> None:
+    link = Link()
+    link.connection.send("before")
+    with pytest.raises(EncodeError):
+        link.connection.send(object())
+    link.connection.send("after")
+    link.loop.turn()
+    assert payloads(link) == [b"before", b"after"]
+
+
+def test_sending_from_another_thread_raises_and_sends_nothing() -> None:
+    link = Link()
+    raised: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            link.connection.send("x")
+        except RuntimeError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join(5)
+    assert "call_soon_threadsafe" in str(raised[0])
+    assert link.transport.writes == []
+
+
+@BOTH_ROLES
+def test_handler_may_send_and_the_answers_of_one_read_leave_in_two_writes(is_client: bool) -> None:
+    link = Link(is_client=is_client)
+    link.inbox.on(str, lambda text: link.connection.send(f"re {text}"))
+    link.receive(b"".join(frame(TEXT, f"{number}".encode(), masked=not is_client) for number in range(10)))
+    assert len(link.transport.writes) == 2
+    assert payloads(link) == [f"re {number}".encode() for number in range(10)]
+    assert link.loop.turn() == 0
+
+
+def test_close_frame_leaves_behind_all_that_is_queued() -> None:
+    link = Link()
+    link.transport.room = 0
+    link.connection.send("a")
+    link.connection.send("b")
+    link.connection.close(1000, "done")
+    with pytest.raises(ConnectionClosed):
+        link.connection.send("c")
+    link.transport.drain()
+    a, b, close = link.sent()
+    assert (a.payload, b.payload) == (b"a", b"b")
+    assert (close.opcode, close_code(close.payload), close.payload[2:]) == (CLOSE, 1000, b"done")
+
+
+def test_pong_flood_is_bounded_and_the_latest_ping_is_answered() -> None:
+    link = Link(is_client=False, max_send_queue=4096)
+    link.transport.room = 0
+    link.connection.send("x")
+    for number in range(1000):
+        link.receive(frame(PING, b"%0100d" % number, masked=True))
+    assert link.connection.send_queue_bytes < 4096 + 200
+    link.transport.drain()
+    pongs = [one.payload for one in link.sent() if one.opcode == PONG]
+    # RFC 6455 section 5.5.3: an endpoint may answer only the most recent of many pings.
+    assert pongs[-1] == b"%0100d" % 999
+    assert pongs[:-1] == [b"%0100d" % number for number in range(len(pongs) - 1)]
+
+
+def test_sends_and_broadcasts_on_one_connection_keep_their_order() -> None:
+    link, broadcaster = _with_broadcaster()
+    expected: list[bytes] = []
+    for number in range(300):
+        text = f"{number} " + "x" * (number % 50)
+        if number % 3:
+            link.connection.send(text)
+        else:
+            broadcaster.broadcast(text)
+        expected.append(text.encode())
+        if number % 70 == 69:
+            link.loop.turn()
+        if number == 100:
+            link.transport.room = 0
+        if number == 200:
+            link.transport.drain(room=77)
+    link.transport.drain()
+    link.loop.turn()
+    assert payloads(link) == expected
+
+
+def _with_broadcaster(max_lag: int = 1 << 20) -> tuple[Link, Any]:
+    probe = Link()
+    laggards: list[tuple[Any, int]] = []
+    broadcaster = _core.Broadcaster(probe.loop, lambda *lag: laggards.append(lag), max_lag=max_lag)
+    link = Link(is_client=False, event_loop=probe.loop, broadcaster=broadcaster)
+    broadcaster.add(link.connection)
+    return link, broadcaster
