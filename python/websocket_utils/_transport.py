@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -162,10 +163,49 @@ class _Opening(picows.WSListener):
             self.taker.connection_lost(None)
 
 
-def _offered(headers: Any) -> tuple[str, ...]:
-    """Subprotocols a request names, in its order, over all its header lines (RFC 6455 §11.3.4)."""
-    lines = headers.getall("Sec-WebSocket-Protocol", ())
-    return tuple(name.strip() for line in lines for name in line.split(",") if name.strip())
+def _members(headers: Any, name: str) -> tuple[str, ...]:
+    """The members of a header that is a list, in their order, over all its lines (RFC 9110 §5.6.1)."""
+    lines = headers.getall(name, ())
+    return tuple(member.strip() for line in lines for member in line.split(",") if member.strip())
+
+
+def _refusal(headers: Any) -> picows.WSUpgradeResponse | None:
+    """The answer to an opening request that picows would judge wrongly; None leaves the judgement to it."""
+    # picows compares these two with one word. They are lists: every Firefox says `keep-alive, Upgrade`.
+    for name, token in (("Connection", "upgrade"), ("Upgrade", "websocket")):
+        if token not in map(str.lower, _members(headers, name)):
+            return None
+        headers[name] = token
+    for name in ("Host", "Sec-WebSocket-Key"):
+        # Twice: each proxy on the way may have believed another one (RFC 9112 §3.2).
+        if len(headers.getall(name, ())) != 1:
+            return picows.WSUpgradeResponse.create_error_response(400, f"expected one {name} header".encode())
+    if headers.getall("Sec-WebSocket-Version", ()) != ["13"]:
+        # RFC 6455 §4.2.2: say which version it would have to be.
+        return picows.WSUpgradeResponse.create_error_response(
+            426, b"expected Sec-WebSocket-Version: 13", {"Sec-WebSocket-Version": "13"}
+        )
+    return None
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """Open a TCP connection to the first address of `host` that takes it."""
+    loop = asyncio.get_running_loop()
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setblocking(False)
+            await loop.sock_connect(made, address)
+        except OSError as error:
+            made.close()
+            failure = failure or error
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise failure or OSError(f"no address is known for {host}")
 
 
 async def dial(
@@ -202,29 +242,51 @@ async def dial(
     if subprotocols:
         request["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
 
+    sockets: list[socket.socket] = []
+    given_up = False
+
+    async def connect(parsed: Any) -> socket.socket:
+        sockets.append(await _connect(parsed.host, parsed.port))
+        return sockets[0]
+
     def opened(_request: object, response: Any) -> _Opening:
+        if given_up:
+            raise ConnectionAbortedError("nobody waits for this connection any more")
+        # RFC 6455 §4.1: a subprotocol or an extension that was not offered fails the connection.
         chosen = response.headers.get("Sec-WebSocket-Protocol")
         if chosen is not None and chosen not in subprotocols:
-            # RFC 6455 §4.1: a subprotocol that was not offered fails the connection.
             raise HandshakeError(target.url, reason=f"the server chose subprotocol {chosen!r}, which was not offered")
+        extensions = response.headers.get("Sec-WebSocket-Extensions")
+        if extensions is not None:
+            raise HandshakeError(target.url, reason=f"the server chose extension {extensions!r}, which was not offered")
         return _Opening(take, chosen, "")
 
     try:
         async with asyncio.timeout(open_timeout):
-            transport, listener = await _ws_connect(
-                opened,
-                target.url,
-                ssl_context=ssl,
-                websocket_handshake_timeout=open_timeout,
-                logger_name=_SILENT,
-                enable_auto_ping=False,
-                enable_auto_pong=False,
-                max_frame_size=max_message_size,
-                extra_headers=request,
-                max_redirects=0,
-                read_buffer_init_size=_OPENING_BUFFER,
-                use_aiofastnet=use_aiofastnet,
-            )
+            try:
+                transport, listener = await _ws_connect(
+                    opened,
+                    target.url,
+                    ssl_context=ssl,
+                    websocket_handshake_timeout=open_timeout,
+                    logger_name=_SILENT,
+                    enable_auto_ping=False,
+                    enable_auto_pong=False,
+                    max_frame_size=max_message_size,
+                    extra_headers=request,
+                    max_redirects=0,
+                    socket_factory=connect,
+                    read_buffer_init_size=_OPENING_BUFFER,
+                    use_aiofastnet=use_aiofastnet,
+                )
+            except BaseException:
+                # picows would go on with a dial that was given up, until its own timeout. The socket is its transport's,
+                # so it is not closed here: at the end of the stream the transport closes itself.
+                given_up = True
+                with contextlib.suppress(OSError):
+                    for tcp in sockets:
+                        tcp.shutdown(socket.SHUT_RDWR)
+                raise
     except picows.WSHandshakeError as error:
         raise _handshake_error(target, error) from error
     except TimeoutError as error:
@@ -276,8 +338,11 @@ async def listen(
     """
 
     def opening(upgrade: picows.WSUpgradeRequest) -> Any:
+        refusal = _refusal(upgrade.headers)
+        if refusal is not None:
+            return picows.WSUpgradeResponseWithListener(refusal, None)
         path = upgrade.path.decode("ascii", "replace")
-        offered = _offered(upgrade.headers)
+        offered = _members(upgrade.headers, "Sec-WebSocket-Protocol")
         answer = accept(Request(path, upgrade.headers, offered))
         if isinstance(answer, Refusal):
             response = picows.WSUpgradeResponse.create_error_response(answer.status, answer.body)

@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from .exceptions import InvalidURL
 
@@ -10,6 +10,7 @@ __all__ = ["Target", "parse_address", "parse_url"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_PORT = 65535
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,24 @@ def parse_url(url: str) -> Target:
         raise InvalidURL(url, "it has no host")
     if parts.fragment:
         raise InvalidURL(url, "fragments have no meaning in WebSocket URLs (RFC 6455 §3)")
+    if port == 0:
+        raise InvalidURL(url, "port 0 cannot be connected to")
+    try:
+        # Also finds what no resolver takes: empty labels and labels over 63 bytes.
+        host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise InvalidURL(url, f"its host is no name: {error}") from None
     authority = parts.netloc.rpartition("@")[2]
+    if not authority.isascii():
+        authority = host if port is None else f"{host}:{port}"
     authorization = None
     if parts.username is not None or parts.password is not None:
         pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         authorization = "Basic " + base64.b64encode(pair.encode()).decode()
-    plain = urlunsplit((parts.scheme, authority, parts.path, parts.query, ""))
-    return Target(plain, authorization, (parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme]))
+    # What is not ASCII is written in its percent form; what is, stays as it was written (RFC 3987 §3.1).
+    path, query = (quote(part, safe=_ASCII) for part in (parts.path, parts.query))
+    plain = urlunsplit((parts.scheme, authority, path, query, ""))
+    return Target(plain, authorization, (parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]))
 
 
 def parse_address(address: str) -> tuple[str, int]:
