@@ -181,6 +181,11 @@ impl State {
         Ok(())
     }
 
+    /// Whether the transport was told to stop reading because too much waits here.
+    pub(crate) fn is_paused(&self) -> PyResult<bool> {
+        Ok(self.paused.read()?.is_some())
+    }
+
     fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
         if self.paused.read()?.is_some()
             && self.queue.read()?.bytes() <= self.limit / 2

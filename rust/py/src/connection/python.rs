@@ -237,7 +237,9 @@ impl Connection {
     /// Whether bytes have arrived since the last call.
     #[pyo3(name = "take_activity")]
     fn py_take_activity(&self) -> PyResult<bool> {
-        Ok(self.state()?.active.replace(false))
+        let state = self.state()?;
+        // A peer that is not read because the strategy is slow is not silent: its bytes wait.
+        Ok(state.active.replace(false) || state.inbox.get().state()?.is_paused()?)
     }
 
     /// The transport's buffer is empty after all: bytes that were written past us have left.
