@@ -1,5 +1,6 @@
 """One dial of a client: the opening handshake, and redirects where they are allowed."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -7,10 +8,13 @@ from ssl import SSLContext
 from ._transport import Opened, Taker, dial
 from ._url import Target
 from .config import WebSocketConfig
-from .exceptions import HandshakeError
+from .exceptions import ConfigError, HandshakeError
 
 __all__ = ["Dialer"]
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0A-\x1F\x7F]")
+_OURS = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Meant for the server they were given for, not for wherever it points.
 _SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -25,6 +29,29 @@ class Dialer:
     headers: Mapping[str, str]
     subprotocols: tuple[str, ...]
     ssl: SSLContext | None
+
+    def __post_init__(self) -> None:
+        """Check what goes into the request as it is: a line break in it would begin another header.
+
+        Raises:
+            ConfigError: If a header or a subprotocol can't be sent; it names all that can't.
+        """
+        faults = []
+        for name, value in self.headers.items():
+            if not _TOKEN.fullmatch(name):
+                faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")
+            elif name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
+                faults.append(f"headers: {name} belongs to the handshake itself")
+            elif _CONTROL.search(value):
+                # Not shown: the value may be a secret.
+                faults.append(f"headers: the value of {name} contains a control character")
+        for name in self.subprotocols:
+            if not _TOKEN.fullmatch(name):
+                faults.append(f"subprotocols: {name!r} is no name of a subprotocol (RFC 6455 §4.1)")
+        if len(set(self.subprotocols)) < len(self.subprotocols):
+            faults.append("subprotocols: one is named twice (RFC 6455 §4.1)")
+        if faults:
+            raise ConfigError(faults)
 
     async def dial(self, take: Callable[[Opened], Taker]) -> None:
         """Open one connection and hand it to what `take` makes of it.

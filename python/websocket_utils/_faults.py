@@ -56,8 +56,8 @@ class Faults:
             self._log(error)
 
     async def finish(self) -> None:
-        """Cancel handlers that still run and wait for them."""
-        tasks = list(self._tasks)
+        """Cancel handlers that still run and wait for them; but not the one that asks for it by closing its client."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

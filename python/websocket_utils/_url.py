@@ -30,7 +30,10 @@ class Target:
         Raises:
             InvalidURL: If it is no WebSocket URL, or leads from `wss` to `ws`.
         """
-        absolute = urljoin(self.url, location)
+        try:
+            absolute = urljoin(self.url, location)
+        except ValueError as error:
+            raise InvalidURL(location, str(error)) from None
         # Servers name redirects in the scheme of HTTP.
         for http, ws in (("http://", "ws://"), ("https://", "wss://")):
             if absolute.startswith(http):

@@ -1,6 +1,7 @@
 """The client: one logical link to a server, over as many connections as it takes."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -19,13 +20,16 @@ from ._transport import Opened
 from ._url import parse_url
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import (
+    ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
     DecodeError,
     HandshakeError,
     HeartbeatTimeout,
     LocalProtocolError,
+    MessageTooBig,
     ReconnectGaveUp,
+    RemoteProtocolError,
     SendQueueFull,
     WebSocketError,
 )
@@ -38,6 +42,12 @@ T = TypeVar("T")
 Codec = Literal["json", "msgpack"]
 
 _logger = logging.getLogger("websocket_utils.client")
+
+# A client's longest frame header: 2 bytes, 8 of length, 4 of mask (RFC 6455 §5.2).
+_MAX_HEADER = 14
+# Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
+_MESSAGE_TOO_BIG = 1009
+_INTERNAL_ERROR = 1011
 
 
 class _Connecting:
@@ -87,7 +97,9 @@ class WebSocketClient:
         self._connection: Connection | None = None
         self._state: ClientState = "connecting"
         self._channels: dict[str, None] = {}
-        self._waiting: deque[Any] = deque()
+        self._encoder = _core.Encoder(codec)
+        self._waiting: deque[str | bytes] = deque()
+        self._waiting_bytes = 0
         self._supervisor: asyncio.Task[None] | None = None
         self._down: asyncio.Future[BaseException] | None = None
         self._heartbeat_timeout = False
@@ -248,15 +260,36 @@ class WebSocketClient:
         connection = self._connection
         if connection is None:
             return self._keep(message)
-        return connection.send(message)
+        try:
+            return connection.send(message)
+        except ConnectionClosed:
+            # Closing: its end, and the next connection, are still to come.
+            if self._when_down == "raise":
+                raise
+            return self._keep(message)
 
     def _keep(self, message: Any) -> Awaitable[None]:
         if self._when_down == "raise" or self._state in {"closing", "closed"}:
             raise self._closed_error()
+        # Encoded now: a fault has a caller, and what the caller changes afterwards changes nothing here.
+        if isinstance(message, (bytes, bytearray, memoryview)):
+            encoded: str | bytes = bytes(message)
+        elif isinstance(message, str):
+            encoded = message
+        else:
+            packed = self._encoder.encode(message)
+            encoded = packed.decode() if self._codec == "json" else packed
         if len(self._waiting) >= self._config.message_buffer_size:
             raise SendQueueFull(len(self._waiting), 1, self._config.message_buffer_size, unit="messages")
-        self._waiting.append(message)
-        return asyncio.sleep(0)
+        # At most 4 bytes in UTF-8 for a character: the bound need not be exact, but all of it has to fit at once later.
+        size = len(encoded) * (4 if isinstance(encoded, str) and not encoded.isascii() else 1) + _MAX_HEADER
+        if self._waiting and self._waiting_bytes + size > self._config.max_send_queue:
+            raise SendQueueFull(self._waiting_bytes, size, self._config.max_send_queue)
+        self._waiting.append(encoded)
+        self._waiting_bytes += size
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.set_result(None)
+        return done
 
     def _closed_error(self) -> WebSocketError:
         if self._state in {"closing", "closed"}:
@@ -269,18 +302,29 @@ class WebSocketClient:
         Args:
             *channels: Names such as `prices:SOL-USDC`. Those subscribed to already are not asked for again.
         """
-        new = [channel for channel in channels if channel not in self._channels]
-        self._channels.update(dict.fromkeys(new))
-        if new and self._connection is not None and self._connection.is_open:
-            await self._connection.send(Subscribe(channels=new))
+        new = [channel for channel in dict.fromkeys(channels) if channel not in self._channels]
+        await self._tell(Subscribe(channels=new), lambda: self._channels.update(dict.fromkeys(new)))
 
     async def unsubscribe(self, *channels: str) -> None:
         """End subscriptions; names that are not subscribed to are ignored."""
-        gone = [channel for channel in channels if channel in self._channels]
-        for channel in gone:
-            del self._channels[channel]
-        if gone and self._connection is not None and self._connection.is_open:
-            await self._connection.send(Unsubscribe(channels=gone))
+        gone = [channel for channel in dict.fromkeys(channels) if channel in self._channels]
+
+        def forget() -> None:
+            for channel in gone:
+                del self._channels[channel]
+
+        await self._tell(Unsubscribe(channels=gone), forget)
+
+    async def _tell(self, message: Subscribe | Unsubscribe, remember: Callable[[], None]) -> None:
+        """Send a change of subscriptions, and remember it unless it could not be sent."""
+        sending = None
+        if message.channels and self._connection is not None and self._connection.is_open:
+            sending = self._connection.send(message)
+        remember()
+        if sending is not None:
+            # Lost meanwhile: the next connection begins with all subscriptions.
+            with contextlib.suppress(ConnectionClosed):
+                await sending
 
     # --- life ---
 
@@ -329,17 +373,15 @@ class WebSocketClient:
         )
         self._connection = connection
         self._connects += 1
-        self._state = "open"
+        if self._state != "closing":
+            self._state = "open"
         self._heartbeat_timeout = False
         self._down = self._loop.create_future()
         if self._channels:
             connection.send(Subscribe(channels=list(self._channels)))
         while self._waiting and connection.is_open:
-            try:
-                connection.send(self._waiting[0])
-            except WebSocketError as error:
-                self._faults.report(error)
-            self._waiting.popleft()
+            connection.send(self._waiting.popleft())
+        self._waiting_bytes = 0
         if _logger.isEnabledFor(logging.INFO):
             _logger.info("connected to %s", self.url)
         return connection
@@ -347,6 +389,8 @@ class WebSocketClient:
     async def _supervise(self) -> None:
         """Wait for the connection to end, dial again, until closed or out of attempts."""
         backoff = Backoff(self._config.reconnect_interval)
+        limit = self._config.max_reconnect_attempts
+        attempts = 0
         while self._down is not None:
             since = self._loop.time()
             error = await asyncio.shield(self._down)
@@ -354,13 +398,17 @@ class WebSocketClient:
                 self._end(None if isinstance(error, ConnectionClosedOK) else error)
                 return
             backoff = backoff.dropped(self._loop.time() - since)
+            if backoff.failures == 0:
+                attempts = 0
             self._state = "reconnecting"
             _logger.warning("connection to %s lost: %s", self.url, error)
             while True:
-                attempts = self._config.max_reconnect_attempts
-                if attempts is not None and backoff.failures > attempts:
-                    self._end(ReconnectGaveUp(backoff.failures, error))
+                if limit is not None and attempts >= limit:
+                    gave_up = ReconnectGaveUp(attempts, error if attempts else None)
+                    gave_up.__cause__ = error
+                    self._end(gave_up)
                     return
+                attempts += 1
                 await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  # jitter is no secret
                 try:
                     await self._dialer.dial(self._take)
@@ -370,7 +418,10 @@ class WebSocketClient:
                         return
                     backoff = backoff.failed()
                     error = failure
-                    _logger.warning("reconnect %d to %s failed: %s", backoff.failures, self.url, failure)
+                    _logger.warning("reconnect %d to %s failed: %s", attempts, self.url, failure)
+                except Exception as failure:  # noqa: BLE001  # a redirect to nowhere, or a fault of ours: it would come again
+                    self._end(failure)
+                    return
                 else:
                     break
 
@@ -400,8 +451,17 @@ class WebSocketClient:
             reason: BaseException = connection.closed_error()
             if self._heartbeat_timeout:
                 reason = HeartbeatTimeout(self._config.ping_timeout)
-            reason.__cause__ = error
+            reason.__cause__ = self._violation(connection) or error
             self._down.set_result(reason)
+
+    def _violation(self, connection: Connection) -> WebSocketError | None:
+        """What the peer did wrong, if that was the end of the connection."""
+        if connection.fault is None:
+            return None
+        code, reason = connection.fault
+        if code == _MESSAGE_TOO_BIG:
+            return MessageTooBig(None, self._config.max_message_size)
+        return None if code == _INTERNAL_ERROR else RemoteProtocolError(code, reason)
 
     def _on_dead(self, connection: Connection) -> None:
         self._heartbeat_timeout = True
@@ -420,7 +480,10 @@ class WebSocketClient:
         Raises:
             LocalProtocolError: If `code` must not be sent. Nothing was done.
         """
-        if self._state in {"closing", "closed"}:
+        if self._state == "closing":
+            return
+        if self._state == "closed":
+            await self._faults.finish()
             return
         if not (code == 1000 or 1001 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # noqa: PLR2004
             raise LocalProtocolError(1002, f"close code {code} must not be sent (RFC 6455 §7.4)")
@@ -429,8 +492,11 @@ class WebSocketClient:
             self._supervisor.cancel()
         if self._heartbeat is not None:
             self._heartbeat.stop()
-        connection, down = self._connection, self._down
         try:
+            if self._supervisor is not None:
+                # It may be in the middle of a dial, whose socket it closes first.
+                await asyncio.wait([self._supervisor])
+            connection, down = self._connection, self._down
             if connection is not None and down is not None:
                 connection.stop_delivering()
                 connection.close(code, reason)
