@@ -98,6 +98,7 @@ class _Opening(picows.WSListener):
         self._raw: asyncio.Transport | None = None
         self.taker: Taker | None = None
         self._handed_over = False
+        self._ending: asyncio.Future[None] | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         raw = transport.underlying_transport
@@ -159,8 +160,16 @@ class _Opening(picows.WSListener):
             self.taker.resume_writing()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        if not self._handed_over and self.taker is not None:
-            self.taker.connection_lost(None)
+        if self._handed_over or self.taker is None:
+            return
+        # The end came before the handover. A fault that picows found in early data itself, and has answered with its
+        # close code, is known to a future alone, which complains when nobody looks at it.
+        self._ending = asyncio.ensure_future(transport.wait_disconnected())
+        self._ending.add_done_callback(self._on_end)
+
+    def _on_end(self, ending: "asyncio.Future[None]") -> None:
+        if self.taker is not None:
+            self.taker.connection_lost(None if ending.cancelled() else ending.exception())
 
 
 def _members(headers: Any, name: str) -> tuple[str, ...]:
