@@ -1,9 +1,11 @@
 """The group of all commands, and the one place where a failure becomes a line and an exit code."""
 
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
@@ -59,6 +61,11 @@ for _command in (demo, feed, tail, send, bench):
 def run_command(arguments: Sequence[str] | None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
     run = _Run()
+    with _logging(run):
+        return _run(arguments, run)
+
+
+def _run(arguments: Sequence[str] | None, run: _Run) -> int:
     try:
         code = _commands.main(
             args=None if arguments is None else list(arguments),
@@ -95,6 +102,27 @@ def run_command(arguments: Sequence[str] | None) -> int:
             "run it again with --debug and report what it shows"
         )
         return _FAILED
+
+
+@contextmanager
+def _logging(run: _Run) -> Iterator[None]:
+    """Show what our own loggers warn of as lines like any other, and what other libraries log with --debug alone."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        if run.debug:
+            return True
+        # The end of a client is raised as well, and becomes the command's own line.
+        is_end = record.levelno == logging.ERROR and not record.exc_info
+        return record.name.startswith("websocket_utils.") and not is_end
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("websocket-utils: %(message)s"))
+    handler.addFilter(wanted)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def _where_help_is(error: click.ClickException) -> str:

@@ -39,7 +39,7 @@ def bench(names: tuple[str, ...], quick: bool, only_list: bool) -> None:
     They are part of the repository, not of the installed package, and need cargo for the load generator. Nothing is
     saved: `make bench` writes the results that docs/BENCHMARKS.md is rendered from.
     """
-    harness, benches = _load(_benches_root())
+    harness, benches = _load(_benches_root((Path(__file__).parents[3], Path.cwd())))
     chosen = _choose(benches, names)
     if only_list:
         for one in chosen:
@@ -59,9 +59,9 @@ def bench(names: tuple[str, ...], quick: bool, only_list: bool) -> None:
         console.print()
 
 
-def _benches_root() -> Path:
-    """Folder that holds `benches/`: the repository that this file belongs to, or the working directory."""
-    for root in (Path(__file__).parents[3], Path.cwd()):
+def _benches_root(places: Iterable[Path]) -> Path:
+    """The first of `places` that holds `benches/`: the repository that this file belongs to, or where the user is."""
+    for root in places:
         if (root / "benches" / "_harness.py").is_file():
             return root
     raise click.UsageError(

@@ -29,7 +29,9 @@ def _connect_reason(error: Exception) -> str:
             "file of the authority that signed it"
         )
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error}); does the server expect ws:// in place of wss://?"
+        # Only OpenSSL's own errors have a reason.
+        reason = getattr(error, "reason", None) or one_line(error)
+        return f"TLS failed ({reason}); does the server expect ws:// in place of wss://?"
     if isinstance(error, TimeoutError):
         return "no answer in time; check host, port and firewall, or allow more with WS_OPEN_TIMEOUT (seconds)"
     if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) == errno.ECONNREFUSED:
@@ -45,7 +47,8 @@ def cannot_listen(host: str, port: int, error: OSError) -> Failure:
         return Failure(f"port {port} on {host} is in use: choose another with --port, or --port 0 for any free one")
     if error.errno == errno.EACCES:
         return Failure(f"port {port} on {host} is not allowed to you: choose one above 1023 with --port")
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    # asyncio tells of addresses that are not this machine's in a text alone.
+    if isinstance(error, socket.gaierror) or error.errno in {errno.EADDRNOTAVAIL, None}:
         return Failure(f"{host} is no address of this machine: choose one with --host, such as 127.0.0.1 or 0.0.0.0")
     return Failure(f"cannot listen on {host}:{port}: {one_line(error)}")
 
