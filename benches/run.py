@@ -71,7 +71,7 @@ def micro_table(result: MicroResult) -> str:
 def table(result: BenchResult) -> str:
     """Return a result as plain text, with the verdict of each of its bars."""
     width = max((len(side.name) for side in result.sides), default=0)
-    lines = [f"{result.title} (medians of {result.rounds} rounds)"]
+    lines = [f"{result.title} (medians, rounds: {result.rounds})"]
     for side in result.sides:
         values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
         lines.append(f"  {side.name:<{width}}  {values}")
