@@ -5,7 +5,6 @@ the rate, from which the number of messages of the other rounds follows.
 """
 
 import contextlib
-import datetime
 import json
 import os
 import select
@@ -28,6 +27,7 @@ from benches._results import (
     commit,
     is_installed,
     machine,
+    today,
     versions,
 )
 
@@ -310,7 +310,7 @@ def run_bench(
         left_out=[side.name for side in wanted if side not in sides],
         rounds=rounds,
         seconds=seconds,
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        date=today(),
         commit=commit(),
         machine=machine(),
         versions=versions(),

@@ -1,5 +1,6 @@
 """What a bench is, what it found, and where that is kept: `benches/results/<bench>.json`."""
 
+import datetime
 import importlib.metadata
 import importlib.util
 import os
@@ -16,6 +17,8 @@ import msgspec
 BENCHES: Final = Path(__file__).parent
 ROOT: Final = BENCHES.parent
 RESULTS: Final = BENCHES / "results"
+# Its shape differs from the others': many cases in one process, no peers in turn.
+MICRO: Final = "micro.json"
 LIBRARIES: Final = (
     "websocket_utils",
     "picows",
@@ -126,6 +129,26 @@ class BenchResult(msgspec.Struct, kw_only=True):
         return next((side for side in self.sides if side.name == name), None)
 
 
+class MicroCase(msgspec.Struct, kw_only=True):
+    """One case of a micro-bench."""
+
+    group: str
+    name: str
+    # Nanoseconds of one message: the median, and the least, of the bench's rounds.
+    median_ns: float
+    least_ns: float
+
+
+class MicroResult(msgspec.Struct, kw_only=True):
+    """One run of all micro-benches."""
+
+    cases: list[MicroCase]
+    date: str
+    commit: str
+    machine: Machine
+    versions: dict[str, str]
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """A bar against what was measured; `measured` is None where a side did not run."""
 
@@ -155,18 +178,30 @@ def judge(result: BenchResult) -> list[Verdict]:
     return verdicts
 
 
-def save(result: BenchResult, folder: Path = RESULTS) -> Path:
+def save(result: BenchResult | MicroResult, folder: Path = RESULTS) -> Path:
     """Write a result where the report is rendered from."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result.name}.json"
+    path = folder / (MICRO if isinstance(result, MicroResult) else f"{result.name}.json")
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     return path
 
 
 def load(folder: Path = RESULTS) -> dict[str, BenchResult]:
-    """Read all results, by name of the bench."""
-    results = (msgspec.json.decode(path.read_bytes(), type=BenchResult) for path in sorted(folder.glob("*.json")))
+    """Read all results of end-to-end benches, by name of the bench."""
+    paths = (path for path in sorted(folder.glob("*.json")) if path.name != MICRO)
+    results = (msgspec.json.decode(path.read_bytes(), type=BenchResult) for path in paths)
     return {result.name: result for result in results}
+
+
+def load_micro(folder: Path = RESULTS) -> MicroResult | None:
+    """Read the result of the micro-benches, if they have run."""
+    path = folder / MICRO
+    return msgspec.json.decode(path.read_bytes(), type=MicroResult) if path.exists() else None
+
+
+def today() -> str:
+    """Return the date in UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
 
 
 def is_installed(distribution: str) -> bool:

@@ -12,7 +12,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches._harness import DISTURBED
-from benches._results import BENCHES, ROOT, BenchResult, SideResult, Verdict, judge, load
+from benches._results import (
+    BENCHES,
+    ROOT,
+    BenchResult,
+    MicroResult,
+    SideResult,
+    Verdict,
+    judge,
+    load,
+    load_micro,
+)
 
 REPORT = ROOT / "docs" / "BENCHMARKS.md"
 README = ROOT / "README.md"
@@ -75,7 +85,7 @@ def bar_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def report(results: dict[str, BenchResult]) -> str:
+def report(results: dict[str, BenchResult], micro: MicroResult | None) -> str:
     """Return docs/BENCHMARKS.md."""
     benches = [results[name] for name in ORDER if name in results]
     parts = [
@@ -93,6 +103,8 @@ def report(results: dict[str, BenchResult]) -> str:
     ]
     for result in benches:
         parts += _bench_parts(result)
+    if micro is not None:
+        parts += _micro_parts(micro)
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,9 +127,7 @@ def facts(results: dict[str, BenchResult]) -> str:
         lines.append(
             f"- **Memory**: an idle server connection holds {ours:.1f} KiB; one of picows holds {peer:.1f} KiB."
         )
-    lines.append("")
-    lines.append("All figures, with method and peers: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _pair(results: dict[str, BenchResult], name: str, *sides: str) -> list[SideResult]:
@@ -136,8 +146,6 @@ def _bench_parts(result: BenchResult) -> list[str]:
                 f"**{_number(side.median(metric), digits)}** ({_number(least, digits)} to {_number(greatest, digits)})"
             )
         rows.append(tuple(cells))
-    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    machine = result.machine
     left_out = f" Not installed, so left out: {', '.join(result.left_out)}." if result.left_out else ""
     parts = [
         f"## {result.title}",
@@ -145,13 +153,33 @@ def _bench_parts(result: BenchResult) -> list[str]:
         _table(
             ("side", *(METRICS[metric][0] for metric in result.metrics)), rows, right=range(1, len(result.metrics) + 1)
         ),
-        f"{result.rounds} rounds of {result.seconds:g} s, {result.date}, commit `{result.commit}`, {machine.cpu}, "
-        f"{machine.cores} cores, {machine.kernel}, {machine.python}; {versions}.{left_out}",
+        f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}{left_out}",
     ]
     note = NOTES / f"{result.name}.md"
     if note.exists():
         parts.append(note.read_text(encoding="utf-8").strip())
     return parts
+
+
+def _micro_parts(result: MicroResult) -> list[str]:
+    rows = [
+        (case.group, case.name, f"**{_number(case.median_ns, 1)}**", _number(case.least_ns, 1)) for case in result.cases
+    ]
+    return [
+        "## Micro-benches",
+        "One process, no socket: calls from Python with pytest-benchmark. Never to be compared with the figures above.",
+        _table(("bench", "case", "median ns/message", "least"), rows, right=(2, 3)),
+        _where(result),
+    ]
+
+
+def _where(result: BenchResult | MicroResult) -> str:
+    machine = result.machine
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return (
+        f"{result.date}, commit `{result.commit}`, {machine.cpu}, {machine.cores} cores, {machine.kernel}, "
+        f"{machine.python}; {versions}."
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: Iterable[int]) -> str:
@@ -169,7 +197,7 @@ def main(arguments: list[str]) -> int:
     results = load()
     readme = README.read_text(encoding="utf-8")
     rendered = {
-        REPORT: report(results),
+        REPORT: report(results, load_micro()),
         README: FACTS.sub(lambda match: match[1] + facts(results) + match[2], readme),
     }
     if arguments == ["--check"]:

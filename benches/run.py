@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,14 +11,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches._harness import BenchError, Progress, build_load_generator, run_bench
-from benches._results import BENCHES, Bench, BenchResult, judge, save
+from benches._micro import run_micro
+from benches._results import BENCHES, Bench, BenchResult, MicroResult, judge, save
 from benches.render import bar_rows, metric_text
 
+# Load of the machine above which somebody else's work will be in the results.
+BUSY = 0.5
 ROUNDS = 7
 SECONDS = 1.0
 QUICK_ROUNDS = 1
 QUICK_SECONDS = 0.2
 # Modules `bench_<what>.py` without `BENCHES` are micro-benches, which pytest runs.
+MICRO_NAME = "micro"
 MODULES = ("receive", "send", "roundtrip", "broadcast", "targets", "memory")
 
 
@@ -57,10 +62,16 @@ def run(
         )
 
 
+def micro_table(result: MicroResult) -> str:
+    """Return the result of the micro-benches as plain text."""
+    lines = [f"{case.group:<20}{case.name:<24}{case.median_ns:>10,.1f} ns/message" for case in result.cases]
+    return "\n".join(["Micro-benches (medians)", *(f"  {line}" for line in lines)])
+
+
 def table(result: BenchResult) -> str:
     """Return a result as plain text, with the verdict of each of its bars."""
     width = max((len(side.name) for side in result.sides), default=0)
-    lines = [f"{result.title} (medians of {result.rounds} rounds)"]
+    lines = [f"{result.title} (medians, rounds: {result.rounds})"]
     for side in result.sides:
         values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
         lines.append(f"  {side.name:<{width}}  {values}")
@@ -72,7 +83,7 @@ def table(result: BenchResult) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=f"benches: {', '.join(all_benches())}")
+    parser = argparse.ArgumentParser(description=__doc__, epilog=f"benches: {MICRO_NAME}, {', '.join(all_benches())}")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benches to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round of each side; nothing is kept")
     parser.add_argument("--rounds", type=int, help=f"rounds that count (default: {ROUNDS})")
@@ -84,11 +95,21 @@ def main() -> int:
     def show(done: int, planned: int, what: str) -> None:
         print(f"\r\x1b[K[{done}/{planned}] {what}", end="", file=sys.stderr, flush=True)
 
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
+        print(f"The machine is busy (load {os.getloadavg()[0]:.1f}): rates and latencies will suffer.", file=sys.stderr)
     progress = show if sys.stderr.isatty() else None
     kept = not (arguments.quick or arguments.sides)
+    names = [name for name in arguments.names if name != MICRO_NAME]
     try:
+        if not arguments.names or MICRO_NAME in arguments.names:
+            micro = run_micro(quick=arguments.quick)
+            print(micro_table(micro), flush=True)
+            if kept:
+                print(f"  kept in {save(micro).relative_to(BENCHES.parent)}")
+        if arguments.names and not names:
+            return 0
         for result in run(
-            arguments.names, quick=arguments.quick, rounds=arguments.rounds, sides=arguments.sides, progress=progress
+            names, quick=arguments.quick, rounds=arguments.rounds, sides=arguments.sides, progress=progress
         ):
             if progress is not None:
                 print("\r\x1b[K", end="", file=sys.stderr)
