@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-import websocket_utils.client
+import websocket_utils._dialer
 import websocket_utils.server
 from tests.support.wire import Frame, FrameReader
 from websocket_utils import WebSocketClient, WebSocketServer
@@ -188,7 +188,7 @@ class Network:
 def transports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose transports carry the bytes; users get aiofastnet's where it is installed."""
     choice = request.param == "aiofastnet"
-    monkeypatch.setattr(websocket_utils.client, "dial", functools.partial(dial, use_aiofastnet=choice))
+    monkeypatch.setattr(websocket_utils._dialer, "dial", functools.partial(dial, use_aiofastnet=choice))
     monkeypatch.setattr(websocket_utils.server, "listen", functools.partial(listen, use_aiofastnet=choice))
 
 
