@@ -68,6 +68,15 @@ def test_message_is_encoded_for_each_codec_in_use() -> None:
     assert [one.payload for one in msgpack.sent()] == [b"\x82\xa4type\xa3Big\xa1n\x01"]
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_bytes_delivered_are_those_of_the_payload(size: int) -> None:
+    feed = Feed()
+    for _ in range(3):
+        feed.client()
+    feed.broadcaster.broadcast(bytes(size))
+    assert feed.broadcaster.counters()[:3] == (1, 3, 3 * size)
+
+
 def test_message_that_one_codec_cannot_hold_reaches_nobody() -> None:
     feed = Feed()
     json, msgpack = feed.client(), feed.client(format="msgpack")

@@ -21,7 +21,7 @@ use websocket_utils_core::log::Log;
 use crate::codec::Format;
 use crate::connection::{Connection, LogQueued};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::outgoing::append_message;
+use crate::outgoing::{append_message, payload_len};
 use crate::socket::{self, Written};
 
 /// Unflushed bytes of one format at which publishing flushes by itself: a loop that never ends its turn still sends,
@@ -137,7 +137,7 @@ impl Broadcaster {
         // All are encoded before any is queued: a message that one codec can't hold reaches nobody.
         for format in FORMATS.into_iter().filter(|format| in_use[index(*format)]) {
             let frame = &mut frames[index(format)];
-            let expected_payload = frame.len();
+            let expected_payload = if frame.is_empty() { 0 } else { payload_len(frame.len(), false) };
             frame.clear();
             append_message(py, message, format, None, expected_payload, frame)?;
         }
@@ -156,7 +156,7 @@ impl Broadcaster {
             }
             reached += members;
             state.unflushed.set(state.unflushed.get() + frame.len());
-            state.bytes.set(state.bytes.get() + (frame.len() * members) as u64);
+            state.bytes.set(state.bytes.get() + (payload_len(frame.len(), false) * members) as u64);
             if frame.len() > state.max_lag {
                 state.oversized[place].set(state.oversized[place].get().max(frame.len()));
             }
