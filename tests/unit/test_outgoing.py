@@ -184,6 +184,14 @@ def test_pong_flood_is_bounded_and_the_latest_ping_is_answered() -> None:
     assert pongs[:-1] == [b"%0100d" % number for number in range(len(pongs) - 1)]
 
 
+@BOTH_ROLES
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 100_000])
+def test_bytes_sent_are_those_of_the_payload(is_client: bool, size: int) -> None:
+    link = Link(is_client=is_client)
+    link.connection.send(bytes(size))
+    assert link.connection.sent_counters() == (1, size)
+
+
 def test_sends_and_broadcasts_on_one_connection_keep_their_order() -> None:
     link, broadcaster = _with_broadcaster()
     expected: list[bytes] = []

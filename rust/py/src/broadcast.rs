@@ -19,9 +19,9 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::log::Log;
 
 use crate::codec::Format;
-use crate::connection::Connection;
+use crate::connection::{Connection, LogQueued};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::outgoing::append_message;
+use crate::outgoing::{append_message, payload_len};
 use crate::socket::{self, Written};
 
 /// Unflushed bytes of one format at which publishing flushes by itself: a loop that never ends its turn still sends,
@@ -31,6 +31,9 @@ const FLUSH_BYTES: usize = 128 * 1024;
 /// Connections from which on a flush releases the GIL: some 60 us of system calls, above which another thread's wish to
 /// run outweighs the risk that it keeps the GIL for a whole switch interval (5 ms).
 const RELEASE_GIL_FROM: usize = 64;
+
+/// Memory for one encoded message that is kept for the next; more is given back.
+const KEPT_CAPACITY: usize = 64 * 1024;
 
 const FORMATS: [Format; 2] = [Format::Json, Format::MessagePack];
 
@@ -87,7 +90,9 @@ struct State {
     listed: Guarded<Vec<Py<Connection>>>,
     /// Connections that kept ranges of a log after a flush.
     lagging: Guarded<Vec<Py<Connection>>>,
-    frame: Guarded<Vec<u8>>,
+    frames: Guarded<[Vec<u8>; FORMATS.len()]>,
+    /// The largest frame of each log that was appended since nobody was behind, if it is over `max_lag`.
+    oversized: [Cell<usize>; FORMATS.len()],
     flush_method: Guarded<Option<Py<PyAny>>>,
     scheduled: Cell<bool>,
     unflushed: Cell<usize>,
@@ -127,27 +132,40 @@ impl Broadcaster {
     ) -> PyResult<usize> {
         let py = slf.py();
         let mut reached = 0;
-        let mut frame = state.frame.lock()?;
-        for format in FORMATS {
-            let members = &audience.members[index(format)];
-            if members.is_empty() {
-                continue;
-            }
-            let expected_payload = frame.len();
+        let mut frames = state.frames.lock()?;
+        let in_use = FORMATS.map(|format| !audience.members[index(format)].is_empty());
+        // All are encoded before any is queued: a message that one codec can't hold reaches nobody.
+        for format in FORMATS.into_iter().filter(|format| in_use[index(*format)]) {
+            let frame = &mut frames[index(format)];
+            let expected_payload = if frame.is_empty() { 0 } else { payload_len(frame.len(), false) };
             frame.clear();
-            append_message(py, message, format, None, expected_payload, &mut frame)?;
-            let range = state.logs[index(format)].lock()?.append(&frame);
-            let mut listed = state.listed.lock()?;
-            for member in members {
-                if member.get().queue_log(range)? {
-                    listed.push(member.clone_ref(py));
-                }
-            }
-            reached += members.len();
-            state.unflushed.set(state.unflushed.get() + frame.len());
-            state.bytes.set(state.bytes.get() + (frame.len() * members.len()) as u64);
+            append_message(py, message, format, None, expected_payload, frame)?;
         }
-        drop(frame);
+        for place in (0..FORMATS.len()).filter(|place| in_use[*place]) {
+            let frame = &mut frames[place];
+            let range = state.logs[place].lock()?.append(frame);
+            let mut listed = state.listed.lock()?;
+            let mut members = 0;
+            for member in &audience.members[place] {
+                match member.get().queue_log(range)? {
+                    LogQueued::No => continue,
+                    LogQueued::First => listed.push(member.clone_ref(py)),
+                    LogQueued::Again => {}
+                }
+                members += 1;
+            }
+            reached += members;
+            state.unflushed.set(state.unflushed.get() + frame.len());
+            state.bytes.set(state.bytes.get() + (payload_len(frame.len(), false) * members) as u64);
+            if frame.len() > state.max_lag {
+                state.oversized[place].set(state.oversized[place].get().max(frame.len()));
+            }
+            if frame.capacity() > KEPT_CAPACITY {
+                // One huge message must not pin its size for ever.
+                *frame = Vec::new();
+            }
+        }
+        drop(frames);
         state.published.set(state.published.get() + 1);
         state.deliveries.set(state.deliveries.get() + reached as u64);
         Ok(reached)
@@ -157,14 +175,21 @@ impl Broadcaster {
         if state.unflushed.get() >= FLUSH_BYTES {
             return Self::flush(slf, state);
         }
-        if state.unflushed.get() > 0 && !state.scheduled.replace(true) {
-            let py = slf.py();
-            let mut method = state.flush_method.lock()?;
-            if method.is_none() {
-                *method = Some(slf.getattr(intern!(py, "flush"))?.unbind());
-            }
-            state.call_soon.call1(py, (&*method,))?;
+        if state.unflushed.get() > 0 { Self::schedule_flush(slf) } else { Ok(()) }
+    }
+
+    /// Has the loop flush at the end of this turn.
+    pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state.get()?;
+        if state.scheduled.replace(true) {
+            return Ok(());
         }
+        let py = slf.py();
+        let mut method = state.flush_method.lock()?;
+        if method.is_none() {
+            *method = Some(slf.getattr(intern!(py, "flush"))?.unbind());
+        }
+        state.call_soon.call1(py, (&*method,))?;
         Ok(())
     }
 
@@ -248,13 +273,18 @@ impl Broadcaster {
             };
             let place = index(target.format);
             oldest[place] = oldest[place].min(position);
-            if queued > state.max_lag {
+            // One message always fits, whatever its size: while it is on its way it is no lag.
+            if queued > state.max_lag + state.oversized[place].get() {
                 too_far.push((connection.clone_ref(py), queued));
             }
             kept.push(connection);
         }
-        for (log, position) in state.logs.iter().zip(oldest) {
-            log.lock()?.trim(position);
+        for ((log, position), oversized) in state.logs.iter().zip(oldest).zip(&state.oversized) {
+            let mut log = log.lock()?;
+            log.trim(position);
+            if position == log.head() {
+                oversized.set(0);
+            }
         }
         *state.lagging.lock()? = kept;
         for (connection, queued) in too_far {
@@ -279,7 +309,8 @@ impl Broadcaster {
                 channels: Guarded::default(),
                 listed: Guarded::default(),
                 lagging: Guarded::default(),
-                frame: Guarded::default(),
+                frames: Guarded::default(),
+                oversized: Default::default(),
                 flush_method: Guarded::default(),
                 scheduled: Cell::new(false),
                 unflushed: Cell::new(0),

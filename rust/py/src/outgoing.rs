@@ -53,6 +53,18 @@ pub(crate) fn append_message(
     Ok(())
 }
 
+/// Payload bytes of one finished frame: what statistics count, and how long the next message is guessed to be.
+#[inline]
+pub(crate) fn payload_len(frame_len: usize, is_masked: bool) -> usize {
+    // The forms of the length (RFC 6455 section 5.2): none, 2 or 8 bytes behind the first two.
+    let rest = frame_len - if is_masked { 6 } else { 2 };
+    match rest {
+        ..=125 => rest,
+        126..=0x1_0001 => rest - 2,
+        _ => rest - 8,
+    }
+}
+
 /// Encodes, queues and, as the first of a turn, writes one message.
 pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = slf.py();
@@ -75,10 +87,11 @@ pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, Py
             outbox.discard_uncommitted();
             return Err(errors::send_queue_full(queued, size, state.max_send_queue));
         }
-        state.expected_payload.set(size);
+        let payload = payload_len(size, key.is_some());
+        state.expected_payload.set(payload);
         outbox.commit_own();
         state.messages_sent.set(state.messages_sent.get() + 1);
-        state.bytes_sent.set(state.bytes_sent.get() + size as u64);
+        state.bytes_sent.set(state.bytes_sent.get() + payload as u64);
         outbox.queued()
     };
     if !state.busy.get() && (!state.turn.get() || queued >= FLUSH_BYTES) {

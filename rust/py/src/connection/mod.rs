@@ -96,6 +96,16 @@ pub(crate) struct Connection {
     state: LoopBound<State>,
 }
 
+/// What became of a range of the broadcast log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogQueued {
+    /// The connection is closing.
+    No,
+    /// The first since the last flush: the broadcaster has to list the connection.
+    First,
+    Again,
+}
+
 impl Connection {
     #[inline]
     pub(crate) fn state(&self) -> PyResult<&State> {
@@ -140,15 +150,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a range of the broadcast log. True when the broadcaster has to list this connection for its flush.
+    /// Queues a range of the broadcast log.
     #[inline]
-    pub(crate) fn queue_log(&self, range: LogRange) -> PyResult<bool> {
+    pub(crate) fn queue_log(&self, range: LogRange) -> PyResult<LogQueued> {
         let state = self.state()?;
         if !state.open.get() {
-            return Ok(false);
+            return Ok(LogQueued::No);
         }
         state.outbox.lock()?.push_log(range);
-        Ok(!state.listed.replace(true))
+        Ok(if state.listed.replace(true) { LogQueued::Again } else { LogQueued::First })
     }
 }
 
@@ -189,9 +199,21 @@ impl State {
             self.queue_latest_pong()?;
             outgoing::write(self, slf)?;
         }
+        self.release_log(slf.py())?;
         if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
             self.close_when_written.set(false);
             self.end_transport(slf.py())?;
+        }
+        Ok(())
+    }
+
+    /// Has the log trimmed when this connection was behind and wants nothing of it any more: nobody may publish for long.
+    fn release_log(&self, py: Python<'_>) -> PyResult<()> {
+        if self.lagging.get()
+            && self.outbox.read()?.oldest_log_position().is_none()
+            && let Some(broadcaster) = &self.broadcaster
+        {
+            Broadcaster::schedule_flush(broadcaster.bind(py))?;
         }
         Ok(())
     }

@@ -157,6 +157,7 @@ impl Connection {
         state.descriptor.set(-1);
         state.protocol.lock()?.handle_transport_closed();
         state.outbox.lock()?.clear();
+        state.release_log(py)?;
         state.end_turn.lock()?.take();
         state.drain.lock()?.take();
         state.transport.lock()?.take();
