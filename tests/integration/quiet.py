@@ -54,8 +54,8 @@ async def quiet() -> AsyncIterator[Quiet]:
         left = [task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()]
     finally:
         root.removeHandler(watch)
-    assert watch.errors == []
-    assert left == [], "tasks outlive the test"
+    assert watch.errors == [], watch.errors
+    assert left == [], f"tasks outlive the test: {left}"
     new = {name for name in set(logging.root.manager.loggerDict) - loggers if name.startswith(_LOGGERS)}
     assert not {name for name in new if any(part.isdecimal() for part in name.split("."))}, (
         "a logger for one connection"

@@ -89,7 +89,7 @@ BROKEN_MESSAGES = [
     pytest.param(BINARY, packed()[:-1], "", id="cut msgpack"),
     pytest.param(BINARY, b"\xdd\xff\xff\xff\xff", "", id="huge count in msgpack"),
     pytest.param(BINARY, packed(price="high"), "$.price", id="wrong type in msgpack"),
-    pytest.param(BINARY, packed(timestamp=1 << 63), "$.timestamp", id="too big a number in msgpack"),
+    pytest.param(BINARY, packed(timestamp=None), "$.timestamp", id="nil for a number in msgpack"),
 ]
 
 
@@ -675,9 +675,7 @@ async def test_redirects_end_at_the_limit() -> None:
         assert server.accepted == 6
 
 
-@pytest.mark.parametrize(
-    "location", ["ftp://127.0.0.1/", "ws://[::1", "http://user:s3cret@:99999/", "ws://h/#f"]
-)
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "ws://[::1", "http://user:s3cret@:99999/", "ws://h/#f"])
 async def test_redirect_to_no_websocket_url_is_an_error_that_shows_no_password(location: str) -> None:
     async with raw_server(redirect_to(location)) as server:
         with pytest.raises(InvalidURL) as caught:
