@@ -22,6 +22,10 @@ use crate::loop_bound::{Guarded, LoopBound};
 use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
 use crate::queue::MessageQueue;
 
+/// Messages in one batch: enough that what a batch costs is nothing to each of them, few enough that they are made, used
+/// and freed within the core's own cache (some 50 KiB of objects); one read can bring thousands.
+const MAX_BATCH: usize = 256;
+
 /// What became of one message.
 pub(crate) enum Taken {
     Queued,
@@ -228,7 +232,7 @@ impl State {
         outcome.map(Some).inspect_err(|_| count(&self.decode_errors))
     }
 
-    /// All queued messages, decoded; stops before one that fails, so that the next call raises for it alone.
+    /// Queued messages, decoded, up to [`MAX_BATCH`]; stops before one that fails, so that the next call raises for it alone.
     pub(crate) fn pull_all<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut failure = None;
         let batch = {
@@ -237,7 +241,9 @@ impl State {
                 return Ok(None);
             }
             let batch = PyList::empty(py);
-            while let Some((payload, is_text)) = queue.front() {
+            while batch.len() < MAX_BATCH
+                && let Some((payload, is_text)) = queue.front()
+            {
                 match decoder.decode(py, payload, is_text) {
                     Ok(message) => batch.append(message)?,
                     Err(error) => {
