@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.support.wire import Frame, FrameReader
 
 import websocket_utils._dialer
 import websocket_utils.server
-from tests.support.wire import Frame, FrameReader
 from websocket_utils import WebSocketClient, WebSocketServer
 from websocket_utils._transport import dial, listen
 
@@ -233,5 +233,3 @@ def loop_errors(frozen_garbage: None) -> Iterator[list[str]]:
     gc.collect(1)
     logger.removeHandler(handler)
     assert handler.texts == []
-
-

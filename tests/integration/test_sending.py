@@ -6,15 +6,23 @@ import threading
 from typing import Any
 
 import pytest
-
 from tests.integration.conftest import Network, RawPeer
 from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, Frame, FrameReader, close_code, close_frame, frame
+
+from websocket_utils import WebSocketClient
 from websocket_utils.exceptions import ConnectionClosed, SendQueueFull
 
 pytestmark = pytest.mark.usefixtures("loop_errors")
 
 MANY = [b"%d " % number * 8_000 for number in range(300)]
+
+
+async def send_for_ever(client: WebSocketClient) -> None:
+    while True:
+        # Not awaited: what `send` itself raises.
+        client.send(b"anybody there?")
+        await asyncio.sleep(0)
 
 
 class Reading:
@@ -222,19 +230,15 @@ async def test_sending_to_a_peer_that_is_gone_ends_in_connection_closed(network:
     async with network.raw_server(reading) as url, network.connect(url, reconnect=False) as client:
         reading.reset()
 
-        async def send_for_ever() -> None:
-            while True:
-                # Not awaited: what `send` itself raises.
-                client.send(bytes(1000))
-                await asyncio.sleep(0)
-
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(send_for_ever(), 5)
+            await asyncio.wait_for(send_for_ever(client), 5)
         with contextlib.suppress(ConnectionClosed):
             assert await asyncio.wait_for(client.receive(bytes), 5) is None
 
 
-async def test_reader_that_is_behind_loses_nothing_when_the_peer_is_gone_and_close_does_not_hang(plain: Network) -> None:
+async def test_reader_that_is_behind_loses_nothing_when_the_peer_is_gone_and_close_does_not_hang(
+    plain: Network,
+) -> None:
     messages = [b"%d" % number * 100 for number in range(50)]
 
     async def script(peer: RawPeer) -> None:
@@ -248,10 +252,7 @@ async def test_reader_that_is_behind_loses_nothing_when_the_peer_is_gone_and_clo
         await until(lambda: client.stats().inbox_messages > 0)
         # Reading is paused: only sending can find out.
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(5):
-                while True:
-                    client.send(b"anybody there?")
-                    await asyncio.sleep(0)
+            await asyncio.wait_for(send_for_ever(client), 5)
         first = await asyncio.wait_for(client.receive(bytes), 5)
         assert first == messages[0]
         await asyncio.wait_for(client.close(), 1)
@@ -269,7 +270,7 @@ async def test_methods_raise_on_another_thread(plain: Network) -> None:
                 lambda: server.broadcast("x"),
                 lambda: server.publish("a", "x"),
                 lambda: client.receive(str),
-                lambda: connection.close(),
+                connection.close,
             )
             for call in calls:
                 try:
