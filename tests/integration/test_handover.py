@@ -7,10 +7,10 @@ from typing import Any
 
 import picows
 import pytest
-
 from tests.integration.conftest import Network, RawPeer
 from tests.support.waiting import until
 from tests.support.wire import CLOSE, PING, PONG, TEXT, close_code, close_frame, frame
+
 from websocket_utils import WebSocketServer
 from websocket_utils.exceptions import ConnectionClosed
 
@@ -120,8 +120,7 @@ async def test_client_answers_a_close_or_a_violation_that_came_with_the_answer(n
 
     async def script(peer: RawPeer) -> None:
         await peer.write(peer.answer(b"".join(early)))
-        for _ in opcodes:
-            answers.append(await peer.frame())
+        answers.extend([await peer.frame() for _ in opcodes])
 
     async with network.raw_server(script) as url, network.connect(url, reconnect=False) as client:
         with contextlib.suppress(ConnectionClosed):

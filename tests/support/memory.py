@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.wire import Frame, FrameReader
+
 from websocket_utils import _core
 from websocket_utils._connection import Connection
 
@@ -96,7 +97,7 @@ class MemoryTransport:
         self.writes: list[bytes] = []
         self.room: int | None = None
         self.held = 0
-        self.is_reading = True
+        self._is_reading = True
         self.has_eof = False
         self.is_closed = False
         self.is_aborted = False
@@ -137,13 +138,16 @@ class MemoryTransport:
     def is_closing(self) -> bool:
         return self.is_closed or self.is_aborted
 
+    def reads(self) -> bool:
+        return self._is_reading
+
     def pause_reading(self) -> None:
-        assert self.is_reading
-        self.is_reading = False
+        assert self._is_reading
+        self._is_reading = False
 
     def resume_reading(self) -> None:
-        assert not self.is_reading
-        self.is_reading = True
+        assert not self._is_reading
+        self._is_reading = True
 
 
 class Owner:
@@ -169,7 +173,7 @@ class Link:
         *,
         is_client: bool = True,
         event_loop: Any = None,
-        format: str = "json",  # noqa: A002  # the core's word
+        format: str = "json",  # the core's word
         max_inbox: int = 1 << 20,
         max_message_size: int = 1 << 24,
         max_send_queue: int = 1 << 20,
@@ -205,7 +209,7 @@ class Link:
 
     def receive(self, data: bytes) -> None:
         """One read that brings `data`."""
-        view = self.connection.get_buffer(-1)
+        view: Any = self.connection.get_buffer(-1)
         assert len(data) <= len(view)
         view[: len(data)] = data
         self.connection.buffer_updated(len(data))

@@ -1,9 +1,9 @@
 from typing import Any
 
 import pytest
-
 from tests.support.memory import Link, VirtualLoop
 from tests.support.wire import TEXT, Frame
+
 from websocket_utils import Message, _core
 from websocket_utils.exceptions import EncodeError
 
@@ -24,7 +24,7 @@ class Feed:
         self.cut.append((connection, queued))
         connection.abort()
 
-    def client(self, *, format: str = "json", **settings: Any) -> Link:  # noqa: A002  # the core's word
+    def client(self, *, format: str = "json", **settings: Any) -> Link:  # the core's word
         link = Link(is_client=False, event_loop=self.loop, format=format, broadcaster=self.broadcaster, **settings)
         self.broadcaster.add(link.connection)
         return link

@@ -1,6 +1,8 @@
+from collections.abc import Callable
 from typing import Any, cast
 
 from tests.support.memory import VirtualLoop
+
 from websocket_utils._heartbeat import Heartbeat
 
 
@@ -33,6 +35,7 @@ class Watch:
         self.loop = VirtualLoop()
         self.peers: list[Peer] = []
         self.dead: list[tuple[float, Peer]] = []
+        self.then: Callable[[], None] = lambda: None
         self.heartbeat: Heartbeat[Peer] = Heartbeat(
             cast("Any", self.loop),
             interval=interval,
@@ -51,6 +54,7 @@ class Watch:
         self.dead.append((self.loop.now, peer))
         peer.is_open = False
         self.peers.remove(peer)
+        self.then()
 
 
 def test_silent_peer_is_pinged_every_interval_and_lives_while_it_answers() -> None:
@@ -149,8 +153,8 @@ def test_one_timer_serves_many_peers() -> None:
 def test_stop_from_inside_on_dead_is_kept() -> None:
     watch = Watch()
     watch.add(answers=False)
-    watch._on_dead = lambda peer: watch.heartbeat.stop()  # type: ignore[method-assign]  # what a client that gives up does
-    watch.heartbeat._on_dead = watch._on_dead
+    # What a client that gives up does.
+    watch.then = watch.heartbeat.stop
     watch.loop.advance(1000)
     assert watch.loop.timers == 0
 
@@ -158,7 +162,7 @@ def test_stop_from_inside_on_dead_is_kept() -> None:
 def test_stop_from_inside_a_round_is_kept() -> None:
     watch = Watch()
     peer = watch.add()
-    peer.ping = lambda payload=b"", /: watch.heartbeat.stop()  # type: ignore[method-assign]  # a send that fails ends the client
+    peer.ping = lambda payload=b"", /: watch.heartbeat.stop()  # type: ignore[method-assign]  # noqa: PLW0108  # a send that fails ends the client
     watch.loop.advance(1000)
     assert watch.loop.timers == 0
 

@@ -2,9 +2,9 @@ import threading
 from typing import Any
 
 import pytest
-
 from tests.support.memory import Link
 from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, close_code, frame
+
 from websocket_utils import PriceUpdate, _core
 from websocket_utils.exceptions import ConnectionClosed, EncodeError, SendQueueFull
 
