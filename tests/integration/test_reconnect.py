@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.quiet import Quiet, quiet  # noqa: F401  # a fixture, used by every test
+from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import CLOSE, PING, PONG, TEXT, RawPeer, close_payload, raw_server
 
 from websocket_utils import (
