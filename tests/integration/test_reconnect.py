@@ -441,6 +441,9 @@ async def test_close_in_the_middle_of_a_dial_ends_at_once_and_closes_its_socket(
             await dialling.wait()
         async with asyncio.timeout(0.5):
             await client.close()
+            # Not only told to end.
+            assert client._supervisor is not None
+            assert client._supervisor.done()
             await gone.wait()
         assert client.stats().state == "closed"
 
