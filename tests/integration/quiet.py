@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Quiet", "quiet"]
+__all__ = ["Quiet", "frozen", "quiet"]
 
 _LOGGERS = ("asyncio", "picows", "aiofastnet", "websocket_utils")
 
@@ -35,8 +35,16 @@ class Quiet(logging.Handler):
         self.errors.append(f"event loop: {context}")
 
 
+@pytest.fixture(scope="session")
+def frozen() -> None:
+    """All that was imported is garbage never: collecting after each test need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-async def quiet() -> AsyncIterator[Quiet]:
+async def quiet(frozen: None) -> AsyncIterator[Quiet]:
+    del frozen
     watch = Quiet()
     root = logging.getLogger()
     root.addHandler(watch)

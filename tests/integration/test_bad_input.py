@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from tests.integration.quiet import Quiet, quiet  # noqa: F401  # a fixture, used by every test
+from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import (
     BINARY,
     CLOSE,

@@ -13,7 +13,7 @@ import picows
 import pytest
 import websockets.asyncio.client
 import websockets.asyncio.server
-from tests.integration.quiet import quiet  # noqa: F401  # a fixture, used by every test
+from tests.integration.quiet import frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import (
     BINARY,
     CLOSE,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.quiet import Quiet, quiet  # noqa: F401  # a fixture, used by every test
+from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import CLOSE, PING, PONG, TEXT, RawPeer, close_payload, raw_server
 
 from websocket_utils import (
@@ -441,6 +441,9 @@ async def test_close_in_the_middle_of_a_dial_ends_at_once_and_closes_its_socket(
             await dialling.wait()
         async with asyncio.timeout(0.5):
             await client.close()
+            # Not only told to end.
+            assert client._supervisor is not None
+            assert client._supervisor.done()
             await gone.wait()
         assert client.stats().state == "closed"
 

@@ -1,0 +1,154 @@
+import base64
+
+import pytest
+
+from websocket_utils._url import Target, parse_address, parse_url
+from websocket_utils.exceptions import InvalidURL
+
+
+@pytest.mark.parametrize(
+    ("url", "plain", "origin"),
+    [
+        ("ws://localhost", "ws://localhost", ("ws", "localhost", 80)),
+        ("wss://localhost", "wss://localhost", ("wss", "localhost", 443)),
+        ("ws://h:8080/feed?a=b&c=%20d", "ws://h:8080/feed?a=b&c=%20d", ("ws", "h", 8080)),
+        ("WS://Host:1/Path", "ws://Host:1/Path", ("ws", "host", 1)),
+        ("ws://[::1]:9/", "ws://[::1]:9/", ("ws", "::1", 9)),
+        ("ws://user:pw@h:1/x@y", "ws://h:1/x@y", ("ws", "h", 1)),
+        ("ws://under_score.example", "ws://under_score.example", ("ws", "under_score.example", 80)),
+        ("ws://h/a%2Fb;c=d!$&'()*+,~", "ws://h/a%2Fb;c=d!$&'()*+,~", ("ws", "h", 80)),
+        ("ws://h/ü?k=€", "ws://h/%C3%BC?k=%E2%82%AC", ("ws", "h", 80)),
+        ("ws://bücher.example/", "ws://xn--bcher-kva.example/", ("ws", "xn--bcher-kva.example", 80)),
+        ("wss://u:p@bücher.example:99", "wss://xn--bcher-kva.example:99", ("wss", "xn--bcher-kva.example", 99)),
+    ],
+)
+def test_url_is_taken_apart(url: str, plain: str, origin: tuple[str, str, int]) -> None:
+    target = parse_url(url)
+    assert (target.url, target.origin) == (plain, origin)
+    assert target.url.isascii()
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "pair"),
+    [
+        ("alice:s3cret", "alice:s3cret"),
+        ("alice", "alice:"),
+        (":s3cret", ":s3cret"),
+        ("a%40b:c%3Ad%2F", "a@b:c:d/"),
+        ("ä:ö", "ä:ö"),
+        ("", None),
+    ],
+)
+def test_credentials_become_a_header_and_leave_the_url(userinfo: str, pair: str | None) -> None:
+    target = parse_url(f"ws://{userinfo}@h:1/x")
+    assert target.url == "ws://h:1/x"
+    expected = "Basic " + base64.b64encode((pair or ":").encode()).decode()
+    assert target.authorization == expected
+    assert parse_url("ws://h:1/x").authorization is None
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "no scheme"),
+        ("localhost:8080", "scheme is 'localhost'"),
+        ("//h/x", "no scheme"),
+        ("http://h", "scheme is 'http'"),
+        ("https://h", "scheme is 'https'"),
+        ("ws://", "no host"),
+        ("ws:///path", "no host"),
+        ("ws://:80", "no host"),
+        ("ws://u:p@", "no host"),
+        ("ws://h/#top", "fragments"),
+        ("ws://h:0", "port 0"),
+        ("ws://h:65536", "(?i)port"),
+        ("ws://h:-1", "(?i)port"),
+        ("ws://h:x", "(?i)port"),
+        ("ws://[::1", "IPv6"),
+        ("ws://h /", "space"),
+        ("ws://h/a b", "space"),
+        ("ws://h/\r\nX: y", "space"),
+        ("ws://h/\x7f", "control"),
+        ("ws://a..b/", "no name"),
+        (f"ws://{'a' * 64}.example/", "no name"),
+    ],
+)
+def test_bad_url_is_refused_with_its_reason(url: str, reason: str) -> None:
+    with pytest.raises(InvalidURL, match=reason) as caught:
+        parse_url(url)
+    assert "ws://host[:port]/path" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://u:s3cret@h", "ws://u:s3cret@h:99999", "ws://u:s3cret@h/ x", "ws://u:s3/cret@h:x", "ws://u:s3cret@[::1"],
+)
+def test_error_about_a_bad_url_shows_no_password(url: str) -> None:
+    with pytest.raises(InvalidURL) as caught:
+        parse_url(url)
+    assert "cret" not in str(caught.value)
+    assert "cret" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("start", "location", "url"),
+    [
+        ("ws://h:1/a/b", "/c", "ws://h:1/c"),
+        ("ws://h:1/a/b", "c?d", "ws://h:1/a/c?d"),
+        ("ws://h:1/a", "http://h:1/c", "ws://h:1/c"),
+        ("ws://h:1/a", "https://h:2/c", "wss://h:2/c"),
+        ("wss://h/a", "//other/c", "wss://other/c"),
+        ("wss://h/a", "https://h:443/c", "wss://h:443/c"),
+    ],
+)
+def test_redirect_leads_to(start: str, location: str, url: str) -> None:
+    assert parse_url(start).redirected(location).url == url
+
+
+@pytest.mark.parametrize(
+    ("start", "location", "kept"),
+    [
+        ("wss://u:p@h/a", "/b", True),
+        ("wss://u:p@h/a", "https://h:443/b", True),
+        ("wss://u:p@h/a", "wss://H/b", True),
+        ("wss://u:p@h/a", "wss://h:444/b", False),
+        ("wss://u:p@h/a", "wss://h.evil/b", False),
+        ("ws://u:p@h/a", "wss://h/b", False),
+    ],
+)
+def test_redirect_keeps_credentials_within_the_origin_only(start: str, location: str, kept: bool) -> None:
+    assert (parse_url(start).redirected(location).authorization is not None) == kept
+
+
+def test_redirect_from_wss_to_ws_is_refused() -> None:
+    for location in ("ws://h/", "http://h/"):
+        with pytest.raises(InvalidURL, match="encryption"):
+            parse_url("wss://h/").redirected(location)
+
+
+def test_redirect_s_own_credentials_are_used() -> None:
+    assert parse_url("ws://u:p@h/").redirected("ws://x:y@other/") == Target(
+        "ws://other/", "Basic " + base64.b64encode(b"x:y").decode(), ("ws", "other", 80)
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("0.0.0.0:8080", ("0.0.0.0", 8080)),
+        (":8080", ("0.0.0.0", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("[::]:1", ("::", 1)),
+    ],
+)
+def test_address_is_split(address: str, expected: tuple[str, int]) -> None:
+    assert parse_address(address) == expected
+
+
+@pytest.mark.parametrize("address", ["", "8080", "localhost", "h:", "h:x", "h:-1", "h:65536", "h:1.5"])
+def test_bad_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="expected host:port"):
+        parse_address(address)
