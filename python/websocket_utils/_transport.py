@@ -289,7 +289,7 @@ async def dial(
                     use_aiofastnet=use_aiofastnet,
                 )
             except BaseException:
-                # picows would go on with a dial that was given up, until its own timeout. The socket is its transport's,
+                # picows would go on with a dial that was given up until its own timeout. The socket is the transport's,
                 # so it is not closed here: at the end of the stream the transport closes itself.
                 given_up = True
                 with contextlib.suppress(OSError):

@@ -268,14 +268,14 @@ async def test_client_of_aiohttp_and_server_exchange_every_size() -> None:
 async def test_client_of_picows_and_server_exchange_every_size() -> None:
     received: asyncio.Queue[str | bytes] = asyncio.Queue()
 
-    class Listener(picows.WSListener):  # type: ignore[misc]  # its stub has no bases mypy accepts
+    class Listener(picows.WSListener):
         def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
             if frame.msg_type == picows.WSMsgType.TEXT:
                 received.put_nowait(frame.get_payload_as_utf8_text())
             elif frame.msg_type == picows.WSMsgType.BINARY:
                 received.put_nowait(frame.get_payload_as_bytes())
 
-    silent = logging.LoggerAdapter(logging.Logger("peer", logging.CRITICAL), {})
+    silent = logging.LoggerAdapter(logging.Logger("peer", logging.CRITICAL), {})  # noqa: LOG001  # in no registry
     async with our_echo() as server:
         transport, _ = await picows.ws_connect(Listener, server.url, max_frame_size=PEER_LIMIT, logger_name=silent)
         for message in messages():
