@@ -178,7 +178,7 @@ def _members(headers: Any, name: str) -> tuple[str, ...]:
     return tuple(member.strip() for line in lines for member in line.split(",") if member.strip())
 
 
-def _refusal(headers: Any) -> picows.WSUpgradeResponse | None:
+def _refusal(headers: Any) -> Any:
     """The answer to an opening request that picows would judge wrongly; None leaves the judgement to it."""
     # picows compares these two with one word. They are lists: every Firefox says `keep-alive, Upgrade`.
     for name, token in (("Connection", "upgrade"), ("Upgrade", "websocket")):

@@ -53,9 +53,12 @@ async def client_of(script: Callable[[RawPeer], Any], **options: Any) -> AsyncIt
         await peer.upgrade()
         await script(peer)
 
-    async with raw_server(behind_the_handshake) as server, asyncio.timeout(10):
-        async with WebSocketClient.connect(server.url, reconnect=False, close_timeout=0.2, **options) as client:
-            yield client
+    async with (
+        raw_server(behind_the_handshake) as server,
+        asyncio.timeout(10),
+        WebSocketClient.connect(server.url, reconnect=False, close_timeout=0.2, **options) as client,
+    ):
+        yield client
 
 
 # --- messages that are not what was asked for: the connection stays ---
