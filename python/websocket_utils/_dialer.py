@@ -45,9 +45,11 @@ class Dialer:
             elif _CONTROL.search(value):
                 # Not shown: the value may be a secret.
                 faults.append(f"headers: the value of {name} contains a control character")
-        for name in self.subprotocols:
-            if not _TOKEN.fullmatch(name):
-                faults.append(f"subprotocols: {name!r} is no name of a subprotocol (RFC 6455 §4.1)")
+        faults += [
+            f"subprotocols: {name!r} is no name of a subprotocol (RFC 6455 §4.1)"
+            for name in self.subprotocols
+            if not _TOKEN.fullmatch(name)
+        ]
         if len(set(self.subprotocols)) < len(self.subprotocols):
             faults.append("subprotocols: one is named twice (RFC 6455 §4.1)")
         if faults:

@@ -178,7 +178,7 @@ def _members(headers: Any, name: str) -> tuple[str, ...]:
     return tuple(member.strip() for line in lines for member in line.split(",") if member.strip())
 
 
-def _refusal(headers: Any) -> picows.WSUpgradeResponse | None:
+def _refusal(headers: Any) -> Any:
     """The answer to an opening request that picows would judge wrongly; None leaves the judgement to it."""
     # picows compares these two with one word. They are lists: every Firefox says `keep-alive, Upgrade`.
     for name, token in (("Connection", "upgrade"), ("Upgrade", "websocket")):
@@ -289,7 +289,7 @@ async def dial(
                     use_aiofastnet=use_aiofastnet,
                 )
             except BaseException:
-                # picows would go on with a dial that was given up, until its own timeout. The socket is its transport's,
+                # picows would go on with a dial that was given up until its own timeout. The socket is the transport's,
                 # so it is not closed here: at the end of the stream the transport closes itself.
                 given_up = True
                 with contextlib.suppress(OSError):

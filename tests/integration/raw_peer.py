@@ -1,6 +1,6 @@
 """Peers made of nothing but bytes: they can say what no WebSocket library lets its users say.
 
-A script is a coroutine that is given the `RawPeer` of one connection; `raw_server` runs it for every client that connects.
+A script is a coroutine that is given the `RawPeer` of one connection; `raw_server` runs it for every client.
 """
 
 import asyncio

@@ -53,9 +53,12 @@ async def client_of(script: Callable[[RawPeer], Any], **options: Any) -> AsyncIt
         await peer.upgrade()
         await script(peer)
 
-    async with raw_server(behind_the_handshake) as server, asyncio.timeout(10):
-        async with WebSocketClient.connect(server.url, reconnect=False, close_timeout=0.2, **options) as client:
-            yield client
+    async with (
+        raw_server(behind_the_handshake) as server,
+        asyncio.timeout(10),
+        WebSocketClient.connect(server.url, reconnect=False, close_timeout=0.2, **options) as client,
+    ):
+        yield client
 
 
 # --- messages that are not what was asked for: the connection stays ---
@@ -127,7 +130,7 @@ async def test_iteration_over_messages_can_be_taken_up_again_after_a_decode_erro
     async with client_of(script) as client:
         received, errors = 0, 0
         while errors < 2:
-            with pytest.raises(DecodeError):
+            with pytest.raises(DecodeError):  # noqa: PT012  # the loop is what is tested
                 async for _ in client.messages(PriceUpdate):
                     received += 1
             errors += 1
@@ -304,7 +307,7 @@ async def test_messages_after_a_close_frame_are_not_delivered() -> None:
 async def test_bind_to_an_address_in_use_names_it() -> None:
     async with WebSocketServer.bind("127.0.0.1:0") as server:
         host, port = server.local_addr
-        with pytest.raises(OSError, match="(?i)in use") as caught:
+        with pytest.raises(OSError, match=r"(?i)in use") as caught:
             await WebSocketServer.bind(f"{host}:{port}")
         assert any(f"{host}:{port}" in note for note in caught.value.__notes__)
 
@@ -437,9 +440,9 @@ async def test_wrong_header_of_a_101_is_a_handshake_error(wrong: str, right: Non
 
     async def script(peer: RawPeer) -> None:
         written: list[bytes] = []
-        peer.write = written.append  # type: ignore[method-assign]  # takes the head before it leaves
+        peer.write = written.append  # type: ignore[method-assign,assignment]  # takes the head before it leaves
         await peer.upgrade()
-        del peer.write  # type: ignore[method-assign]  # the class's own again
+        del peer.write  # the class's own again
         lines = [line for line in written[0].split(b"\r\n") if not line.startswith(name)]
         peer.write(b"\r\n".join([lines[0], wrong.encode(), *lines[1:]]))
         await peer.read_until_closed()

@@ -164,11 +164,13 @@ async def test_client_answers_the_pings_of_a_peer_with_their_payload() -> None:
 
 
 async def test_heartbeats_of_the_client_are_answered_by_peers() -> None:
-    async with echo_of_websockets() as url:
-        async with WebSocketClient.connect(url, ping_interval=0.02, ping_timeout=0.5, reconnect=False) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.receive(), 0.2)
-            assert client.is_connected
+    async with (
+        echo_of_websockets() as url,
+        WebSocketClient.connect(url, ping_interval=0.02, ping_timeout=0.5, reconnect=False) as client,
+    ):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.receive(), 0.2)
+        assert client.is_connected
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1000, "done"), (3000, "ours: ä€"), (4999, "r" * 123)])
@@ -242,40 +244,43 @@ async def test_normal_close_of_a_peer_ends_the_stream_without_an_error(code: int
 
 
 async def test_client_of_websockets_and_server_exchange_every_size() -> None:
-    async with our_echo() as server:
-        async with websockets.asyncio.client.connect(server.url, max_size=PEER_LIMIT, proxy=None) as peer:
-            assert peer.protocol.extensions == []
-            for message in messages():
-                await peer.send(message)
-                received = await peer.recv()
-                assert type(received) is type(message)
-                assert received == message
+    async with (
+        our_echo() as server,
+        websockets.asyncio.client.connect(server.url, max_size=PEER_LIMIT, proxy=None) as peer,
+    ):
+        assert peer.protocol.extensions == []
+        for message in messages():
+            await peer.send(message)
+            received = await peer.recv()
+            assert type(received) is type(message)
+            assert received == message
 
 
 async def test_client_of_aiohttp_and_server_exchange_every_size() -> None:
-    async with our_echo() as server, aiohttp.ClientSession() as session:
-        async with session.ws_connect(server.url, max_msg_size=PEER_LIMIT, compress=15) as peer:
-            assert peer.compress == 0
-            for message in messages():
-                await (peer.send_str(message) if isinstance(message, str) else peer.send_bytes(message))
-                received = await peer.receive()
-                assert received.type is (
-                    aiohttp.WSMsgType.TEXT if isinstance(message, str) else aiohttp.WSMsgType.BINARY
-                )
-                assert received.data == message
+    async with (
+        our_echo() as server,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(server.url, max_msg_size=PEER_LIMIT, compress=15) as peer,
+    ):
+        assert peer.compress == 0
+        for message in messages():
+            await (peer.send_str(message) if isinstance(message, str) else peer.send_bytes(message))
+            received = await peer.receive()
+            assert received.type is (aiohttp.WSMsgType.TEXT if isinstance(message, str) else aiohttp.WSMsgType.BINARY)
+            assert received.data == message
 
 
 async def test_client_of_picows_and_server_exchange_every_size() -> None:
     received: asyncio.Queue[str | bytes] = asyncio.Queue()
 
-    class Listener(picows.WSListener):  # type: ignore[misc]  # its stub has no bases mypy accepts
+    class Listener(picows.WSListener):
         def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
             if frame.msg_type == picows.WSMsgType.TEXT:
                 received.put_nowait(frame.get_payload_as_utf8_text())
             elif frame.msg_type == picows.WSMsgType.BINARY:
                 received.put_nowait(frame.get_payload_as_bytes())
 
-    silent = logging.LoggerAdapter(logging.Logger("peer", logging.CRITICAL), {})
+    silent = logging.LoggerAdapter(logging.Logger("peer", logging.CRITICAL), {})  # noqa: LOG001  # in no registry
     async with our_echo() as server:
         transport, _ = await picows.ws_connect(Listener, server.url, max_frame_size=PEER_LIMIT, logger_name=silent)
         for message in messages():
@@ -300,12 +305,14 @@ async def test_server_joins_the_fragments_of_a_peer_around_its_pings() -> None:
 
 
 async def test_server_answers_the_pings_of_a_peer_and_peers_answer_its_own() -> None:
-    async with WebSocketServer.bind("127.0.0.1:0", ping_interval=0.02, ping_timeout=0.5) as server:
-        async with websockets.asyncio.client.connect(server.url, ping_interval=None, proxy=None) as peer:
-            for _ in range(10):
-                await (await peer.ping(b"x" * 125))
-                await asyncio.sleep(0.02)
-            assert server.stats().connections == 1
+    async with (
+        WebSocketServer.bind("127.0.0.1:0", ping_interval=0.02, ping_timeout=0.5) as server,
+        websockets.asyncio.client.connect(server.url, ping_interval=None, proxy=None) as peer,
+    ):
+        for _ in range(10):
+            await (await peer.ping(b"x" * 125))
+            await asyncio.sleep(0.02)
+        assert server.stats().connections == 1
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1001, "bye"), (3000, ""), (4999, "r" * 123)])
@@ -385,16 +392,18 @@ def request_of(*lines: str) -> bytes:
     ],
 )
 async def test_server_takes_a_browser_s_request(connection: list[str]) -> None:
-    async with our_echo() as server:
-        async with raw_client(server.url, request_of(*BROWSER, "Upgrade: websocket", *connection)) as peer:
-            head = peer.request.lower()
-            assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in head
-            # Not offered by us: frames with RSV1 would break the protocol.
-            assert b"sec-websocket-extensions" not in head
-            assert b"sec-websocket-protocol" not in head
-            peer.send(TEXT, b"hello")
-            assert (await peer.read_frame()).payload == b"hello"
-            assert [one.path for one in server.connections] == ["/feed?symbols=SOL"]
+    async with (
+        our_echo() as server,
+        raw_client(server.url, request_of(*BROWSER, "Upgrade: websocket", *connection)) as peer,
+    ):
+        head = peer.request.lower()
+        assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in head
+        # Not offered by us: frames with RSV1 would break the protocol.
+        assert b"sec-websocket-extensions" not in head
+        assert b"sec-websocket-protocol" not in head
+        peer.send(TEXT, b"hello")
+        assert (await peer.read_frame()).payload == b"hello"
+        assert [one.path for one in server.connections] == ["/feed?symbols=SOL"]
 
 
 @pytest.mark.parametrize(
