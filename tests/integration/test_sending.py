@@ -205,7 +205,7 @@ async def test_close_waits_behind_all_that_was_sent(network: Network) -> None:
         for message in MANY:
             client.send(message)
         closing = asyncio.create_task(client.close(4001, "done"))
-        await asyncio.sleep(0)
+        await until(lambda: not client.is_connected)
         with pytest.raises(ConnectionClosed):
             client.send("behind the close frame")
         reading.may_read.set()
