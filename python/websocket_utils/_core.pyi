@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Generic, Literal, Self, TypeVar, final
+from typing import Any, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
-_T = TypeVar("_T")
 _Format = Literal["json", "msgpack"]
 
 __all__ = ["Broadcaster", "Connection", "Decoder", "Encoder", "Inbox"]
@@ -103,7 +102,7 @@ class Broadcaster:
     def counters(self) -> tuple[int, int, int, int, int]: ...
 
 @final
-class Decoder(Generic[_T]):
+class Decoder:
     """Decodes payloads into one type, without a connection.
 
     Args:
@@ -114,14 +113,16 @@ class Decoder(Generic[_T]):
         TypeError: If `type_` can't be decoded.
     """
 
-    def __new__(cls, type_: type[_T], /, *, format: _Format = "json") -> Self: ...
+    # Any: classes, unions and other type forms, which `type[T]` can't name before PEP 747.
+    def __new__(cls, type_: Any, /, *, format: _Format = "json") -> Self: ...
     @property
-    def type(self) -> type[_T]: ...
+    def type(self) -> Any: ...
     @property
     def plan(self) -> Literal["compiled", "msgspec", "raw"]:
         """How payloads are decoded: by a plan compiled in Rust, by msgspec, or not at all."""
 
-    def decode(self, buffer: Buffer, /) -> _T:
+    # Any: an instance of what `type_` names.
+    def decode(self, buffer: Buffer, /) -> Any:
         """Decode one payload out of any object with a buffer; nothing of the buffer is kept.
 
         Raises:

@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from ssl import SSLContext
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from . import _core
 from ._connection import Connection
 from ._dialer import Dialer
 from ._faults import Faults
 from ._heartbeat import Heartbeat
+from ._held import HeldMessages
+from ._opening import Opening
 from ._reconnect import Backoff, is_final
 from ._transport import Opened
 from ._url import parse_url
@@ -30,7 +30,6 @@ from .exceptions import (
     MessageTooBig,
     ReconnectGaveUp,
     RemoteProtocolError,
-    SendQueueFull,
     WebSocketError,
 )
 from .messages import Subscribe, Unsubscribe, WsMessage
@@ -43,31 +42,9 @@ Codec = Literal["json", "msgpack"]
 
 _logger = logging.getLogger("websocket_utils.client")
 
-# A client's longest frame header: 2 bytes, 8 of length, 4 of mask (RFC 6455 §5.2).
-_MAX_HEADER = 14
 # Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
 _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
-
-
-class _Connecting:
-    """What `WebSocketClient.connect` returns: to be awaited, or entered with `async with`."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: "WebSocketClient") -> None:
-        self._client = client
-
-    def __await__(self) -> Generator[Any, None, "WebSocketClient"]:
-        return self._client._open().__await__()
-
-    async def __aenter__(self) -> "WebSocketClient":
-        return await self._client._open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._client.close()
 
 
 class WebSocketClient:
@@ -97,9 +74,7 @@ class WebSocketClient:
         self._connection: Connection | None = None
         self._state: ClientState = "connecting"
         self._channels: dict[str, None] = {}
-        self._encoder = _core.Encoder(codec)
-        self._waiting: deque[str | bytes] = deque()
-        self._waiting_bytes = 0
+        self._held = HeldMessages(codec, self._config)
         self._supervisor: asyncio.Task[None] | None = None
         self._down: asyncio.Future[BaseException] | None = None
         self._heartbeat_timeout = False
@@ -121,7 +96,7 @@ class WebSocketClient:
         reconnect: bool = True,
         when_down: Literal["raise", "queue"] = "raise",
         **overrides: Unpack[ConfigOverrides],
-    ) -> _Connecting:
+    ) -> Opening["WebSocketClient"]:
         """Connect to a WebSocket server; to be awaited, or entered with `async with`, which closes it at the end.
 
         Args:
@@ -150,7 +125,8 @@ class WebSocketClient:
         if subprotocols is None:
             subprotocols = ("websocket-utils.msgpack",) if codec == "msgpack" else ()
         dialer = Dialer(parse_url(url), settings, dict(headers or {}), tuple(subprotocols), ssl)
-        return _Connecting(cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down))
+        client = cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down)
+        return Opening(client, client._open)
 
     # --- receiving ---
 
@@ -271,22 +247,7 @@ class WebSocketClient:
     def _keep(self, message: Any) -> Awaitable[None]:
         if self._when_down == "raise" or self._state in {"closing", "closed"}:
             raise self._closed_error()
-        # Encoded now: a fault has a caller, and what the caller changes afterwards changes nothing here.
-        if isinstance(message, (bytes, bytearray, memoryview)):
-            encoded: str | bytes = bytes(message)
-        elif isinstance(message, str):
-            encoded = message
-        else:
-            packed = self._encoder.encode(message)
-            encoded = packed.decode() if self._codec == "json" else packed
-        if len(self._waiting) >= self._config.message_buffer_size:
-            raise SendQueueFull(len(self._waiting), 1, self._config.message_buffer_size, unit="messages")
-        # At most 4 bytes in UTF-8 for a character: the bound need not be exact, but all of it has to fit at once later.
-        size = len(encoded) * (4 if isinstance(encoded, str) and not encoded.isascii() else 1) + _MAX_HEADER
-        if self._waiting and self._waiting_bytes + size > self._config.max_send_queue:
-            raise SendQueueFull(self._waiting_bytes, size, self._config.max_send_queue)
-        self._waiting.append(encoded)
-        self._waiting_bytes += size
+        self._held.put(message)
         done: asyncio.Future[None] = self._loop.create_future()
         done.set_result(None)
         return done
@@ -343,7 +304,7 @@ class WebSocketClient:
         """Channels that are subscribed to, in the order they are renewed."""
         return tuple(self._channels)
 
-    async def _open(self) -> Self:
+    async def _open(self) -> None:
         await self._dialer.dial(self._take)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"websocket_utils.client {self.url}")
         if self._config.ping_interval is not None:
@@ -355,7 +316,6 @@ class WebSocketClient:
                 on_dead=self._on_dead,
             )
             self._heartbeat.start()
-        return self
 
     def _take(self, opened: Opened) -> Connection:
         """A handshake is complete: the connection's first moment, before any of its bytes are read."""
@@ -379,9 +339,7 @@ class WebSocketClient:
         self._down = self._loop.create_future()
         if self._channels:
             connection.send(Subscribe(channels=list(self._channels)))
-        while self._waiting and connection.is_open:
-            connection.send(self._waiting.popleft())
-        self._waiting_bytes = 0
+        self._held.send_all(connection)
         if _logger.isEnabledFor(logging.INFO):
             _logger.info("connected to %s", self.url)
         return connection
@@ -507,14 +465,6 @@ class WebSocketClient:
             self._state = "closed"
             self._inbox.close()
             await self._faults.finish()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far, over all its connections."""

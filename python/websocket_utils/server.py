@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from . import _core
 from ._connection import ServerConnection
 from ._faults import Faults
 from ._heartbeat import Heartbeat
+from ._opening import Opening
 from ._transport import Opened, Refusal, Request, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
@@ -29,26 +29,6 @@ _SUBPROTOCOLS: Mapping[str, str] = {"websocket-utils.json": "json", "websocket-u
 # What one client may hold of ours: a name costs memory, in a set and in the channel table.
 _MAX_CHANNELS = 1024
 _MAX_CHANNEL_NAME = 256
-
-
-class _Binding:
-    """What `WebSocketServer.bind` returns: to be awaited, or entered with `async with`."""
-
-    __slots__ = ("_server",)
-
-    def __init__(self, server: "WebSocketServer") -> None:
-        self._server = server
-
-    def __await__(self) -> Generator[Any, None, "WebSocketServer"]:
-        return self._server._open().__await__()
-
-    async def __aenter__(self) -> "WebSocketServer":
-        return await self._server._open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._server.close()
 
 
 class WebSocketServer:
@@ -94,7 +74,7 @@ class WebSocketServer:
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
         **overrides: Unpack[ConfigOverrides],
-    ) -> _Binding:
+    ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
 
         Args:
@@ -116,9 +96,10 @@ class WebSocketServer:
         if address is not None:
             host, port = parse_address(address)
             settings = settings.replace(host=host, port=port)
-        return _Binding(cls(settings.replace(**overrides), ssl))
+        server = cls(settings.replace(**overrides), ssl)
+        return Opening(server, server._open)
 
-    async def _open(self) -> Self:
+    async def _open(self) -> None:
         config = self._config
         try:
             self._listener = await listen(
@@ -145,7 +126,6 @@ class WebSocketServer:
             )
             self._heartbeat.start()
         _logger.info("listening on %s", self.url)
-        return self
 
     # --- publishing ---
 
@@ -367,14 +347,6 @@ class WebSocketServer:
             self._inbox.close()
             await self._faults.finish()
             self._closed.set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""

@@ -15,7 +15,7 @@ URL = "ws://alice:s3cret@127.0.0.1:1/feed"
 
 
 async def client_of(**options: object) -> WebSocketClient:
-    return WebSocketClient.connect(URL, **options)._client  # type: ignore[arg-type]  # tables of options
+    return WebSocketClient.connect(URL, **options)._opened  # type: ignore[arg-type]  # tables of options
 
 
 async def test_client_shows_its_url_without_credentials() -> None:
