@@ -1,7 +1,7 @@
 """Messages that are sent while there is no connection, kept for the next one."""
 
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 from . import _core
 from ._connection import Connection
@@ -23,9 +23,9 @@ class HeldMessages:
 
     __slots__ = ("_bytes", "_codec", "_encoder", "_max_bytes", "_max_messages", "_messages")
 
-    def __init__(self, codec: str, config: WebSocketConfig) -> None:
+    def __init__(self, codec: Literal["json", "msgpack"], config: WebSocketConfig) -> None:
         self._codec = codec
-        self._encoder = _core.Encoder("json" if codec == "json" else "msgpack")
+        self._encoder = _core.Encoder(codec)
         self._messages: deque[str | bytes] = deque()
         self._bytes = 0
         self._max_messages = config.message_buffer_size

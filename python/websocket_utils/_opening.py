@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-__all__ = ["Opening"]
+__all__ = ["Closing", "Opening"]
 
 
 class _Closable(Protocol):
@@ -15,6 +15,18 @@ class _Closable(Protocol):
 
 
 C = TypeVar("C", bound=_Closable)
+
+
+class Closing:
+    """Makes an open object a context manager too, for who awaited it first: `async with client:`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self: _Closable, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
 
 
 class Opening(Generic[C]):

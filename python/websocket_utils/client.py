@@ -14,7 +14,7 @@ from ._dialer import Dialer
 from ._faults import Faults
 from ._heartbeat import Heartbeat
 from ._held import HeldMessages
-from ._opening import Opening
+from ._opening import Closing, Opening
 from ._reconnect import Backoff, is_final
 from ._transport import Opened
 from ._url import parse_url
@@ -47,7 +47,7 @@ _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 
 
-class WebSocketClient:
+class WebSocketClient(Closing):
     """A link to a WebSocket server that receives typed messages, and dials again when the connection is lost.
 
     Made by `WebSocketClient.connect(url)`. A message is delivered once: to the handlers of its class if there are any

@@ -10,7 +10,7 @@ from . import _core
 from ._connection import ServerConnection
 from ._faults import Faults
 from ._heartbeat import Heartbeat
-from ._opening import Opening
+from ._opening import Closing, Opening
 from ._transport import Opened, Refusal, Request, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
@@ -31,7 +31,7 @@ _MAX_CHANNELS = 1024
 _MAX_CHANNEL_NAME = 256
 
 
-class WebSocketServer:
+class WebSocketServer(Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
