@@ -42,28 +42,27 @@ pub struct Shape {
     pub items: Option<Box<Shape>>,
 }
 
-/// Bytes that are expected next, in a form that compares a word at a time.
+/// Bytes that are expected next, in a form that compares 16 of them at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     bytes: Box<[u8]>,
-    words: Box<[u64]>,
-    last_mask: u64,
+    first: u128,
+    first_mask: u128,
 }
+
+/// Bytes of the first compare: most keys with their quotes, comma and colon.
+const WINDOW: usize = size_of::<u128>();
 
 impl Expected {
     /// Prepares `bytes`.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        let words = bytes.chunks(8).map(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        });
-        let last_bits = match bytes.len() % 8 {
-            0 => 64,
-            rest => rest * 8,
-        };
-        Self { words: words.collect(), last_mask: u64::MAX >> (64 - last_bits), bytes: bytes.into() }
+        let mut first = [0; WINDOW];
+        let mut mask = [0; WINDOW];
+        let head = bytes.len().min(WINDOW);
+        first[..head].copy_from_slice(&bytes[..head]);
+        mask[..head].fill(u8::MAX);
+        Self { first: u128::from_le_bytes(first), first_mask: u128::from_le_bytes(mask), bytes: bytes.into() }
     }
 
     /// The bytes.
@@ -85,27 +84,49 @@ impl Expected {
         self.bytes.is_empty()
     }
 
+    /// True if the bytes stand in `input` at `at`.
+    #[inline]
+    #[must_use]
+    pub fn begins_at(&self, input: &[u8], at: usize) -> bool {
+        input.get(at..).is_some_and(|rest| self.begins(rest))
+    }
+
     /// True if `input` begins with the bytes.
     #[inline]
     #[must_use]
     pub fn begins(&self, input: &[u8]) -> bool {
-        // A call of memcmp costs more than the compare of a key: whole words where the input is long enough.
-        let Some((last, whole)) = self.words.split_last() else {
-            return true;
-        };
-        let Some(window) = input.get(..self.words.len() * 8) else {
+        // A call of memcmp costs more than the compare of a key.
+        let Some(window) = input.first_chunk::<WINDOW>() else {
             return input.starts_with(&self.bytes);
         };
-        let (chunks, _) = window.as_chunks::<8>();
-        let Some((tail, head)) = chunks.split_last() else {
+        if (u128::from_le_bytes(*window) ^ self.first) & self.first_mask != 0 {
             return false;
-        };
-        for (chunk, word) in head.iter().zip(whole) {
-            if u64::from_le_bytes(*chunk) != *word {
-                return false;
-            }
         }
-        (u64::from_le_bytes(*tail) ^ last) & self.last_mask == 0
+        self.bytes.len() <= WINDOW || input.starts_with(&self.bytes)
+    }
+}
+
+/// What a value mostly is, where that is one thing: decided once for each field, not for each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Int,
+    Float,
+    Other,
+}
+
+impl Shape {
+    fn kind(&self) -> Kind {
+        let is = |what| self.items.is_none() && self.scalars == what;
+        if is(Accepts::TEXT) || is(Accepts::TEXT.with(Accepts::NULL)) {
+            Kind::Text
+        } else if is(Accepts::INT) || is(Accepts::INT.with(Accepts::NULL)) {
+            Kind::Int
+        } else if is(Accepts::FLOAT) || is(Accepts::FLOAT.with(Accepts::NULL)) {
+            Kind::Float
+        } else {
+            Kind::Other
+        }
     }
 }
 
@@ -116,6 +137,7 @@ pub struct Field {
     pub name: Box<str>,
     /// What its value may be.
     pub shape: Shape,
+    pub(super) kind: Kind,
     /// `"name":`
     pub(super) json_key: Expected,
     /// `,"name":`
@@ -133,6 +155,7 @@ impl Field {
         next.extend_from_slice(&json_key);
         Self {
             name: name.into(),
+            kind: shape.kind(),
             shape,
             json_key: Expected::new(&json_key),
             json_next_key: Expected::new(&next),

@@ -48,7 +48,7 @@ pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
             let length = ffi::PyUnicode_GET_LENGTH(known.as_ptr()) as usize;
             std::slice::from_raw_parts(ffi::PyUnicode_DATA(known.as_ptr()).cast::<u8>(), length)
         };
-        if text == bytes {
+        if is_same(text, bytes) {
             // SAFETY: the object is alive: the table owns a reference.
             unsafe { ffi::Py_INCREF(known.as_ptr()) };
             return Some(known);
@@ -64,6 +64,26 @@ pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
         ffi::Py_XDECREF(replaced.text);
     }
     Some(text)
+}
+
+/// Compares texts of at most a few words without a call of memcmp, which costs more than the compare.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.first_chunk::<8>(), other.first_chunk::<8>()) {
+        (Some(_), Some(_)) => {
+            let words = |text: &[u8]| text.as_chunks::<8>().0.len();
+            let differs = (0..words(one)).fold(0, |bits, word| {
+                let at = |text: &[u8]| text.as_chunks::<8>().0[word];
+                bits | (u64::from_le_bytes(at(one)) ^ u64::from_le_bytes(at(other)))
+            });
+            // The last word overlaps the one before: no loop over the rest.
+            differs == 0 && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
+        _ => one.iter().zip(other).fold(0, |bits, (one, other)| bits | (one ^ other)) == 0,
+    }
 }
 
 /// # Safety

@@ -24,15 +24,27 @@ enum Next {
 impl State {
     /// All that one read brought.
     fn read(&self, slf: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
+        let py = slf.py();
+        let inbox = self.inbox.get().state()?;
+        let mut protocol = self.protocol.lock()?;
         loop {
-            let next = {
-                let mut protocol = self.protocol.lock()?;
-                self.sort(slf.py(), protocol.next_event(&mut input))?
+            let next = match protocol.next_event(&mut input) {
+                // The hot path: message after message into the queue, with nothing let go and taken again.
+                Ok(Some(Event::Message { kind, payload })) if self.delivering.get() => {
+                    match inbox.take(py, payload, kind)? {
+                        Taken::Queued | Taken::Dropped => continue,
+                        taken => Next::Deliver(taken),
+                    }
+                }
+                outcome => self.sort(py, outcome)?,
             };
+            // Python is called with the protocol free: it may send, close, or feed back.
+            drop(protocol);
             match next {
                 Next::Nothing => return Ok(()),
                 next => self.act(slf, next)?,
             }
+            protocol = self.protocol.lock()?;
         }
     }
 

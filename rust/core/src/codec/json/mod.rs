@@ -1,5 +1,6 @@
 //! JSON (RFC 8259).
 
+mod in_order;
 mod number;
 mod peek;
 mod scan;

@@ -4,6 +4,7 @@
 
 use super::super::plan::{Accepts, Plan, Shape};
 use super::super::{Fault, MAX_DEPTH, Refused, Sink};
+use super::in_order::{self, Reached};
 use super::number::{self, Number};
 use super::text::{HIGH_BITS, stop_bytes};
 
@@ -13,10 +14,26 @@ use super::text::{HIGH_BITS, stop_bytes};
 /// A [`Fault`] at the first thing that is left to the complete decoder; `record` is then partly filled.
 #[inline]
 pub fn decode<S: Sink>(plan: &Plan, input: &[u8], sink: &mut S, record: &mut S::Record) -> Result<(), Fault> {
-    let mut scanner = Scanner { input, at: 0 };
+    let reached = in_order::read(plan, input, sink, record)?;
+    if reached.is_complete {
+        return Ok(());
+    }
+    go_on(plan, input, sink, record, &reached)
+}
+
+/// Reads what the in-order reader left.
+#[cold]
+fn go_on<S: Sink>(
+    plan: &Plan,
+    input: &[u8],
+    sink: &mut S,
+    record: &mut S::Record,
+    reached: &Reached,
+) -> Result<(), Fault> {
+    let mut scanner = Scanner { input, at: reached.at };
     let mut field = None;
     scanner
-        .message(plan, sink, record, &mut field)
+        .message(plan, sink, record, &mut field, reached)
         .map_err(|Refused| Fault { offset: scanner.at, field: field.map(|index: usize| index as u32) })
 }
 
@@ -69,18 +86,14 @@ impl<'a> Scanner<'a> {
         sink: &mut S,
         record: &mut S::Record,
         current: &mut Option<usize>,
+        reached: &Reached,
     ) -> Result<(), Refused> {
-        self.skip_space();
-        self.take(b'{')?;
-        let mut is_first = true;
-        if let Some(tag) = &plan.tag {
-            let head = tag.json_heads.iter().find(|head| head.begins(self.rest()));
-            if let Some(head) = head {
-                self.at += head.len();
-                is_first = false;
-            }
+        if reached.at == 0 {
+            self.skip_space();
+            self.take(b'{')?;
         }
-        let mut next = 0;
+        let mut is_first = reached.is_first;
+        let mut next = reached.fields;
         loop {
             let expected = plan.fields.get(next).filter(|field| {
                 let key = if is_first { &field.json_key } else { &field.json_next_key };
