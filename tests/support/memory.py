@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tests.support.wire import Frame, FrameReader
 
@@ -182,7 +182,7 @@ class Link:
         broadcaster: _core.Broadcaster | None = None,
     ) -> None:
         self.is_client = is_client
-        self.loop: Any = event_loop or VirtualLoop()
+        self.loop = cast("Any", event_loop or VirtualLoop())
         self.transport = MemoryTransport()
         self.owner = Owner()
         self.faults: list[BaseException] = []
@@ -195,8 +195,8 @@ class Link:
             format=format,
             inbox=self.inbox,
             owner=self.owner,
-            transport=self.transport,
-            event_loop=self.loop,
+            transport=cast("Any", self.transport),
+            event_loop=cast("Any", self.loop),
             descriptor=-1,
             transport_busy=busy,
             max_message_size=max_message_size,

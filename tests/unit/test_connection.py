@@ -3,7 +3,7 @@ import gc
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.support.memory import Link
@@ -194,6 +194,7 @@ def test_violation_is_answered_with_its_close_code_and_a_half_close(
     # Closing with unread bytes would reset the connection and could overtake the close frame.
     assert link.transport.has_eof
     assert not link.transport.is_closed
+    assert link.connection.fault is not None
     assert link.connection.fault[0] == code
     assert link.owner.calls == ["closing"]
     link.connection.connection_lost(None)
@@ -274,7 +275,7 @@ def test_all_handlers_of_a_class_are_called_and_each_message_goes_to_its_own() -
 def test_message_without_a_handler_waits_for_who_has_pulled() -> None:
     link = Link()
     link.inbox.on(Tick, lambda _: None)
-    link.inbox.receive(str)
+    link.inbox.messages(str)
     link.receive(tick(1) + frame(TEXT, b"other", masked=False))
     assert link.queued() == [b"other"]
 
@@ -329,37 +330,64 @@ def test_handler_may_lose_the_connection() -> None:
 # --- the bound of the inbox ---
 
 
+def reads(link: Link) -> bool:
+    """Whether the transport reads once the turn is over: inside a read it is never told to stop."""
+    link.loop.turn()
+    return link.transport.reads()
+
+
+def test_transport_is_not_told_to_stop_from_inside_a_read() -> None:
+    link = Link(max_inbox=10)
+    link.receive(frame(BINARY, bytes(100), masked=False))
+    link.receive(frame(BINARY, bytes(100), masked=False))
+    assert link.transport.reads()
+    assert not reads(link)
+
+
+def test_inbox_that_is_emptied_in_the_same_turn_does_not_stop_reading() -> None:
+    link = Link(max_inbox=10)
+    for _ in range(2):
+        link.receive(frame(BINARY, bytes(100), masked=False))
+        link.queued()
+    assert reads(link)
+    link.receive(frame(BINARY, bytes(100), masked=False))
+    assert not reads(link)
+    link.queued()
+    assert reads(link)
+
+
 def test_reading_pauses_over_the_bound_and_resumes_under_half_of_it() -> None:
     link = Link(max_inbox=1000)
     message = frame(BINARY, bytes(100), masked=False)
     link.receive(message * 10)
-    assert link.transport.reads(), "the bound itself is allowed"
+    assert reads(link), "the bound itself is allowed"
     link.receive(message)
-    assert not link.transport.reads()
+    assert not reads(link)
     link.receive(message)
     pull = link.inbox.receive(bytes)
     for taken in range(1, 8):
         with pytest.raises(StopIteration):
             pull.send(None)
-        assert link.transport.reads() is (12 - taken <= 5)
+        assert reads(link) is (12 - taken <= 5)
 
 
 def test_batch_resumes_reading() -> None:
     link = Link(max_inbox=10)
     link.receive(frame(BINARY, bytes(100), masked=False))
-    assert not link.transport.reads()
+    assert not reads(link)
     with pytest.raises(StopIteration) as stop:
-        link.inbox.batches(bytes).__anext__().send(None)
+        cast("Any", anext(link.inbox.batches(bytes))).send(None)
     assert stop.value.value == [bytes(100)]
-    assert link.transport.reads()
+    assert reads(link)
 
 
 def test_transport_that_closes_meanwhile_is_not_told_to_read() -> None:
     link = Link(max_inbox=10)
     link.receive(frame(BINARY, bytes(100), masked=False))
+    assert not reads(link)
     link.transport.close()
     assert link.queued() == [bytes(100)]
-    assert not link.transport.reads()
+    assert not reads(link)
 
 
 def test_paused_connection_counts_as_alive() -> None:
@@ -376,12 +404,12 @@ def test_paused_connection_counts_as_alive() -> None:
 def test_closing_reads_on_so_that_the_peers_answer_can_come() -> None:
     link = Link(max_inbox=10)
     link.receive(frame(BINARY, bytes(100), masked=False))
-    assert not link.transport.reads()
+    assert not reads(link)
     link.connection.stop_delivering()
     link.connection.close()
-    assert link.transport.reads()
+    assert reads(link)
     link.receive(frame(BINARY, bytes(100), masked=False) * 3 + close_frame(1000, masked=False))
-    assert link.transport.reads()
+    assert reads(link)
     assert link.queued() == [bytes(100)], "what had come before is kept"
 
 
@@ -513,7 +541,7 @@ async def test_messages_is_one_object_for_the_whole_loop(link: Link) -> None:
 
 
 async def test_awaiting_send_is_done_at_once_while_the_transport_takes_bytes(link: Link) -> None:
-    sending = link.connection.send("x")
+    sending = cast("Any", link.connection.send("x"))
     with pytest.raises(StopIteration):
         sending.send(None)
 

@@ -58,6 +58,8 @@ pub(crate) struct State {
     error: Guarded<Option<Py<PyAny>>>,
     /// The transport that was told to stop reading because the queue is full.
     paused: Guarded<Option<Py<PyAny>>>,
+    /// It has been told so; until the end of the turn it is about to be.
+    is_stopped: Cell<bool>,
     messages: Cell<u64>,
     bytes: Cell<u64>,
     decode_errors: Cell<u64>,
@@ -154,7 +156,8 @@ impl State {
 
     /// Ends one read: wakes who waits for messages, and stops the transport when too much waits here.
     #[inline]
-    pub(crate) fn end_read(&self, py: Python<'_>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn end_read(&self, slf: &Bound<'_, Inbox>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
         let (messages, bytes) = {
             let queue = self.queue.read()?;
             (queue.len(), queue.bytes())
@@ -167,8 +170,11 @@ impl State {
             && let Some(transport) = transport
             && self.paused.read()?.is_none()
         {
-            transport.call_method0(intern!(py, "pause_reading"))?;
+            // Not from inside the read: aiofastnet (1.2.0) that is paused there keeps what it has decrypted, and forgets it
+            // when it resumes and the socket is empty. Until the turn ends, one read more may come.
             *self.paused.lock()? = Some(transport.clone().unbind());
+            let pause = slf.getattr(intern!(py, "pause"))?;
+            self.event_loop.bind(py).call_method1(intern!(py, "call_soon"), (pause,))?;
         }
         Ok(())
     }
@@ -212,7 +218,7 @@ impl State {
     pub(crate) fn resume(&self, py: Python<'_>) -> PyResult<()> {
         let Some(transport) = self.paused.lock()?.take() else { return Ok(()) };
         let transport = transport.bind(py);
-        if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+        if self.is_stopped.replace(false) && !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
             transport.call_method0(intern!(py, "resume_reading"))?;
         }
         Ok(())
@@ -331,6 +337,7 @@ impl Inbox {
                 closed: Cell::new(false),
                 error: Guarded::default(),
                 paused: Guarded::default(),
+                is_stopped: Cell::new(false),
                 messages: Cell::new(0),
                 bytes: Cell::new(0),
                 decode_errors: Cell::new(0),
@@ -406,7 +413,23 @@ impl Inbox {
     /// Forgets a transport that is gone, so that it isn't told to read again.
     #[pyo3(name = "forget_transport")]
     fn py_forget_transport(&self) -> PyResult<()> {
-        self.state()?.paused.lock()?.take();
+        let state = self.state()?;
+        state.is_stopped.set(false);
+        state.paused.lock()?.take();
+        Ok(())
+    }
+
+    /// Stops reading if the inbox is still full. The loop calls it at the end of the turn in which it filled up.
+    #[pyo3(name = "pause")]
+    fn py_pause(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state()?;
+        let transport = state.paused.read()?.as_ref().map(|transport| transport.clone_ref(py));
+        let Some(transport) = transport else { return Ok(()) };
+        let transport = transport.bind(py);
+        if !state.is_stopped.get() && !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+            state.is_stopped.set(true);
+            transport.call_method0(intern!(py, "pause_reading"))?;
+        }
         Ok(())
     }
 

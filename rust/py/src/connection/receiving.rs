@@ -172,7 +172,8 @@ impl Connection {
             // peer's close frame or its end of file, which must not wait for a slow reader.
             let may_pause = state.delivering.get() && !state.broken.get() && state.received_close.read()?.is_none();
             let transport = state.transport.read()?.as_ref().filter(|_| may_pause).map(|one| one.clone_ref(py));
-            state.inbox.get().state()?.end_read(py, transport.as_ref().map(|transport| transport.bind(py)))?;
+            let inbox = state.inbox.bind(py);
+            inbox.get().state()?.end_read(inbox, transport.as_ref().map(|transport| transport.bind(py)))?;
             if state.outbox.read()?.queued() > 0 { state.flush(slf) } else { Ok(()) }
         })
     }
