@@ -3,12 +3,15 @@
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import pytest
 from tests.support.wire import Frame, FrameReader
 
 from websocket_utils import _core
 from websocket_utils._connection import Connection
+
+BOTH_ROLES = pytest.mark.parametrize("is_client", [True, False], ids=["client", "server"])
 
 
 class Handle:
@@ -182,7 +185,7 @@ class Link:
         broadcaster: _core.Broadcaster | None = None,
     ) -> None:
         self.is_client = is_client
-        self.loop: Any = event_loop or VirtualLoop()
+        self.loop = cast("Any", event_loop or VirtualLoop())
         self.transport = MemoryTransport()
         self.owner = Owner()
         self.faults: list[BaseException] = []
@@ -195,7 +198,7 @@ class Link:
             format=format,
             inbox=self.inbox,
             owner=self.owner,
-            transport=self.transport,
+            transport=cast("Any", self.transport),
             event_loop=self.loop,
             descriptor=-1,
             transport_busy=busy,

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.support.memory import Link, VirtualLoop
@@ -18,7 +18,7 @@ class Feed:
     def __init__(self, *, max_lag: int = 1 << 20) -> None:
         self.loop = VirtualLoop()
         self.cut: list[tuple[Any, int]] = []
-        self.broadcaster = _core.Broadcaster(self.loop, self._on_lag, max_lag=max_lag)
+        self.broadcaster = _core.Broadcaster(cast("Any", self.loop), self._on_lag, max_lag=max_lag)
 
     def _on_lag(self, connection: Any, queued: int) -> None:
         self.cut.append((connection, queued))
