@@ -1,7 +1,7 @@
 """Messages that are sent while there is no connection, kept for the next one."""
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from . import _core
 from ._connection import Connection

@@ -32,9 +32,14 @@ async def start(
 
 
 async def finish(process: asyncio.subprocess.Process, given: bytes | None = b"") -> tuple[int | None, str, str]:
+    if process.stdin is not None and given is not None:
+        # Not by `communicate`: its write raises on uvloop when the process has ended, and with it this pipe.
+        if not process.stdin.is_closing():
+            process.stdin.write(given)
+        process.stdin.close()
     try:
         async with asyncio.timeout(SECONDS):
-            output, errors = await process.communicate(given)
+            output, errors = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
