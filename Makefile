@@ -48,7 +48,8 @@ lint-style: $(VENV)/.dev
 lint-types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/pyright --verifytypes websocket_utils --ignoreexternal
+	# It looks for the package with the first python of PATH, whatever pyproject.toml says.
+	PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes websocket_utils --ignoreexternal
 	$(BIN)/python -m mypy.stubtest websocket_utils._core
 
 lint-rust: $(VENV)/.made

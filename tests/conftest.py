@@ -1,10 +1,16 @@
 """Every coroutine test runs on both event loops that the package supports, in debug mode (see pyproject.toml)."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
+
+
+def pytest_configure() -> None:
+    # A shell starts background jobs with Ctrl-C ignored, and the processes that tests interrupt would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(

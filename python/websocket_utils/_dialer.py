@@ -36,7 +36,7 @@ class Dialer:
         Raises:
             ConfigError: If a header or a subprotocol can't be sent; it names all that can't.
         """
-        faults = []
+        faults: list[str] = []
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")

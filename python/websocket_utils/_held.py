@@ -1,7 +1,7 @@
 """Messages that are sent while there is no connection, kept for the next one."""
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from . import _core
 from ._connection import Connection
@@ -39,7 +39,7 @@ class HeldMessages:
             EncodeError: If it has no form in the codec. It is not kept.
         """
         if isinstance(message, (bytes, bytearray, memoryview)):
-            encoded: str | bytes = bytes(message)
+            encoded: str | bytes = bytes(cast("bytes | bytearray | memoryview[int]", message))
         elif isinstance(message, str):
             encoded = message
         else:

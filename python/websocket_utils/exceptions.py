@@ -122,7 +122,7 @@ class ConfigError(WebSocketError, ValueError):
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__(faults)
-        self.faults = list(faults)
+        self.faults: list[str] = list(faults)
 
     def __str__(self) -> str:
         if len(self.faults) == 1:
@@ -139,7 +139,7 @@ class InvalidURL(WebSocketError, ValueError):
     """
 
     def __init__(self, url: str, reason: str) -> None:
-        self.url = without_credentials(url)
+        self.url: str = without_credentials(url)
         super().__init__(self.url, reason)
         self.reason = reason
 
@@ -167,11 +167,11 @@ class HandshakeError(WebSocketError):
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> None:
-        self.url = without_credentials(url)
+        self.url: str = without_credentials(url)
         super().__init__(self.url, reason)
         self.reason = reason
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.body = body
 
     def __str__(self) -> str:

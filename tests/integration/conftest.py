@@ -1,10 +1,8 @@
 """The networks that both roles have to work on, and peers made of bytes alone."""
 
 import asyncio
-import base64
 import functools
 import gc
-import hashlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,14 +12,13 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.integration.raw_peer import accept_value
 from tests.support.wire import Frame, FrameReader
 
 import websocket_utils._dialer
 import websocket_utils.server
 from websocket_utils import WebSocketClient, WebSocketServer
 from websocket_utils._transport import dial, listen
-
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,9 @@ class RawPeer:
             for line in self.head.split(b"\r\n")
             if line.lower().startswith(b"sec-websocket-key:")
         )
-        accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + early
+            b"Sec-WebSocket-Accept: " + accept_value(key.decode()).encode() + b"\r\n\r\n" + early
         )
 
     async def close(self) -> None:
@@ -202,6 +198,12 @@ def network(request: pytest.FixtureRequest, certificates: Certificates, transpor
 def plain() -> Network:
     """Plain TCP on the transports that users get: for what does not depend on them."""
     return Network(None)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff without its waits: what counts here is what is done, not when."""
+    monkeypatch.setattr("websocket_utils._reconnect.Backoff.delay", lambda _self, _unit: 0.0)
 
 
 class _Errors(logging.Handler):

@@ -13,80 +13,14 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-__all__ = [
-    "BINARY",
-    "CLOSE",
-    "CONTINUATION",
-    "PING",
-    "PONG",
-    "TEXT",
-    "UPGRADE",
-    "Frame",
-    "RawPeer",
-    "RawServer",
-    "accept_value",
-    "close_payload",
-    "frame",
-    "raw_client",
-    "raw_server",
-]
+from tests.support.wire import CLOSE, PING, Frame, FrameReader, frame
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-MASK = b"\x12\x34\x56\x78"
+__all__ = ["UPGRADE", "RawPeer", "RawServer", "accept_value", "raw_client", "raw_server"]
+
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    first: int
-    masked: bool
-    payload: bytes
-
-    @property
-    def opcode(self) -> int:
-        return self.first & 0x0F
-
-    @property
-    def close_code(self) -> int:
-        assert self.opcode == CLOSE, self
-        return int.from_bytes(self.payload[:2], "big")
-
-    @property
-    def close_reason(self) -> str:
-        assert self.opcode == CLOSE, self
-        return self.payload[2:].decode()
-
-
-def apply_mask(payload: bytes, key: bytes) -> bytes:
-    length = len(payload)
-    whole = int.from_bytes((key * (length // 4 + 1))[:length], "big")
-    return (int.from_bytes(payload, "big") ^ whole).to_bytes(length, "big")
-
-
-def frame(
-    opcode: int,
-    payload: bytes = b"",
-    *,
-    masked: bool,
-    fin: bool = True,
-    reserved: int = 0,
-    length_size: int | None = None,
-) -> bytes:
-    """One frame; `length_size` (0, 2 or 8 bytes behind the second byte) makes its length longer than it has to be."""
-    size = len(payload)
-    if length_size is None:
-        length_size = 0 if size < 126 else 2 if size < 65536 else 8
-    short = {0: size, 2: 126, 8: 127}[length_size]
-    head = bytes([fin << 7 | reserved << 4 | opcode, masked << 7 | short])
-    head += size.to_bytes(length_size, "big") if length_size else b""
-    return head + (MASK + apply_mask(payload, MASK) if masked else payload)
-
-
-def close_payload(code: int, reason: str | bytes = "") -> bytes:
-    return code.to_bytes(2, "big") + (reason.encode() if isinstance(reason, str) else reason)
 
 
 def accept_value(key: str) -> str:
@@ -102,6 +36,8 @@ class RawPeer:
         self.writer = writer
         self.is_client = is_client
         self.request = b""
+        self._cutter = FrameReader()
+        self._frames: list[Frame] = []
 
     def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -113,19 +49,22 @@ class RawPeer:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def read_frame(self) -> Frame:
-        first, second = await self.reader.readexactly(2)
-        size = second & 0x7F
-        if size > 125:
-            size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
-        masked = second >= 0x80
-        key = await self.reader.readexactly(4) if masked else b"\0\0\0\0"
-        payload = await self.reader.readexactly(size)
-        return Frame(first, masked, apply_mask(payload, key) if masked else payload)
+        while not self._frames:
+            data = await self.reader.read(65_536)
+            if not data:
+                raise asyncio.IncompleteReadError(b"", None)
+            self._frames += self._cutter.feed(data)
+        return self._frames.pop(0)
 
     async def read_close(self) -> Frame:
         while (found := await self.read_frame()).opcode != CLOSE:
             pass
         return found
+
+    async def is_answered(self) -> bool:
+        """Whether the other side has read all that was sent before, and lives."""
+        self.send(PING, b"turn")
+        return (await self.read_frame()).payload == b"turn"
 
     async def read_until_closed(self) -> bytes:
         """All that still comes, until the other side ends the connection in whatever way."""

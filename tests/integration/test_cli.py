@@ -17,6 +17,9 @@ import websockets.asyncio.server as peer
 
 from websocket_utils.cli import main
 
+# The commands choose their own event loop: on which one a test waits for them is no matter.
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
+
 COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "websocket_utils")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
 SECONDS = 15
@@ -32,9 +35,14 @@ async def start(
 
 
 async def finish(process: asyncio.subprocess.Process, given: bytes | None = b"") -> tuple[int | None, str, str]:
+    if process.stdin is not None and given is not None:
+        # Not by `communicate`: its write raises on uvloop when the process has ended, and with it this pipe.
+        if not process.stdin.is_closing():
+            process.stdin.write(given)
+        process.stdin.close()
     try:
         async with asyncio.timeout(SECONDS):
-            output, errors = await process.communicate(given)
+            output, errors = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

@@ -14,18 +14,8 @@ import pytest
 import websockets.asyncio.client
 import websockets.asyncio.server
 from tests.integration.quiet import frozen, quiet  # noqa: F401  # fixtures, used by every test
-from tests.integration.raw_peer import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    RawPeer,
-    close_payload,
-    raw_client,
-    raw_server,
-)
+from tests.integration.raw_peer import RawPeer, raw_client, raw_server
+from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload
 from websockets.exceptions import ConnectionClosed as PeerClosed
 
 from websocket_utils import (
@@ -301,7 +291,12 @@ async def test_server_joins_the_fragments_of_a_peer_around_its_pings() -> None:
         peer.send(CONTINUATION, b" two")
         pong, message = await peer.read_frame(), await peer.read_frame()
         assert (pong.opcode, pong.payload) == (PONG, b"still there?")
-        assert (message.first, message.masked, message.payload.decode()) == (0x80 | TEXT, False, "one € two")
+        assert (message.opcode, message.fin, message.masked, message.payload.decode()) == (
+            TEXT,
+            True,
+            False,
+            "one € two",
+        )
 
 
 async def test_server_answers_the_pings_of_a_peer_and_peers_answer_its_own() -> None:

@@ -5,10 +5,13 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
 from tests.support.wire import Frame, FrameReader
 
 from websocket_utils import _core
 from websocket_utils._connection import Connection
+
+BOTH_ROLES = pytest.mark.parametrize("is_client", [True, False], ids=["client", "server"])
 
 
 class Handle:
@@ -196,7 +199,7 @@ class Link:
             inbox=self.inbox,
             owner=self.owner,
             transport=cast("Any", self.transport),
-            event_loop=cast("Any", self.loop),
+            event_loop=self.loop,
             descriptor=-1,
             transport_busy=busy,
             max_message_size=max_message_size,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = b"\x37\xfa\x21\x3d"
 
 
@@ -12,6 +12,16 @@ class Frame(NamedTuple):
     fin: bool = True
     masked: bool = False
 
+    @property
+    def close_code(self) -> int:
+        assert self.opcode == CLOSE, self
+        return close_code(self.payload)
+
+    @property
+    def close_reason(self) -> str:
+        assert self.opcode == CLOSE, self
+        return self.payload[2:].decode()
+
 
 def xor(payload: bytes, key: bytes) -> bytes:
     if not payload:
@@ -20,21 +30,31 @@ def xor(payload: bytes, key: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(payload), "big")
 
 
-def frame(opcode: int, payload: bytes = b"", *, masked: bool, fin: bool = True, reserved_bits: int = 0) -> bytes:
-    first = fin << 7 | reserved_bits << 4 | opcode
-    mask_bit = masked << 7
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    masked: bool,
+    fin: bool = True,
+    reserved_bits: int = 0,
+    length_size: int | None = None,
+) -> bytes:
+    """One frame; `length_size` (0, 2 or 8 bytes behind the second byte) makes its length longer than it has to be."""
     size = len(payload)
-    if size <= 125:
-        head = bytes([first, mask_bit | size])
-    elif size <= 0xFFFF:
-        head = bytes([first, mask_bit | 126]) + size.to_bytes(2, "big")
-    else:
-        head = bytes([first, mask_bit | 127]) + size.to_bytes(8, "big")
+    if length_size is None:
+        length_size = 0 if size <= 125 else 2 if size <= 0xFFFF else 8
+    short = {0: size, 2: 126, 8: 127}[length_size]
+    head = bytes([fin << 7 | reserved_bits << 4 | opcode, masked << 7 | short])
+    head += size.to_bytes(length_size, "big") if length_size else b""
     return head + KEY + xor(payload, KEY) if masked else head + payload
 
 
+def close_payload(code: int, reason: str | bytes = "") -> bytes:
+    return code.to_bytes(2, "big") + (reason.encode() if isinstance(reason, str) else reason)
+
+
 def close_frame(code: int, reason: str = "", *, masked: bool) -> bytes:
-    return frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), masked=masked)
+    return frame(CLOSE, close_payload(code, reason), masked=masked)
 
 
 def close_code(payload: bytes) -> int:
@@ -42,7 +62,7 @@ def close_code(payload: bytes) -> int:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames."""
+    """Cuts a byte stream into frames, of which none may have reserved bits: no extension is ever agreed on."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -67,6 +87,7 @@ class FrameReader:
         if len(data) - at < 2:
             return None
         first, second = data[at], data[at + 1]
+        assert not first & 0x70, f"reserved bits in {first:#04x}"
         masked, size = bool(second & 0x80), second & 0x7F
         at += 2
         if size >= 126:

@@ -5,7 +5,7 @@ import gc
 import math
 import sys
 import tracemalloc
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -117,7 +117,9 @@ def mutated(draw: st.DrawFn, payload: bytes) -> bytes:
 @pytest.mark.parametrize("format", ["json", "msgpack"])
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), class_=classes())
-def test_any_class_any_value_any_mutation(format: str, data: st.DataObject, class_: type[msgspec.Struct]) -> None:
+def test_any_class_any_value_any_mutation(
+    format: Literal["json", "msgpack"], data: st.DataObject, class_: type[msgspec.Struct]
+) -> None:
     reference = REFERENCES[format]
     ours, theirs = Decoder(class_, format=format), reference.Decoder(class_)
     assert ours.plan == "compiled"
@@ -152,7 +154,7 @@ def test_any_class_any_value_any_mutation(format: str, data: st.DataObject, clas
 @pytest.mark.parametrize("format", ["json", "msgpack"])
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_any_bytes(format: str, data: st.DataObject) -> None:
+def test_any_bytes(format: Literal["json", "msgpack"], data: st.DataObject) -> None:
     reference = REFERENCES[format]
     golden = reference.encode(
         data.draw(st.sampled_from([PriceUpdate("SOL", "é", 1.5, 2**64 - 1, -3), Subscribe(["a", "\n"]), Ping()]))
@@ -214,7 +216,7 @@ def test_default_factories_run_for_each_message_and_their_errors_pass() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "msgpack"])
-def test_memory_and_reference_counts_stay_flat(format: str) -> None:
+def test_memory_and_reference_counts_stay_flat(format: Literal["json", "msgpack"]) -> None:
     encoder, reference = Encoder(format), REFERENCES[format]
     price = PriceUpdate("SOL" * 30, "USDC", 187.25, 2**63, -5)
     valid = [

@@ -1,5 +1,6 @@
 """The command line: `websocket-utils`, or `python -m websocket_utils`. It is described in docs/guides/cli.md."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -20,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         # Here, because the library works without them and its import must not pay for them.
-        import click  # noqa: F401, PLC0415
-        import rich  # noqa: F401, PLC0415
+        for library in ("click", "rich"):
+            importlib.import_module(library)
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"websocket-utils: the command line needs {error.name}, which is not installed: "

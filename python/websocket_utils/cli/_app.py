@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -105,7 +105,7 @@ def _run(arguments: Sequence[str] | None, run: _Run) -> int:
 
 
 @contextmanager
-def _logging(run: _Run) -> Iterator[None]:
+def _logging(run: _Run) -> Generator[None]:
     """Show what our own loggers warn of as lines like any other, and what other libraries log with --debug alone."""
 
     def wanted(record: logging.LogRecord) -> bool:

@@ -101,7 +101,7 @@ def _run(harness: ModuleType, benches: Sequence[Any], rounds: int, seconds: floa
         def show(done: int, planned: int, what: str) -> None:
             progress.update(current, completed=done, total=planned, description=what)
 
-        results = []
+        results: list[Any] = []
         for one in benches:
             results.append(harness.run_bench(one, load_generator, rounds=rounds, seconds=seconds, progress=show))
             progress.advance(everything)

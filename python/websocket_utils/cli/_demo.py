@@ -7,7 +7,7 @@ takes, kernel and wake-up included, and not what one event loop does between two
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -89,7 +89,7 @@ def _summary(board: Board) -> str:
 
 
 @asynccontextmanager
-async def _feed_process(rate: float) -> AsyncIterator[str]:
+async def _feed_process(rate: float) -> AsyncGenerator[str]:
     """Run `websocket-utils feed` on a free port of this machine while the block runs; gives its URL."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "websocket_utils", "feed"),
@@ -121,7 +121,7 @@ async def _feed_process(rate: float) -> AsyncIterator[str]:
 
 
 async def _address(lines: asyncio.StreamReader) -> str:
-    said = []
+    said: list[str] = []
     try:
         async with asyncio.timeout(_START_TIMEOUT):
             while line := (await lines.readline()).decode(errors="replace").strip():

@@ -1,6 +1,6 @@
 """What `tail` and `send` share: options of a connection, and opening it with failures that read well."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +16,7 @@ Codec = Literal["json", "msgpack"]
 
 
 def _headers(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or any(character in line for character in "\r\n\0"):
@@ -53,7 +53,7 @@ def link_options(command: _Command) -> _Command:
 @asynccontextmanager
 async def open_link(
     url: str, *, codec: Codec, headers: dict[str, str], reconnect: bool = False
-) -> AsyncIterator[WebSocketClient]:
+) -> AsyncGenerator[WebSocketClient]:
     """Connect to `url` with settings from the environment, and close the connection at the end.
 
     Raises:

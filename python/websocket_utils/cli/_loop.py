@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ def run_until_stopped(main: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def every(seconds: float, call: Callable[[], object]) -> AsyncIterator[None]:
+async def every(seconds: float, call: Callable[[], object]) -> AsyncGenerator[None]:
     """Call `call` each `seconds` while the block runs; what it raises ends the block."""
 
     async def tick() -> None:
