@@ -203,10 +203,9 @@ impl Broadcaster {
         for (connection, written) in listed.iter().zip(plain) {
             let target = connection.get().state()?;
             target.listed.set(false);
-            match written {
-                Some(Written::Bytes(count)) => target.outbox.lock()?.advance(count),
-                // Blocked, failed, or not written directly: the connection's own way out deals with each.
-                _ => {}
+            // Blocked, failed, or not written directly: the connection's own way out deals with each.
+            if let Some(Written::Bytes(count)) = written {
+                target.outbox.lock()?.advance(count);
             }
             let mut queued = target.outbox.read()?.queued();
             if queued > 0 && !target.busy.get() {
@@ -323,34 +322,34 @@ impl Broadcaster {
 
     /// Adds a connection to the audience of `broadcast`.
     #[pyo3(name = "add")]
-    fn py_add(&self, py: Python<'_>, connection: Py<Connection>) -> PyResult<()> {
+    fn py_add(&self, py: Python<'_>, connection: &Bound<'_, Connection>) -> PyResult<()> {
         let format = connection.get().state()?.format;
-        self.state.get()?.everyone.lock()?.add(py, &connection, format);
+        self.state.get()?.everyone.lock()?.add(py, connection.as_unbound(), format);
         Ok(())
     }
 
     /// Removes a connection from everywhere; `channels` are those it is subscribed to.
     #[pyo3(name = "remove")]
-    fn py_remove(&self, connection: Py<Connection>, channels: Vec<String>) -> PyResult<()> {
+    fn py_remove(&self, connection: &Bound<'_, Connection>, channels: Vec<String>) -> PyResult<()> {
         let format = connection.get().state()?.format;
-        self.state.get()?.everyone.lock()?.remove(&connection, format);
+        self.state.get()?.everyone.lock()?.remove(connection.as_unbound(), format);
         for channel in channels {
-            self.leave(&connection, &channel)?;
+            self.leave(connection.as_unbound(), &channel)?;
         }
         Ok(())
     }
 
     /// Subscribes a connection to a channel. False when it is already.
     #[pyo3(name = "subscribe")]
-    fn py_subscribe(&self, py: Python<'_>, connection: Py<Connection>, channel: String) -> PyResult<bool> {
+    fn py_subscribe(&self, py: Python<'_>, connection: &Bound<'_, Connection>, channel: String) -> PyResult<bool> {
         let format = connection.get().state()?.format;
-        Ok(self.state.get()?.channels.lock()?.entry(channel).or_default().add(py, &connection, format))
+        Ok(self.state.get()?.channels.lock()?.entry(channel).or_default().add(py, connection.as_unbound(), format))
     }
 
     /// Ends a subscription. False when there is none.
     #[pyo3(name = "unsubscribe")]
-    fn py_unsubscribe(&self, connection: Py<Connection>, channel: &str) -> PyResult<bool> {
-        self.leave(&connection, channel)
+    fn py_unsubscribe(&self, connection: &Bound<'_, Connection>, channel: &str) -> PyResult<bool> {
+        self.leave(connection.as_unbound(), channel)
     }
 
     /// Queues `message` for every connection; returns how many.
@@ -366,12 +365,11 @@ impl Broadcaster {
     #[pyo3(name = "publish")]
     fn py_publish(slf: &Bound<'_, Self>, channel: &str, message: &Bound<'_, PyAny>) -> PyResult<usize> {
         let state = slf.get().state.get()?;
-        let reached = match state.channels.read()?.get(channel) {
-            Some(audience) => Self::publish_to(slf, state, audience, message)?,
-            None => {
-                state.published.set(state.published.get() + 1);
-                0
-            }
+        let reached = if let Some(audience) = state.channels.read()?.get(channel) {
+            Self::publish_to(slf, state, audience, message)?
+        } else {
+            state.published.set(state.published.get() + 1);
+            0
         };
         Self::after_publish(slf, state)?;
         Ok(reached)

@@ -275,6 +275,7 @@ impl State {
     }
 
     /// How the stream ended: `None` while it goes on, else the error it ended with, if any.
+    #[expect(clippy::option_option, reason = "two questions: whether it ended, and with what")]
     pub(crate) fn ended(&self, py: Python<'_>) -> PyResult<Option<Option<PyErr>>> {
         if !self.closed.get() {
             return Ok(None);

@@ -28,7 +28,7 @@ pub(crate) trait Steps: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + 
 }
 
 /// Marks a future as awaited by hand: what `Future.__await__` does before it yields itself (asyncio's protocol).
-fn block_on<'py>(future: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn block_on(future: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = future.py();
     future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
     Ok(future)

@@ -20,23 +20,20 @@ pub(crate) enum Written {
 /// Writes `slices` without blocking and without a signal when the peer is gone.
 pub(crate) fn send(descriptor: RawFd, slices: &[IoSlice<'_>]) -> Written {
     loop {
-        let count = match slices {
+        let count = if let [one] = slices {
             // SAFETY: pointer and length come from one live slice; a stale descriptor only yields an error code.
-            [one] => unsafe {
-                libc::send(descriptor, one.as_ptr().cast(), one.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-            },
-            _ => {
-                // SAFETY: an all-zero `msghdr` is a valid empty message.
-                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-                message.msg_iov = slices.as_ptr().cast_mut().cast();
-                message.msg_iovlen = slices.len() as _;
-                // SAFETY: `IoSlice` is guaranteed to have the layout of `iovec`; `sendmsg` only reads through it and
-                // the slices outlive the call.
-                unsafe { libc::sendmsg(descriptor, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
-            }
+            unsafe { libc::send(descriptor, one.as_ptr().cast(), one.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
+        } else {
+            // SAFETY: an all-zero `msghdr` is a valid empty message.
+            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+            message.msg_iov = slices.as_ptr().cast_mut().cast();
+            message.msg_iovlen = slices.len() as _;
+            // SAFETY: `IoSlice` is guaranteed to have the layout of `iovec`; `sendmsg` only reads through it and the
+            // slices outlive the call.
+            unsafe { libc::sendmsg(descriptor, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
         };
         if count > 0 {
-            return Written::Bytes(count as usize);
+            return Written::Bytes(count.cast_unsigned());
         }
         let error = Error::last_os_error();
         match error.kind() {

@@ -10,7 +10,7 @@ use crate::errors::{self, CloseInfo};
 
 impl State {
     /// The peer's close frame: echo its code once, then the transport ends (RFC 6455 section 5.5.1 and 7.1.1).
-    pub(super) fn handle_close(&self, slf: &Bound<'_, PyAny>, info: Option<CloseInfo>) -> PyResult<()> {
+    pub(super) fn handle_close(&self, object: &Bound<'_, PyAny>, info: Option<CloseInfo>) -> PyResult<()> {
         let echo = info.as_ref().map(|(code, _)| CloseCode::from_u16(*code));
         // 1005: "no status received", the name of an empty close frame (RFC 6455 section 7.1.5).
         *self.received_close.lock()? = Some(info.unwrap_or((CloseCode::NO_STATUS_RCVD.as_u16(), String::new())));
@@ -18,13 +18,13 @@ impl State {
         if !we_began {
             self.initiator.set("peer");
             self.queue_close(echo, "")?;
-            self.tell_closing(slf)?;
+            self.tell_closing(object)?;
         }
         // The server closes first, so that the client's port is not left in TIME_WAIT (RFC 6455 section 7.1.1).
         if self.role == Role::Server {
             self.close_when_written.set(true);
         }
-        self.flush(slf)
+        self.flush(object)
     }
 
     /// Puts a close frame behind all that is queued; no data follows it.
@@ -40,29 +40,29 @@ impl State {
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): a close frame with the right code, then the end of our side.
-    pub(super) fn fail(&self, slf: &Bound<'_, PyAny>, code: CloseCode, reason: &str) -> PyResult<()> {
+    pub(super) fn fail(&self, object: &Bound<'_, PyAny>, code: CloseCode, reason: &str) -> PyResult<()> {
         self.delivering.set(false);
         *self.fault.lock()? = Some((code.as_u16(), reason.to_owned()));
         if self.sent_close.read()?.is_none() {
             self.initiator.set("local");
             self.queue_close(Some(code), reason)?;
-            self.tell_closing(slf)?;
+            self.tell_closing(object)?;
         }
         // Half-close only: closing with bytes unread would reset the connection and could destroy the close frame on
         // its way. What still comes is read and dropped until the peer ends or the owner's deadline does.
         self.close_when_written.set(true);
-        self.flush(slf)
+        self.flush(object)
     }
 
     /// Tells the owner once that the connection is ending: from then on its deadline runs.
-    pub(super) fn tell_closing(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = slf.py();
+    pub(super) fn tell_closing(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = object.py();
         if self.closing_told.replace(true) {
             return Ok(());
         }
         let owner = self.owner.read()?.as_ref().map(|owner| owner.clone_ref(py));
         if let Some(owner) = owner {
-            owner.bind(py).call_method1(intern!(py, "connection_closing"), (slf,))?;
+            owner.bind(py).call_method1(intern!(py, "connection_closing"), (object,))?;
         }
         Ok(())
     }
@@ -70,14 +70,14 @@ impl State {
     /// `send(2)` failed: nothing can leave. What the peer sent before it went can still be read, its close frame perhaps
     /// among it, and is bounded by the kernel's buffer: reading goes on to the end, however much waits in the inbox.
     #[cold]
-    pub(crate) fn handle_broken_socket(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn handle_broken_socket(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         self.open.set(false);
         self.descriptor.set(-1);
         self.outbox.lock()?.clear();
         if !self.broken.replace(true) {
-            self.inbox.get().state()?.resume(slf.py())?;
-            self.wake_drain_waiters(slf.py())?;
-            self.tell_closing(slf)?;
+            self.inbox.get().state()?.resume(object.py())?;
+            self.wake_drain_waiters(object.py())?;
+            self.tell_closing(object)?;
         }
         Ok(())
     }

@@ -127,13 +127,13 @@ impl Connection {
     }
 
     /// The awaitable of this connection, made once.
-    fn drain(slf: &Bound<'_, Self>, state: &State) -> PyResult<Py<Drain>> {
-        let py = slf.py();
+    fn drain(object: &Bound<'_, Self>, state: &State) -> PyResult<Py<Drain>> {
+        let py = object.py();
         let mut drain = state.drain.lock()?;
         if let Some(drain) = &*drain {
             return Ok(drain.clone_ref(py));
         }
-        let made = Py::new(py, Drain::new(slf.clone().unbind()))?;
+        let made = Py::new(py, Drain::new(object.clone().unbind()))?;
         if !state.lost.get() {
             *drain = Some(made.clone_ref(py));
         }
@@ -178,31 +178,31 @@ impl State {
     }
 
     /// Sees to it that the turn ends: what was queued after the first message leaves then.
-    pub(crate) fn begin_turn(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn begin_turn(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         // The end of a read is the end of its turn; a connection that is gone has nothing to flush.
         if self.turn.replace(true) || self.reading.get() || self.lost.get() {
             return Ok(());
         }
-        let py = slf.py();
+        let py = object.py();
         let mut end_turn = self.end_turn.lock()?;
         if end_turn.is_none() {
-            *end_turn = Some(slf.getattr(intern!(py, "end_turn"))?.unbind());
+            *end_turn = Some(object.getattr(intern!(py, "end_turn"))?.unbind());
         }
         self.call_soon.call1(py, (&*end_turn,))?;
         Ok(())
     }
 
     /// Writes all that the socket takes, and ends the transport when that was asked for.
-    pub(crate) fn flush(&self, slf: &Bound<'_, PyAny>) -> PyResult<()> {
-        outgoing::write(self, slf)?;
+    pub(crate) fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        outgoing::write(self, object)?;
         if !self.busy.get() && self.latest_pong.read()?.is_some() {
             self.queue_latest_pong()?;
-            outgoing::write(self, slf)?;
+            outgoing::write(self, object)?;
         }
-        self.release_log(slf.py())?;
+        self.release_log(object.py())?;
         if self.close_when_written.get() && !self.lost.get() && self.outbox.read()?.queued() == 0 {
             self.close_when_written.set(false);
-            self.end_transport(slf.py())?;
+            self.end_transport(object.py())?;
         }
         Ok(())
     }

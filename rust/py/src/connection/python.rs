@@ -89,12 +89,14 @@ impl Connection {
 
     /// True: aiofastnet asks instead of looking at the class.
     #[pyo3(name = "is_buffered_protocol")]
+    #[expect(clippy::unused_self, reason = "transports call it on the object")]
     fn py_is_buffered_protocol(&self) -> bool {
         true
     }
 
     /// The thread's read buffer, lent until `buffer_updated` returns.
     #[pyo3(name = "get_buffer")]
+    #[expect(clippy::unused_self, reason = "transports call it on the object")]
     fn py_get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PyMemoryView>> {
         // Transports pass -1 or a constant: the hint says nothing.
         let _ = sizehint;
@@ -135,12 +137,14 @@ impl Connection {
 
     /// End of file without a close frame, or behind it: the transport closes itself.
     #[pyo3(name = "eof_received")]
+    #[expect(clippy::unused_self, reason = "transports call it on the object")]
     fn py_eof_received(&self) -> bool {
         false
     }
 
     /// A transport hands itself over; it was given to the constructor already.
     #[pyo3(name = "connection_made")]
+    #[expect(clippy::unused_self, reason = "transports call it on the object")]
     fn py_connection_made(&self, transport: &Bound<'_, PyAny>) {
         let _ = transport;
     }

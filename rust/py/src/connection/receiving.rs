@@ -23,8 +23,8 @@ enum Next {
 
 impl State {
     /// All that one read brought.
-    fn read(&self, slf: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
-        let py = slf.py();
+    fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
+        let py = object.py();
         let inbox = self.inbox.get().state()?;
         let mut protocol = self.protocol.lock()?;
         loop {
@@ -42,19 +42,19 @@ impl State {
             drop(protocol);
             match next {
                 Next::Nothing => return Ok(()),
-                next => self.act(slf, next)?,
+                next => self.act(object, next)?,
             }
             protocol = self.protocol.lock()?;
         }
     }
 
     /// A frame that was parsed and unmasked before the handover.
-    fn read_frame(&self, slf: &Bound<'_, PyAny>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
+    fn read_frame(&self, object: &Bound<'_, PyAny>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
         let next = {
             let mut protocol = self.protocol.lock()?;
-            self.sort(slf.py(), protocol.handle_frame(header, payload))?
+            self.sort(object.py(), protocol.handle_frame(header, payload))?
         };
-        self.act(slf, next)
+        self.act(object, next)
     }
 
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
@@ -81,23 +81,23 @@ impl State {
     }
 
     #[inline]
-    fn act(&self, slf: &Bound<'_, PyAny>, next: Next) -> PyResult<()> {
+    fn act(&self, object: &Bound<'_, PyAny>, next: Next) -> PyResult<()> {
         match next {
             Next::Nothing => Ok(()),
-            Next::Deliver(taken) => self.deliver(slf, taken),
+            Next::Deliver(taken) => self.deliver(object, taken),
             Next::Ping(payload) => self.answer_ping(payload),
-            Next::Close(info) => self.handle_close(slf, info),
-            Next::Fail(error) => self.fail(slf, error.close_code(), &error.to_string()),
+            Next::Close(info) => self.handle_close(object, info),
+            Next::Fail(error) => self.fail(object, error.close_code(), &error.to_string()),
         }
     }
 
     #[inline]
-    fn deliver(&self, slf: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
-        let py = slf.py();
+    fn deliver(&self, object: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
+        let py = object.py();
         match taken {
             Taken::Queued | Taken::Dropped => Ok(()),
             Taken::Call(callbacks, message) => {
-                self.inbox.get().state()?.call(py, slf, callbacks.bind(py), message.bind(py))
+                self.inbox.get().state()?.call(py, object, callbacks.bind(py), message.bind(py))
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
         }
@@ -129,14 +129,14 @@ impl State {
     /// Runs one step of receiving and keeps what goes wrong away from the event loop.
     pub(super) fn contain(
         &self,
-        slf: &Bound<'_, PyAny>,
+        object: &Bound<'_, PyAny>,
         step: impl FnOnce(&Self, &Bound<'_, PyAny>) -> PyResult<()>,
     ) -> PyResult<()> {
-        let Err(error) = step(self, slf) else { return Ok(()) };
+        let Err(error) = step(self, object) else { return Ok(()) };
         // Report first: failing the connection may raise for the same reason.
-        self.inbox.get().state()?.report(slf.py(), error)?;
-        if let Err(error) = self.fail(slf, CloseCode::INTERNAL_ERROR, "internal error") {
-            self.inbox.get().state()?.report(slf.py(), error)?;
+        self.inbox.get().state()?.report(object.py(), error)?;
+        if let Err(error) = self.fail(object, CloseCode::INTERNAL_ERROR, "internal error") {
+            self.inbox.get().state()?.report(object.py(), error)?;
         }
         Ok(())
     }
@@ -144,37 +144,37 @@ impl State {
 
 impl Connection {
     /// All that one read brought.
-    pub(super) fn take_bytes(slf: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
-        Self::take_in(slf, slf.get().state()?, |state, slf| state.read(slf, input))
+    pub(super) fn take_bytes(object: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
+        Self::take_in(object, object.get().state()?, |state, object| state.read(object, input))
     }
 
     /// A frame that was parsed and unmasked before the handover.
-    pub(super) fn take_frame(slf: &Bound<'_, Self>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
-        Self::take_in(slf, slf.get().state()?, |state, slf| state.read_frame(slf, header, payload))
+    pub(super) fn take_frame(object: &Bound<'_, Self>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
+        Self::take_in(object, object.get().state()?, |state, object| state.read_frame(object, header, payload))
     }
 
     /// One read: a turn of its own, at whose end all answers leave together.
     fn take_in(
-        slf: &Bound<'_, Self>,
+        object: &Bound<'_, Self>,
         state: &State,
         step: impl FnOnce(&State, &Bound<'_, PyAny>) -> PyResult<()>,
     ) -> PyResult<()> {
-        let py = slf.py();
+        let py = object.py();
         state.active.set(true);
         state.reading.set(true);
         state.turn.set(false);
-        let outcome = state.contain(slf.as_any(), step);
+        let outcome = state.contain(object.as_any(), step);
         state.reading.set(false);
         state.turn.set(false);
         outcome?;
-        state.contain(slf.as_any(), |state, slf| {
+        state.contain(object.as_any(), |state, object| {
             // A full inbox pauses reading while messages are wanted. At the end of a connection what is read is the
             // peer's close frame or its end of file, which must not wait for a slow reader.
             let may_pause = state.delivering.get() && !state.broken.get() && state.received_close.read()?.is_none();
             let transport = state.transport.read()?.as_ref().filter(|_| may_pause).map(|one| one.clone_ref(py));
             let inbox = state.inbox.bind(py);
             inbox.get().state()?.end_read(inbox, transport.as_ref().map(|transport| transport.bind(py)))?;
-            if state.outbox.read()?.queued() > 0 { state.flush(slf) } else { Ok(()) }
+            if state.outbox.read()?.queued() > 0 { state.flush(object) } else { Ok(()) }
         })
     }
 }
