@@ -156,8 +156,8 @@ impl State {
 
     /// Ends one read: wakes who waits for messages, and stops the transport when too much waits here.
     #[inline]
-    pub(crate) fn end_read(&self, slf: &Bound<'_, Inbox>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let py = slf.py();
+    pub(crate) fn end_read(&self, inbox: &Bound<'_, Inbox>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = inbox.py();
         let (messages, bytes) = {
             let queue = self.queue.read()?;
             (queue.len(), queue.bytes())
@@ -173,7 +173,7 @@ impl State {
             // Not from inside the read: aiofastnet (1.2.0) that is paused there keeps what it has decrypted, and forgets it
             // when it resumes and the socket is empty. Until the turn ends, one read more may come.
             *self.paused.lock()? = Some(transport.clone().unbind());
-            let pause = slf.getattr(intern!(py, "pause"))?;
+            let pause = inbox.getattr(intern!(py, "pause"))?;
             self.event_loop.bind(py).call_method1(intern!(py, "call_soon"), (pause,))?;
         }
         Ok(())
