@@ -1,4 +1,4 @@
-"""Every coroutine test runs on both event loops that the package supports, in debug mode (see pyproject.toml)."""
+"""Coroutine tests run on both event loops that the package supports, in debug mode (see pyproject.toml)."""
 
 import asyncio
 import signal
@@ -16,4 +16,6 @@ def pytest_configure() -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("one_loop"):
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -76,6 +76,7 @@ BROKEN_MESSAGES = [
 ]
 
 
+@pytest.mark.one_loop
 @pytest.mark.parametrize(("opcode", "payload", "path"), BROKEN_MESSAGES)
 async def test_client_raises_decode_error_and_goes_on_with_the_next_message(
     opcode: int, payload: bytes, path: str
@@ -191,6 +192,8 @@ def violations(*, masked: bool) -> list[Any]:
     return [pytest.param(code, data, id=name) for name, (code, data) in table.items()]
 
 
+# The core judges bytes, whoever read them.
+@pytest.mark.one_loop
 @pytest.mark.parametrize("split", [False, True], ids=["whole", "bytewise"])
 @pytest.mark.parametrize(("code", "data"), violations(masked=True))
 async def test_server_fails_a_client_that_breaks_the_protocol(
@@ -225,6 +228,7 @@ async def write_bytewise(peer: RawPeer, data: bytes) -> None:
     peer.write(data[20:])
 
 
+@pytest.mark.one_loop
 @pytest.mark.parametrize(("code", "data"), violations(masked=False))
 async def test_client_fails_a_server_that_breaks_the_protocol(code: int, data: bytes) -> None:
     closes: list[Frame] = []

@@ -18,7 +18,7 @@ import websockets.asyncio.server as peer
 from websocket_utils.cli import main
 
 # The commands choose their own event loop: on which one a test waits for them is no matter.
-pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
+pytestmark = pytest.mark.one_loop
 
 COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "websocket_utils")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
