@@ -26,6 +26,7 @@ def _sides(guess: int) -> tuple[Side, ...]:
             needs="picows",
             guess=50_000,
         ),
+        Side(name="bare send(2), no library", module="bare_sends", scenario="broadcast", needs="msgspec", guess=50_000),
         Side(name="aiohttp loop + msgspec", module="aiohttp_ws", scenario="broadcast", needs="aiohttp", guess=30_000),
         Side(
             name="websockets broadcast + msgspec",
