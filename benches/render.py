@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 # Run as a script, the folder of this file is on the path in place of the one above it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -23,6 +25,7 @@ from benches._results import (
     load,
     load_micro,
 )
+from benches.profile_receive import PROFILES
 
 REPORT = ROOT / "docs" / "BENCHMARKS.md"
 README = ROOT / "README.md"
@@ -155,10 +158,22 @@ def _bench_parts(result: BenchResult) -> list[str]:
         ),
         f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}{left_out}",
     ]
+    profile = PROFILES / f"{result.name}.json"
+    if profile.exists():
+        parts.append(_profile_table(msgspec.json.decode(profile.read_bytes(), type=dict[str, float])))
     note = NOTES / f"{result.name}.md"
     if note.exists():
         parts.append(note.read_text(encoding="utf-8").strip())
     return parts
+
+
+def _profile_table(instructions: dict[str, float]) -> str:
+    rows = [*instructions.items(), ("in all", sum(instructions.values()))]
+    return _table(
+        ("where the instructions of one message go (ours, callgrind)", "instructions"),
+        [(name, _number(each, 0)) for name, each in rows],
+        right=(1,),
+    )
 
 
 def _micro_parts(result: MicroResult) -> list[str]:
