@@ -331,7 +331,11 @@ class WebSocketClient(Closing):
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,
         )
-        self._connection = connection
+        replaced, self._connection = self._connection, connection
+        if replaced is not None:
+            # A dial can time out in the very turn that completes its handshake: nobody waits for that connection.
+            replaced.abort()
+            self._inbox.forget_transport()
         self._connects += 1
         if self._state != "closing":
             self._state = "open"
@@ -397,14 +401,15 @@ class WebSocketClient(Closing):
 
     def connection_lost(self, connection: Connection, error: BaseException | None) -> None:
         """The connection is over."""
+        messages, size = connection.sent_counters()
+        self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
+        if self._connection is not connection:
+            return
+        self._inbox.forget_transport()
+        self._connection = None
         if self._closing_timer is not None:
             self._closing_timer.cancel()
             self._closing_timer = None
-        messages, size = connection.sent_counters()
-        self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
-        self._inbox.forget_transport()
-        if self._connection is connection:
-            self._connection = None
         if self._down is not None and not self._down.done():
             reason: BaseException = connection.closed_error()
             if self._heartbeat_timeout:

@@ -22,6 +22,8 @@ _MAX_PORT = 65_535
 _MAX_SECONDS = 100 * 365 * 86_400.0
 # Sizes are kept in 64-bit counters in Rust; a limit near their end is a typo.
 _MAX_BYTES = 1 << 40
+# What the core counts a message with; more would be cut to it without a word.
+_MAX_MESSAGE_BYTES = (1 << 32) - 1
 _MAX_COUNT = 1 << 31
 
 
@@ -118,7 +120,8 @@ class WebSocketConfig:
     )
     # What Cloudflare Workers and most peers send at most; bounds what one peer can make us hold.
     max_message_size: int = field(
-        default=16 * _MIB, metadata=_about("bytes", "Biggest message that is received", _BYTES)
+        default=16 * _MIB,
+        metadata=_about("bytes", "Biggest message that is received", _Range(least=1, most=_MAX_MESSAGE_BYTES)),
     )
     max_send_queue: int = field(
         default=16 * _MIB,

@@ -1,6 +1,9 @@
 """What a client decides before there is a connection; its life is in tests/integration."""
 
+from typing import Any, cast
+
 import pytest
+from tests.support.memory import MemoryTransport
 
 from websocket_utils import (
     ConfigError,
@@ -10,6 +13,7 @@ from websocket_utils import (
     WebSocketClient,
     WebSocketConfig,
 )
+from websocket_utils._transport import Opened
 
 URL = "ws://alice:s3cret@127.0.0.1:1/feed"
 
@@ -95,3 +99,16 @@ async def test_close_without_a_connection_ends_the_stream() -> None:
     await client.close()
     assert await client.receive() is None
     assert client.stats().state == "closed"
+
+
+async def test_late_end_of_a_connection_that_was_replaced_does_not_end_the_new_one() -> None:
+    client = await client_of(ping_interval=None)
+    transports = [MemoryTransport(), MemoryTransport()]
+    # A dial that timed out in the very turn its handshake was completed, and the dial after it.
+    first, second = (client._take(Opened(cast("Any", transport), -1, False, None, "")) for transport in transports)
+    assert transports[0].is_aborted
+    first.connection_lost(None)
+    assert client._down is not None
+    assert (client.is_connected, client._down.done()) == (True, False)
+    second.connection_lost(None)
+    assert (client.is_connected, client._down.done()) == (False, True)

@@ -337,3 +337,14 @@ async def test_receive_as_text_or_bytes_gives_the_message_as_it_came(link: Link)
 async def test_messages_is_one_object_for_the_whole_loop(link: Link) -> None:
     stream = link.inbox.messages(PriceUpdate)
     assert aiter(stream) is stream
+
+
+def test_flood_of_empty_messages_pauses_reading_too() -> None:
+    # They have no payload to count, but each is remembered: the bound holds for what that costs as well.
+    link = Link(max_inbox=1000)
+    empty = frame(BINARY, b"", masked=False)
+    for _ in range(100):
+        link.receive(empty)
+    assert not reads(link)
+    assert link.queued() == [b""] * 100
+    assert reads(link)

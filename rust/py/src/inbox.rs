@@ -158,15 +158,15 @@ impl State {
     #[inline]
     pub(crate) fn end_read(&self, inbox: &Bound<'_, Inbox>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = inbox.py();
-        let (messages, bytes) = {
+        let (messages, held) = {
             let queue = self.queue.read()?;
-            (queue.len(), queue.bytes())
+            (queue.len(), queue.held())
         };
         if messages == 0 {
             return Ok(());
         }
         self.wake(py, messages)?;
-        if bytes > self.limit
+        if held > self.limit
             && let Some(transport) = transport
             && self.paused.read()?.is_none()
         {
@@ -208,7 +208,7 @@ impl State {
     }
 
     fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
-        if self.paused.read()?.is_some() && self.queue.read()?.bytes() <= self.limit / 2 {
+        if self.paused.read()?.is_some() && self.queue.read()?.held() <= self.limit / 2 {
             self.resume(py)?;
         }
         Ok(())

@@ -33,6 +33,13 @@ impl MessageQueue {
         self.data.len() - self.start
     }
 
+    /// Bytes that count against a bound: the payloads, or what remembering them costs where that is more. A peer that
+    /// sends empty messages makes us hold something too.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.bytes().max(self.entries.len() * size_of::<Entry>())
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, payload: &[u8], is_text: bool) {
         self.data.extend_from_slice(payload);

@@ -289,14 +289,6 @@ impl Connection {
         Ok(self.state()?.fault.read()?.clone())
     }
 
-    /// Bytes of memory held for this connection beyond the object itself.
-    #[getter]
-    #[pyo3(name = "held_bytes")]
-    fn py_held_bytes(&self) -> PyResult<usize> {
-        let state = self.state()?;
-        Ok(state.protocol.read()?.buffered() + state.outbox.read()?.own.capacity())
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: only Python references are read, each behind a borrow that may fail.
         let state = unsafe { self.state.get_for_gc() };
