@@ -12,6 +12,7 @@ pub mod connection;
 mod decoder;
 pub mod encoder;
 pub mod error;
+pub mod handshake;
 pub mod header;
 pub mod limits;
 pub mod log;
