@@ -19,7 +19,7 @@ mod response;
 use core::fmt;
 
 pub use head::{Fields, HeadReader};
-pub use negotiation::{Agreement, DeflateSettings, accept, confirm, offer};
+pub use negotiation::{DeflateSettings, accept, confirm, offer};
 pub use request::Request;
 pub use response::Response;
 

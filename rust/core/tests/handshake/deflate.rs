@@ -1,6 +1,7 @@
 //! Negotiation of permessage-deflate: tables of offers and answers, and both roles against each other.
 
-use websocket_utils_core::handshake::{Agreement, DeflateSettings, accept, confirm, offer};
+use websocket_utils_core::deflate::Agreement;
+use websocket_utils_core::handshake::{DeflateSettings, accept, confirm, offer};
 
 const PLAIN: DeflateSettings = DeflateSettings { window_bits: 15, takeover: true };
 const SMALL: DeflateSettings = DeflateSettings { window_bits: 11, takeover: false };
