@@ -9,6 +9,7 @@ mod codec;
 mod compression;
 mod connection;
 mod errors;
+mod handshake;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -37,6 +38,7 @@ mod _core {
         crate::masking::watch_forks()?;
         crate::pull::install::<crate::pull::Pull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
-        crate::codec::register(module)
+        crate::codec::register(module)?;
+        crate::handshake::register(module)
     }
 }
