@@ -1,14 +1,28 @@
 """What the Rust extension offers. `tests/meta/test_stubs.py` compares it with the extension."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
 _Format = Literal["json", "msgpack"]
 
-__all__ = ["Broadcaster", "Connection", "Decoder", "Encoder", "Inbox"]
+# (send_window_bits, send_takeover, receive_window_bits, receive_takeover), seen from this end.
+_Agreement = tuple[int, bool, int, bool]
+
+__all__ = [
+    "Broadcaster",
+    "Connection",
+    "Decoder",
+    "Encoder",
+    "HandshakeRefusal",
+    "HeadReader",
+    "Inbox",
+    "deflate_accept",
+    "deflate_confirm",
+    "deflate_offer",
+]
 
 @disjoint_base
 class Connection:
@@ -147,3 +161,81 @@ class Encoder:
             EncodeError: If the message has no form in the format. The buffer is unchanged.
             ValueError: If `offset` lies behind the buffer's end.
         """
+
+class HandshakeRefusal(Exception):
+    """A handshake that must not be completed; `args` are status and reason, both our own words.
+
+    The status is what a server answers: 400, 405, 426, 431 or 505. A client sees 101 where the server switched
+    protocols in a way that must not be followed, and 400 or 431 where its answer can't be read.
+    """
+
+@final
+class HeadReader:
+    """Collects the head of a request or a response out of segments of any size, and reads it."""
+
+    def __new__(cls) -> Self: ...
+    def feed(self, data: Buffer, /) -> int | None:
+        """Take the next bytes.
+
+        Returns:
+            How many of them belong to the head once that is complete, None before.
+
+        Raises:
+            HandshakeRefusal: If this can't become a head. All that is fed later raises it, too.
+        """
+
+    def request(self) -> tuple[str, str, list[tuple[str, str]]]:
+        """Return target, key and headers (names in lower case, values as latin-1) of a request that may be accepted.
+
+        Raises:
+            HandshakeRefusal: If it may not; the status is the one to answer.
+            RuntimeError: If the head is not complete.
+        """
+
+    def response(self, accept: str, subprotocols: Sequence[str]) -> tuple[int, str, list[tuple[str, str]]]:
+        """Return status, reason phrase and headers (names in lower case, values as latin-1) of a response.
+
+        A 101 is checked in full but for its extensions, which `deflate_confirm` reads. A status of 1xx other than 101
+        is interim: the final response follows, for a new reader.
+
+        Args:
+            accept: What `Sec-WebSocket-Accept` has to be.
+            subprotocols: Those offered.
+
+        Raises:
+            HandshakeRefusal: If it is malformed, or a 101 that must not be followed.
+            RuntimeError: If the head is not complete.
+        """
+
+def deflate_offer(window_bits: int, takeover: bool, /) -> str:
+    """Return a client's `Sec-WebSocket-Extensions`.
+
+    Raises:
+        ValueError: If `window_bits` is not 9 to 15.
+    """
+
+def deflate_accept(window_bits: int, takeover: bool, values: Sequence[str], /) -> tuple[_Agreement, str] | None:
+    """Return what a server agrees to and answers, None where no offer of permessage-deflate can be accepted.
+
+    Args:
+        window_bits: Largest window in either direction, 9 to 15.
+        takeover: Whether messages may refer to those before them.
+        values: Those of all `Sec-WebSocket-Extensions` lines of the request.
+
+    Raises:
+        HandshakeRefusal: If a value is no list of extensions (400).
+        ValueError: If `window_bits` is not 9 to 15.
+    """
+
+def deflate_confirm(window_bits: int, takeover: bool, values: Sequence[str], /) -> _Agreement | None:
+    """Return what the server agreed to, None where it does without compression.
+
+    Args:
+        window_bits: As offered.
+        takeover: As offered.
+        values: Those of all `Sec-WebSocket-Extensions` lines of the response.
+
+    Raises:
+        HandshakeRefusal: If the answer does not correspond to the offer.
+        ValueError: If `window_bits` is not 9 to 15.
+    """

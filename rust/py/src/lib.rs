@@ -8,6 +8,7 @@ mod broadcast;
 mod codec;
 mod connection;
 mod errors;
+mod handshake;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -36,6 +37,7 @@ mod _core {
         crate::masking::watch_forks()?;
         crate::pull::install::<crate::pull::Pull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
-        crate::codec::register(module)
+        crate::codec::register(module)?;
+        crate::handshake::register(module)
     }
 }
