@@ -1,14 +1,30 @@
 """What the Rust extension offers. `tests/meta/test_stubs.py` compares it with the extension."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
 _Format = Literal["json", "msgpack"]
+# What both ends agreed on for permessage-deflate: (send window bits, send takeover, receive window bits, receive takeover).
+_Agreement = tuple[int, bool, int, bool]
 
-__all__ = ["Broadcaster", "Connection", "Decoder", "Encoder", "Inbox"]
+# (send_window_bits, send_takeover, receive_window_bits, receive_takeover), seen from this end.
+_Agreement = tuple[int, bool, int, bool]
+
+__all__ = [
+    "Broadcaster",
+    "Connection",
+    "Decoder",
+    "Encoder",
+    "HandshakeRefusal",
+    "HeadReader",
+    "Inbox",
+    "deflate_accept",
+    "deflate_confirm",
+    "deflate_offer",
+]
 
 @disjoint_base
 class Connection:
@@ -29,17 +45,20 @@ class Connection:
         max_message_size: int,
         max_send_queue: int,
         broadcaster: Broadcaster | None = None,
+        deflate: _Agreement | None = None,
+        compression_threshold: int = 1024,
     ) -> Self: ...
     def is_buffered_protocol(self) -> bool: ...
     def get_buffer(self, sizehint: int) -> memoryview: ...
     def buffer_updated(self, nbytes: int) -> None: ...
+    def feed_bytes(self, data: bytes, /) -> None: ...
     def feed_frame(self, fin: bool, reserved_bits: int, opcode: int, payload: bytes) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def eof_received(self) -> bool: ...
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def connection_lost(self, exc: BaseException | None = None) -> None: ...
-    def send(self, message: Any) -> Awaitable[None]: ...
+    def send(self, message: Any, /, *, compress: bool | None = None) -> Awaitable[None]: ...
     def drain(self) -> Awaitable[None]: ...
     def ping(self, payload: bytes = ...) -> None: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -51,6 +70,8 @@ class Connection:
     def is_open(self) -> bool: ...
     @property
     def send_queue_bytes(self) -> int: ...
+    @property
+    def held_bytes(self) -> int: ...
     def sent_counters(self) -> tuple[int, int]: ...
     # Typed in `exceptions`, which a stub of Rust's side can't import without a cycle.
     def closed_error(self) -> Any: ...
@@ -89,13 +110,15 @@ class Broadcaster:
         on_lag: Callable[[Any, int], object],
         *,
         max_lag: int,
+        compression_window_bits: int = 15,
+        compression_threshold: int = 1024,
     ) -> Self: ...
     def add(self, connection: Connection) -> None: ...
     def remove(self, connection: Connection, channels: list[str]) -> None: ...
     def subscribe(self, connection: Connection, channel: str) -> bool: ...
     def unsubscribe(self, connection: Connection, channel: str) -> bool: ...
-    def broadcast(self, message: Any) -> int: ...
-    def publish(self, channel: str, message: Any) -> int: ...
+    def broadcast(self, message: Any, /, *, compress: bool | None = None) -> int: ...
+    def publish(self, channel: str, message: Any, /, *, compress: bool | None = None) -> int: ...
     def flush(self) -> None: ...
     def channel_sizes(self) -> dict[str, int]: ...
     def counters(self) -> tuple[int, int, int, int, int]: ...
@@ -147,3 +170,83 @@ class Encoder:
             EncodeError: If the message has no form in the format. The buffer is unchanged.
             ValueError: If `offset` lies behind the buffer's end.
         """
+
+class HandshakeRefusal(Exception):
+    """A handshake that must not be completed; `args` are status and reason, both our own words.
+
+    The status is what a server answers: 400, 405, 426, 431 or 505. A client sees 101 where the server switched protocols in
+    a way that must not be followed, and 400 or 431 where its answer can't be read.
+    """
+
+@final
+class HeadReader:
+    """Collects the head of a request or a response out of segments of any size, and reads it."""
+
+    def __new__(cls) -> Self: ...
+    def feed(self, data: Buffer, /) -> int | None:
+        """Take the next bytes.
+
+        Returns:
+            How many of them belong to the head once that is complete, None before.
+
+        Raises:
+            HandshakeRefusal: If this can't become a head. All that is fed later raises it, too.
+        """
+
+    def request(self) -> tuple[str, str, list[tuple[str, str]]]:
+        """Return target, key and headers (names in lower case, values as latin-1) of a request that may be accepted.
+
+        Raises:
+            HandshakeRefusal: If it may not; the status is the one to answer.
+            RuntimeError: If the head is not complete.
+        """
+
+    def response(self, accept: str, subprotocols: Sequence[str]) -> tuple[int, str, list[tuple[str, str]]]:
+        """Return status, reason phrase and headers (names in lower case, values as latin-1) of a response.
+
+        A 101 is checked in full but for its extensions, which `deflate_confirm` reads. A status of 1xx other than 101 is
+        interim: the final response follows, for a new reader.
+
+        Args:
+            accept: What `Sec-WebSocket-Accept` has to be.
+            subprotocols: Those offered.
+
+        Raises:
+            HandshakeRefusal: If it is malformed, or a 101 that must not be followed.
+            RuntimeError: If the head is not complete.
+        """
+
+def deflate_offer(window_bits: int, takeover: bool, /) -> str:
+    """Return a client's `Sec-WebSocket-Extensions`.
+
+    Raises:
+        ValueError: If `window_bits` is not 9 to 15.
+    """
+
+def deflate_accept(
+    window_bits: int, takeover: bool, values: Sequence[str], /
+) -> tuple[_Agreement, str] | None:
+    """Return what a server agrees to and answers, None where no offer of permessage-deflate can be accepted.
+
+    Args:
+        window_bits: Largest window in either direction, 9 to 15.
+        takeover: Whether messages may refer to those before them.
+        values: Those of all `Sec-WebSocket-Extensions` lines of the request.
+
+    Raises:
+        HandshakeRefusal: If a value is no list of extensions (400).
+        ValueError: If `window_bits` is not 9 to 15.
+    """
+
+def deflate_confirm(window_bits: int, takeover: bool, values: Sequence[str], /) -> _Agreement | None:
+    """Return what the server agreed to, None where it does without compression.
+
+    Args:
+        window_bits: As offered.
+        takeover: As offered.
+        values: Those of all `Sec-WebSocket-Extensions` lines of the response.
+
+    Raises:
+        HandshakeRefusal: If the answer does not correspond to the offer.
+        ValueError: If `window_bits` is not 9 to 15.
+    """

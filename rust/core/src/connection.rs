@@ -20,9 +20,10 @@
 use crate::assembler::{Assembler, Place};
 use crate::close::{CloseCode, CloseFrame, truncate_reason};
 use crate::decoder::{Decoder, Part};
+use crate::deflate::Agreement;
 use crate::encoder::append_frame;
 use crate::error::{LocalError, ProtocolError, ProtocolFault};
-use crate::header::{CheckedHeader, FrameHeader, HeaderRules, MAX_CONTROL_PAYLOAD};
+use crate::header::{CheckedHeader, FrameHeader, HeaderRules, MAX_CONTROL_PAYLOAD, RSV1};
 use crate::limits::Limits;
 use crate::mask::{append_masked, apply_mask, unmask_is_ascii};
 use crate::opcode::Opcode;
@@ -102,6 +103,8 @@ pub struct Connection {
     at_message_start: bool,
     /// A close frame was sent: there is one only (RFC 6455 section 5.5.1). The state can't tell when it is `Failed`.
     close_sent: bool,
+    /// The general path has run since memory was last released: there may be some to release.
+    holds_memory: bool,
     /// Reserved bits that a negotiated extension has given a meaning to.
     allowed_reserved_bits: u8,
     limits: Limits,
@@ -121,12 +124,22 @@ impl Connection {
             state: State::Open,
             at_message_start: true,
             close_sent: false,
+            holds_memory: false,
             allowed_reserved_bits: 0,
             limits: Limits { max_message_size, ..limits },
             decoder: Decoder::default(),
             assembler: Assembler::default(),
             control: Vec::new(),
         }
+    }
+
+    /// A connection whose opening handshake is done, and agreed on permessage-deflate (RFC 7692).
+    #[must_use]
+    pub fn with_deflate(role: Role, limits: Limits, agreement: Agreement) -> Self {
+        let mut connection = Self::new(role, limits);
+        connection.allowed_reserved_bits = RSV1;
+        connection.assembler = Assembler::with_deflate(agreement);
+        connection
     }
 
     /// Takes bytes from the front of `input`, advancing it, until one event is complete.
@@ -180,10 +193,29 @@ impl Connection {
         self.role
     }
 
-    /// Bytes of memory held for an unfinished message; up to 64 KiB are kept for the next one.
+    /// Bytes of memory held for an unfinished message; up to 64 KiB are kept for the next one, and up to 4 KiB beyond
+    /// [`Connection::release_memory`]. What inflating takes besides is told at [`Agreement`].
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.assembler.capacity()
+    }
+
+    /// Gives memory of delivered messages back, all but 4 KiB: to be called at the end of each read, when nothing borrows the
+    /// last event any more. Costs one branch when there is none. A message under way keeps what it has.
+    #[inline]
+    pub fn release_memory(&mut self) {
+        if self.holds_memory {
+            self.release_held_memory();
+        }
+    }
+
+    #[cold]
+    fn release_held_memory(&mut self) {
+        self.assembler.release_memory();
+        self.holds_memory = false;
+        // What was delivered is taken back: the next message may take the fast path again.
+        self.at_message_start =
+            self.state.is_receiving() && self.decoder.is_between_frames() && self.assembler.is_idle();
     }
 
     /// Whether messages may still be sent.
@@ -375,8 +407,10 @@ impl Connection {
             masked: self.role == Role::Server,
             allowed_reserved_bits: self.allowed_reserved_bits,
             fragmented: self.assembler.has_message(),
+            compressed: self.assembler.is_inflating(),
             received: self.assembler.received(),
             limit: self.limits.max_message_size as u32,
+            compressed_limit: self.limits.max_compressed_size(),
         }
     }
 
@@ -413,6 +447,7 @@ impl Connection {
         &'s mut self,
         found: Result<Option<Found<'i>>, ProtocolFault>,
     ) -> Result<Option<Event<'s>>, ProtocolError> {
+        self.holds_memory = true;
         self.at_message_start = self.decoder.is_between_frames() && self.assembler.is_idle();
         let (opcode, payload): (_, &'s [u8]) = match found {
             Ok(None) => return Ok(None),

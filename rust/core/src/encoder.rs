@@ -1,6 +1,6 @@
 //! Writing frames (RFC 6455 section 5.2).
 
-use crate::header::{MAX_HEADER_LEN, header_len, write_header};
+use crate::header::{FrameHeader, MAX_HEADER_LEN, RSV1, header_len, write_header};
 use crate::mask::{append_masked, apply_mask};
 use crate::opcode::Opcode;
 
@@ -41,7 +41,7 @@ pub fn finish_frame(out: &mut Vec<u8>, start: FrameStart, opcode: Opcode, key: O
         move_payload(out, payload, moved);
     }
     let mut at = frame;
-    write_header(opcode, true, payload_len, key, |piece| {
+    write_header(FrameHeader::from_parts(true, 0, opcode.as_u8()), payload_len, key, |piece| {
         out[at..at + piece.len()].copy_from_slice(piece);
         at += piece.len();
     });
@@ -62,8 +62,20 @@ fn move_payload(out: &mut Vec<u8>, from: usize, to: usize) {
 /// Appends a whole frame to `out`; `payload` is masked on its way if there is a `key`.
 #[inline]
 pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8], key: Option<[u8; 4]>) {
+    append(out, FrameHeader::from_parts(fin, 0, opcode.as_u8()), payload, key);
+}
+
+/// Appends a whole message in one frame to `out`, its payload compressed by a [`Deflater`](crate::deflate::Deflater): RSV1
+/// says so (RFC 7692 section 6). Only where permessage-deflate was agreed on.
+#[inline]
+pub fn append_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
+    append(out, FrameHeader::from_parts(true, RSV1, opcode.as_u8()), payload, key);
+}
+
+#[inline]
+fn append(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8], key: Option<[u8; 4]>) {
     out.reserve(MAX_HEADER_LEN + payload.len());
-    write_header(opcode, fin, payload.len(), key, |piece| out.extend_from_slice(piece));
+    write_header(header, payload.len(), key, |piece| out.extend_from_slice(piece));
     match key {
         Some(key) => append_masked(out, payload, key, 0),
         None => out.extend_from_slice(payload),

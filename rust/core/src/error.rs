@@ -6,7 +6,7 @@ use crate::close::CloseCode;
 use crate::connection::State;
 use crate::opcode::Opcode;
 
-/// How a peer broke RFC 6455.
+/// How a peer broke RFC 6455, or RFC 7692 where permessage-deflate was agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtocolFault {
     /// A reserved bit is set that no negotiated extension gives a meaning to.
@@ -42,7 +42,8 @@ pub enum ProtocolFault {
     LengthHighBit,
     /// A message is larger than [`Limits::max_message_size`](crate::limits::Limits::max_message_size).
     MessageTooBig {
-        /// Bytes received of this message plus those the refused frame declares.
+        /// Bytes received of this message plus those the refused frame declares; of a compressed one, the bytes inflated when
+        /// it was given up, or those that would have travelled.
         size: u64,
         /// The limit in force, in bytes.
         limit: u32,
@@ -65,6 +66,10 @@ pub enum ProtocolFault {
         /// Where in the message the ill-formed sequence begins, in bytes.
         offset: u32,
     },
+    /// A compressed message that is no DEFLATE stream, is cut, or refers to bytes that were not sent (RFC 7692 section 7.2.2).
+    /// Answered with 1007, "data within a message that was not consistent with the type of the message": the frames are
+    /// in order, their content is not.
+    InvalidDeflate,
     /// A close frame with a payload of one byte: half a code.
     ClosePayloadLength,
     /// A close frame with a code that may not travel.
@@ -125,6 +130,11 @@ impl fmt::Display for ProtocolFault {
             Self::InvalidUtf8 { offset } => {
                 write!(f, "text message is no UTF-8 at byte {offset} (RFC 6455 section 8.1)")
             }
+            Self::InvalidDeflate => {
+                f.write_str(
+                    "compressed message is not to be inflated: broken, cut or referring to bytes not sent (RFC 7692 section 7.2.2)",
+                )
+            }
             Self::ClosePayloadLength => {
                 f.write_str("close frame with a payload of 1 byte, the code alone has 2 (RFC 6455 section 5.5.1)")
             }
@@ -150,7 +160,7 @@ impl ProtocolError {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self.fault {
-            ProtocolFault::InvalidUtf8 { .. } | ProtocolFault::CloseReason { .. } => {
+            ProtocolFault::InvalidUtf8 { .. } | ProtocolFault::InvalidDeflate | ProtocolFault::CloseReason { .. } => {
                 CloseCode::INVALID_FRAME_PAYLOAD_DATA
             }
             ProtocolFault::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,

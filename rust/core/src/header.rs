@@ -17,6 +17,8 @@ const MASK: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 /// In place of the length: 64 bits of length follow.
 const LENGTH_64: u8 = 127;
+/// RSV1 among the reserved bits: on the first frame of a message, permessage-deflate has compressed it (RFC 7692 section 6).
+pub(crate) const RSV1: u8 = 0b100;
 /// Where RSV1, RSV2 and RSV3 are in the first byte.
 const RESERVED_SHIFT: u32 = 4;
 
@@ -67,13 +69,11 @@ pub const fn header_len(masked: bool, payload_len: usize) -> usize {
 /// Hands a header in its shortest form to `put`, piece by piece: pieces of known length are copied by a move or two.
 #[inline]
 pub(crate) fn write_header(
-    opcode: Opcode,
-    fin: bool,
+    FrameHeader(first): FrameHeader,
     payload_len: usize,
     key: Option<[u8; 4]>,
     mut put: impl FnMut(&[u8]),
 ) {
-    let FrameHeader(first) = FrameHeader::from_parts(fin, 0, opcode.as_u8());
     let mask = if key.is_some() { MASK } else { 0 };
     match payload_len {
         0..=MAX_CONTROL_PAYLOAD => put(&[first, mask | payload_len as u8]),
@@ -96,8 +96,17 @@ pub(crate) fn write_header(
 pub(crate) struct CheckedHeader {
     pub(crate) opcode: Opcode,
     pub(crate) fin: bool,
+    /// The frame begins a compressed message.
+    pub(crate) compressed: bool,
     pub(crate) payload_len: u64,
     pub(crate) key: Option<[u8; 4]>,
+}
+
+impl CheckedHeader {
+    fn new(header: FrameHeader, opcode: Opcode, payload_len: u64, key: Option<[u8; 4]>) -> Self {
+        let compressed = header.reserved_bits() & RSV1 != 0;
+        Self { opcode, fin: header.fin(), compressed, payload_len, key }
+    }
 }
 
 /// What the next header must obey.
@@ -109,10 +118,14 @@ pub(crate) struct HeaderRules {
     pub(crate) allowed_reserved_bits: u8,
     /// Whether a fragmented message is under way, so that it must be continued first (RFC 6455 section 5.4).
     pub(crate) fragmented: bool,
-    /// Bytes received of that message.
-    pub(crate) received: usize,
+    /// Whether that message is compressed.
+    pub(crate) compressed: bool,
+    /// Bytes received of that message, as they travel: compressed ones if it is compressed.
+    pub(crate) received: u64,
     /// Largest message accepted, in bytes.
     pub(crate) limit: u32,
+    /// Most compressed bytes accepted of a message.
+    pub(crate) compressed_limit: u64,
 }
 
 impl HeaderRules {
@@ -152,7 +165,7 @@ impl HeaderRules {
             (LENGTH_64, 0x8000_0000_0000_0000..) => return Err(ProtocolFault::LengthHighBit),
             _ => {}
         }
-        self.check_size(opcode, payload_len)?;
+        self.check_size(header, opcode, payload_len)?;
         let (key, rest) = if self.masked {
             let Some((key, rest)) = rest.split_first_chunk() else {
                 return Ok(None);
@@ -161,14 +174,14 @@ impl HeaderRules {
         } else {
             (None, rest)
         };
-        Ok(Some((CheckedHeader { opcode, fin: header.fin(), payload_len, key }, bytes.len() - rest.len())))
+        Ok(Some((CheckedHeader::new(header, opcode, payload_len, key), bytes.len() - rest.len())))
     }
 
     /// Checks a header whose frame somebody else has unmasked.
     pub(crate) fn check(&self, header: FrameHeader, payload_len: usize) -> Result<CheckedHeader, ProtocolFault> {
         let opcode = self.check_start(header, payload_len > MAX_CONTROL_PAYLOAD)?;
-        self.check_size(opcode, payload_len as u64)?;
-        Ok(CheckedHeader { opcode, fin: header.fin(), payload_len: payload_len as u64, key: None })
+        self.check_size(header, opcode, payload_len as u64)?;
+        Ok(CheckedHeader::new(header, opcode, payload_len as u64, None))
     }
 
     /// Checks what a frame is and whether it may come now.
@@ -202,11 +215,14 @@ impl HeaderRules {
         Ok(opcode)
     }
 
-    /// Checks that a message stays within its limit with this frame.
-    fn check_size(&self, opcode: Opcode, payload_len: u64) -> Result<(), ProtocolFault> {
-        // Below 2^63 and below 2^32: the sum can't wrap.
-        let size = self.received as u64 + payload_len;
-        if !opcode.is_control() && size > u64::from(self.limit) {
+    /// Checks that a message stays within its limit with this frame. Of a compressed one only what travels is known here;
+    /// what it inflates to is counted as it comes.
+    fn check_size(&self, header: FrameHeader, opcode: Opcode, payload_len: u64) -> Result<(), ProtocolFault> {
+        // Below 2^63 and below 2^33: the sum can't wrap.
+        let size = self.received + payload_len;
+        let is_compressed = header.reserved_bits() & RSV1 != 0 || self.compressed;
+        let limit = if is_compressed { self.compressed_limit } else { u64::from(self.limit) };
+        if !opcode.is_control() && size > limit {
             return Err(ProtocolFault::MessageTooBig { size, limit: self.limit });
         }
         Ok(())

@@ -6,8 +6,10 @@ use pyo3::prelude::*;
 
 mod broadcast;
 mod codec;
+mod compression;
 mod connection;
 mod errors;
+mod handshake;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -36,6 +38,7 @@ mod _core {
         crate::masking::watch_forks()?;
         crate::pull::install::<crate::pull::Pull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
-        crate::codec::register(module)
+        crate::codec::register(module)?;
+        crate::handshake::register(module)
     }
 }
