@@ -5,8 +5,6 @@ use std::borrow::Cow;
 
 use super::Refusal;
 use super::head::{is_token, is_token_byte};
-use crate::deflate::Agreement;
-
 pub use crate::deflate::Agreement;
 
 const NAME: &str = "permessage-deflate";
