@@ -185,7 +185,10 @@ impl Broadcaster {
         for (format, is_compressed) in FORMATS.into_iter().zip(is_compressed) {
             let plain = Variant::plain(format).place();
             let compressed = Variant::compressed(format).place();
-            let payload = payload_len(frames[plain].len().max(2), false);
+            if frames[plain].is_empty() {
+                continue;
+            }
+            let payload = payload_len(frames[plain].len(), false);
             reached += state.queue(py, audience, plain, &frames[plain], payload, false)?;
             let frame = &frames[if is_compressed { compressed } else { plain }];
             reached += state.queue(py, audience, compressed, frame, payload, is_compressed)?;
