@@ -72,11 +72,11 @@ pub(crate) fn append_frame(out: &mut Vec<u8>, role: Role, first: u8, payload: &[
     match payload.len() {
         len @ ..126 => out.push(mask_bit | len as u8),
         len @ 126..0x1_0000 => {
-            out.push(mask_bit | 126);
+            out.push(mask_bit + 126);
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
         len => {
-            out.push(mask_bit | 127);
+            out.push(mask_bit + 127);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
@@ -104,7 +104,7 @@ pub(crate) fn cut(input: &[u8], seed: u8) -> Vec<&[u8]> {
     while !rest.is_empty() {
         state = state.wrapping_mul(1_664_525).wrapping_add(if seed == 0 { 0 } else { 1_013_904_223 });
         let drawn = (state >> 16) as usize;
-        let len = if drawn & 3 == 0 { 1 + drawn / 4 % 300 } else { 1 + drawn / 4 % 7 };
+        let len = if drawn.is_multiple_of(4) { 1 + drawn / 4 % 300 } else { 1 + drawn / 4 % 7 };
         let (piece, behind) = rest.split_at(if seed == 0 { 1 } else { len.min(rest.len()) });
         pieces.push(piece);
         rest = behind;
