@@ -233,7 +233,7 @@ def machine() -> Machine:
 def commit() -> str:
     """Return the commit that ran, with a mark when code differed from it."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", "rust", "python", "benches", ":!benches/results")
+    changed = _git("status", "--porcelain", "--", "rust", "python", "benches", "hostile", ":!*/results")
     return f"{head}+changes" if changed else head
 
 

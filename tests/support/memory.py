@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from tests.support.wire import Frame, FrameReader
+from tests.support.wire import COMPRESSED, Frame, FrameReader
 
 from websocket_utils import _core
 from websocket_utils._connection import Connection
@@ -183,6 +183,8 @@ class Link:
         busy: bool = False,
         pass_connection: bool = False,
         broadcaster: _core.Broadcaster | None = None,
+        deflate: tuple[int, bool, int, bool] | None = None,
+        compression_threshold: int = 1024,
     ) -> None:
         self.is_client = is_client
         self.loop = cast("Any", event_loop or VirtualLoop())
@@ -205,9 +207,11 @@ class Link:
             max_message_size=max_message_size,
             max_send_queue=max_send_queue,
             broadcaster=broadcaster,
+            deflate=deflate,
+            compression_threshold=compression_threshold,
         )
         self.transport.protocol = self.connection
-        self._reader = FrameReader()
+        self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)
         self._read_writes = 0
 
     def receive(self, data: bytes) -> None:

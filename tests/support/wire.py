@@ -1,8 +1,13 @@
 """WebSocket frames written and read by hand, as RFC 6455 section 5.2 draws them: the tests' own judge."""
 
+import zlib
 from typing import NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+# The reserved bit of a message that permessage-deflate has compressed (RFC 7692 section 6).
+COMPRESSED = 0x4
+# What the sender of a compressed message takes off its end and the receiver puts back (RFC 7692 section 7.2).
+DEFLATE_TAIL = b"\x00\x00\xff\xff"
 KEY = b"\x37\xfa\x21\x3d"
 
 
@@ -11,6 +16,11 @@ class Frame(NamedTuple):
     payload: bytes
     fin: bool = True
     masked: bool = False
+    reserved_bits: int = 0
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.reserved_bits == COMPRESSED
 
     @property
     def close_code(self) -> int:
@@ -61,11 +71,47 @@ def close_code(payload: bytes) -> int:
     return int.from_bytes(payload[:2], "big")
 
 
-class FrameReader:
-    """Cuts a byte stream into frames, of which none may have reserved bits: no extension is ever agreed on."""
+class Deflater:
+    """Compresses messages as RFC 7692 section 7.2.1 says, by the standard library's zlib."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_bits: int = 15, *, takeover: bool = True) -> None:
+        # zlib compresses raw streams with 9 bits and more.
+        self._window_bits = max(window_bits, 9)
+        self._takeover = takeover
+        self._stream = zlib.compressobj(wbits=-self._window_bits)
+
+    def payload(self, message: bytes) -> bytes:
+        if not self._takeover:
+            self._stream = zlib.compressobj(wbits=-self._window_bits)
+        data = self._stream.compress(message) + self._stream.flush(zlib.Z_SYNC_FLUSH)
+        return data.removesuffix(DEFLATE_TAIL)
+
+
+class Inflater:
+    """A peer's window: reads all messages of one connection as RFC 7692 section 7.2.2 says, by the standard library's zlib."""
+
+    def __init__(self, window_bits: int = 15, *, takeover: bool = True) -> None:
+        self._window_bits = window_bits
+        self._takeover = takeover
+        self._stream = zlib.decompressobj(-window_bits)
+
+    def message(self, one: Frame) -> bytes:
+        assert one.fin
+        if not one.is_compressed:
+            return one.payload
+        if not self._takeover:
+            self._stream = zlib.decompressobj(-self._window_bits)
+        message = self._stream.decompress(one.payload + DEFLATE_TAIL)
+        assert not self._stream.eof, "a final block would end the stream"
+        return message
+
+
+class FrameReader:
+    """Cuts a byte stream into frames, which may have these reserved bits and no others: none without an extension."""
+
+    def __init__(self, *, reserved_bits: int = 0) -> None:
         self._data = bytearray()
+        self._allowed = reserved_bits
 
     @property
     def rest(self) -> int:
@@ -87,7 +133,8 @@ class FrameReader:
         if len(data) - at < 2:
             return None
         first, second = data[at], data[at + 1]
-        assert not first & 0x70, f"reserved bits in {first:#04x}"
+        reserved_bits = (first >> 4) & 7
+        assert not reserved_bits & ~self._allowed, f"reserved bits in {first:#04x}"
         masked, size = bool(second & 0x80), second & 0x7F
         at += 2
         if size >= 126:
@@ -103,4 +150,4 @@ class FrameReader:
         payload = bytes(data[at + key_size : end])
         if masked:
             payload = xor(payload, bytes(data[at : at + 4]))
-        return Frame(first & 0xF, payload, bool(first & 0x80), masked), end
+        return Frame(first & 0xF, payload, bool(first & 0x80), masked, reserved_bits), end

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod broadcast;
 mod codec;
+mod compression;
 mod connection;
 mod errors;
 mod handshake;

@@ -11,10 +11,18 @@ use std::io::IoSlice;
 
 use websocket_utils_core::log::{Log, LogRange};
 
+use crate::outgoing::FLUSH_BYTES;
 use crate::socket::MAX_SLICES;
 
-/// Memory for own frames that is kept after they left; more is given back.
-const KEPT_CAPACITY: usize = 64 * 1024;
+/// Memory for own frames that is kept after they left, enough for what most turns send; more is given back, for a server
+/// may hold thousands of idle connections.
+const KEPT_CAPACITY: usize = 4 * 1024;
+
+/// Memory for own frames once [`KEPT_CAPACITY`] is too little: a flush takes the bytes away soon after they are so many.
+const BURST_CAPACITY: usize = FLUSH_BYTES + KEPT_CAPACITY;
+
+/// Pieces that are remembered without memory being given back: some KiB.
+const KEPT_PIECES: usize = 64;
 
 #[derive(Debug)]
 enum Piece {
@@ -39,6 +47,27 @@ impl Outbox {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Makes room for a frame of about `expected` bytes: beyond what is kept at once for a whole turn, so that a tight
+    /// loop pays for growth once a flush.
+    #[inline]
+    pub(crate) fn make_room(&mut self, expected: usize) {
+        if self.own.capacity() - self.own.len() < expected && self.own.capacity() < BURST_CAPACITY {
+            self.grow(expected);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, expected: usize) {
+        if self.own.len() + expected > KEPT_CAPACITY {
+            self.own.reserve_exact(expected.max(BURST_CAPACITY - self.own.len()));
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.own.capacity() + self.pieces.capacity() * size_of::<Piece>()
     }
 
     /// Lists the frames that were appended to `own` since the last call.
@@ -137,8 +166,9 @@ impl Outbox {
         if self.own_listed == 0 && self.own.len() == self.own_start {
             self.own_start = 0;
             self.own.clear();
-            if self.own.capacity() > KEPT_CAPACITY {
-                self.own = Vec::new();
+            self.own.shrink_to(KEPT_CAPACITY);
+            if self.pieces.is_empty() {
+                self.pieces.shrink_to(KEPT_PIECES);
             }
         } else if self.own_start > KEPT_CAPACITY && self.own_start > self.own.len() / 2 {
             // More than half is gone: moving the rest costs less than what was written since the last move.

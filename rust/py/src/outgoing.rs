@@ -7,11 +7,13 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{ffi, intern};
-use websocket_utils_core::encoder::{append_frame, begin_frame, finish_frame};
+use websocket_utils_core::encoder::{append_compressed_frame, append_frame, begin_frame, finish_frame};
+use websocket_utils_core::header::MAX_HEADER_LEN;
 use websocket_utils_core::opcode::Opcode;
 
 use crate::codec::{self, Format};
-use crate::connection::State;
+use crate::compression::{self, with_compressed_buffer, with_payload_buffer};
+use crate::connection::{Compression, State};
 use crate::errors;
 use crate::socket::{self, MAX_SLICES, Written};
 
@@ -38,19 +40,78 @@ pub(crate) fn append_message(
         append_frame(out, Opcode::Binary, true, bytes.as_bytes(), key);
     // SAFETY: `message` is a live object; the check only looks at its type.
     } else if unsafe { ffi::PyObject_CheckBuffer(message.as_ptr()) } != 0 {
-        let buffer = PyBuffer::<u8>::get(message)
-            .map_err(|_| PyTypeError::new_err("can't send this buffer: it must be one of bytes (format 'B')"))?;
+        let buffer = PyBuffer::<u8>::get(message).map_err(|_| not_bytes())?;
         append_frame(out, Opcode::Binary, true, &buffer.to_vec(py)?, key);
     } else {
         let start = begin_frame(out, key.is_some(), expected_payload);
         codec::encode(py, message, format, out)?;
-        let opcode = match format {
-            Format::Json => Opcode::Text,
-            Format::MessagePack => Opcode::Binary,
-        };
-        finish_frame(out, start, opcode, key);
+        finish_frame(out, start, opcode_of(format), key);
     }
     Ok(())
+}
+
+/// The payload of `message` and its opcode: the message's own bytes where it has them, else encoded into `buffer`.
+fn payload_of<'a>(
+    py: Python<'_>,
+    message: &'a Bound<'_, PyAny>,
+    format: Format,
+    buffer: &'a mut Vec<u8>,
+) -> PyResult<(Opcode, &'a [u8])> {
+    if let Ok(text) = message.cast::<PyString>() {
+        return Ok((Opcode::Text, text.to_str()?.as_bytes()));
+    }
+    if let Ok(bytes) = message.cast::<PyBytes>() {
+        return Ok((Opcode::Binary, bytes.as_bytes()));
+    }
+    // SAFETY: `message` is a live object; the check only looks at its type.
+    if unsafe { ffi::PyObject_CheckBuffer(message.as_ptr()) } != 0 {
+        let bytes = PyBuffer::<u8>::get(message).map_err(|_| not_bytes())?;
+        buffer.resize(bytes.len_bytes(), 0);
+        bytes.copy_to_slice(py, buffer)?;
+        return Ok((Opcode::Binary, buffer));
+    }
+    codec::encode(py, message, format, buffer)?;
+    Ok((opcode_of(format), buffer))
+}
+
+fn opcode_of(format: Format) -> Opcode {
+    match format {
+        Format::Json => Opcode::Text,
+        Format::MessagePack => Opcode::Binary,
+    }
+}
+
+#[cold]
+fn not_bytes() -> PyErr {
+    PyTypeError::new_err("can't send this buffer: it must be one of bytes (format 'B')")
+}
+
+/// Appends `message` as one finished frame, compressed if that is wanted and makes it smaller; returns its payload's size
+/// before that. The caller tells `compression` to forget if the frame does not leave.
+#[inline(never)]
+fn append_compressible(
+    state: &State,
+    compression: &mut Compression,
+    message: &Bound<'_, PyAny>,
+    compress: Option<bool>,
+    key: Option<[u8; 4]>,
+    out: &mut Vec<u8>,
+) -> PyResult<usize> {
+    with_payload_buffer(|buffer| {
+        let (opcode, payload) = payload_of(message.py(), message, state.format, buffer)?;
+        let is_compressed = compression::is_wanted(compress, payload.len(), compression.threshold)
+            && with_compressed_buffer(|compressed| {
+                let paid = compression.compress(state.has_peer_moved_on.take(), payload, compressed);
+                if paid {
+                    append_compressed_frame(out, opcode, compressed, key);
+                }
+                paid
+            });
+        if !is_compressed {
+            append_frame(out, opcode, true, payload, key);
+        }
+        Ok(payload.len())
+    })
 }
 
 /// Payload bytes of one finished frame: what statistics count, and how long the next message is guessed to be.
@@ -66,7 +127,12 @@ pub(crate) fn payload_len(frame_len: usize, is_masked: bool) -> usize {
 }
 
 /// Encodes, queues and, as the first of a turn, writes one message.
-pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn send(
+    state: &State,
+    slf: &Bound<'_, PyAny>,
+    message: &Bound<'_, PyAny>,
+    compress: Option<bool>,
+) -> PyResult<()> {
     let py = slf.py();
     if !state.open.get() {
         return Err(state.closed_error(py)?);
@@ -74,20 +140,38 @@ pub(crate) fn send(state: &State, slf: &Bound<'_, PyAny>, message: &Bound<'_, Py
     let key = state.key()?;
     let queued = {
         let mut outbox = state.outbox.lock()?;
+        let expected_payload = state.expected_payload.get();
+        outbox.make_room(MAX_HEADER_LEN + expected_payload);
         let before = outbox.own.len();
-        let appended = append_message(py, message, state.format, key, state.expected_payload.get(), &mut outbox.own);
-        if let Err(error) = appended {
-            outbox.discard_uncommitted();
-            return Err(error);
-        }
+        let mut compression = match &state.compression {
+            Some(compression) if compress != Some(false) => Some(compression.lock()?),
+            _ => None,
+        };
+        let appended = match &mut compression {
+            Some(compression) => {
+                append_compressible(state, compression, message, compress, key, &mut outbox.own).map(Some)
+            }
+            None => append_message(py, message, state.format, key, expected_payload, &mut outbox.own).map(|()| None),
+        };
+        let uncompressed = match appended {
+            Ok(uncompressed) => uncompressed,
+            Err(error) => {
+                outbox.discard_uncommitted();
+                return Err(error);
+            }
+        };
         let size = outbox.own.len() - before;
         let queued = outbox.queued();
         // One message always fits an empty queue, whatever its size.
         if queued > 0 && queued + size > state.max_send_queue {
             outbox.discard_uncommitted();
+            // The peer will not see what was compressed: later messages must not refer to it (RFC 7692 section 7.2.1).
+            if let Some(compression) = &mut compression {
+                compression.forget();
+            }
             return Err(errors::send_queue_full(queued, size, state.max_send_queue));
         }
-        let payload = payload_len(size, key.is_some());
+        let payload = uncompressed.unwrap_or_else(|| payload_len(size, key.is_some()));
         state.expected_payload.set(payload);
         outbox.commit_own();
         state.messages_sent.set(state.messages_sent.get() + 1);
@@ -114,7 +198,7 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
                 return Ok(());
             }
             let log = match &state.broadcaster {
-                Some(broadcaster) => Some(broadcaster.get().log(state.format)?.read()?),
+                Some(broadcaster) => Some(broadcaster.get().log(state.variant)?.read()?),
                 None => None,
             };
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(4);

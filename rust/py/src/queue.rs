@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Memory kept when the queue is empty; more is given back.
-const KEPT_CAPACITY: usize = 512 * 1024;
+const KEPT_CAPACITY: usize = 64 * 1024;
 
 #[derive(Debug)]
 struct Entry {
@@ -63,6 +63,9 @@ impl MessageQueue {
             self.start = 0;
             if self.data.capacity() > KEPT_CAPACITY {
                 self.data = Vec::new();
+            }
+            // Apart from the payloads: empty messages fill this alone.
+            if self.entries.capacity() > KEPT_CAPACITY / size_of::<Entry>() {
                 self.entries = VecDeque::new();
             }
         } else if self.start > KEPT_CAPACITY && self.start > self.data.len() / 2 {

@@ -18,18 +18,21 @@
 //! - Nothing is raised into the event loop but what ends the program (`KeyboardInterrupt`, `SystemExit`).
 
 mod closing;
+mod compressing;
 mod python;
 mod receiving;
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
+pub(crate) use self::compressing::Compression;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
-use crate::broadcast::Broadcaster;
+use crate::broadcast::{Broadcaster, Variant};
 use crate::codec::Format;
 use crate::errors::{self, CloseInfo};
 use crate::inbox::Inbox;
@@ -53,6 +56,12 @@ pub(crate) struct State {
     drain: Guarded<Option<Py<Drain>>>,
     drain_waiters: Guarded<Vec<Py<PyAny>>>,
     pub(crate) broadcaster: Option<Py<Broadcaster>>,
+    /// Which log of the broadcaster this connection reads from.
+    pub(crate) variant: Variant,
+    /// `None` without an agreement: nothing is compressed.
+    pub(crate) compression: Option<Guarded<Compression>>,
+    /// A compressed broadcast was queued: the peer's window is not what our compressor remembers.
+    pub(crate) has_peer_moved_on: Cell<bool>,
     /// Descriptor for `send(2)`; negative where the transport has to write (TLS, or gone).
     pub(crate) descriptor: Cell<RawFd>,
     pub(crate) outbox: Guarded<Outbox>,
@@ -150,14 +159,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a range of the broadcast log.
+    /// Queues a range of the broadcast log: one frame, which is compressed or is not.
     #[inline]
-    pub(crate) fn queue_log(&self, range: LogRange) -> PyResult<LogQueued> {
+    pub(crate) fn queue_log(&self, range: LogRange, is_compressed: bool) -> PyResult<LogQueued> {
         let state = self.state()?;
         if !state.open.get() {
             return Ok(LogQueued::No);
         }
         state.outbox.lock()?.push_log(range);
+        if is_compressed {
+            state.has_peer_moved_on.set(true);
+        }
         Ok(if state.listed.replace(true) { LogQueued::Again } else { LogQueued::First })
     }
 }

@@ -11,9 +11,11 @@ use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::header::FrameHeader;
 use websocket_utils_core::limits::Limits;
 
+use super::compressing::Compression;
 use super::{Connection, State};
-use crate::broadcast::Broadcaster;
+use crate::broadcast::{Broadcaster, Variant};
 use crate::codec::Format;
+use crate::compression::{self, AgreementTuple};
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::pull::Drain;
@@ -25,7 +27,7 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -41,14 +43,26 @@ impl Connection {
         max_message_size: usize,
         max_send_queue: usize,
         broadcaster: Option<Py<Broadcaster>>,
+        deflate: Option<AgreementTuple>,
+        compression_threshold: usize,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
+        let format = Format::from_name(format)?;
         let limits = Limits { max_message_size, ..Limits::default() };
+        let agreement = deflate.map(compression::agreement).transpose()?;
+        let protocol = match agreement {
+            Some(agreement) => Protocol::with_deflate(role, limits, agreement),
+            None => Protocol::new(role, limits),
+        };
+        let variant = match &broadcaster {
+            Some(broadcaster) => broadcaster.get().variant(format, agreement)?,
+            None => Variant::plain(format),
+        };
         Ok(Self {
             state: LoopBound::new(State {
                 role,
-                format: Format::from_name(format)?,
-                protocol: Guarded::new(Protocol::new(role, limits)),
+                format,
+                protocol: Guarded::new(protocol),
                 inbox,
                 owner: Guarded::new(Some(owner)),
                 transport: Guarded::new(Some(transport)),
@@ -58,6 +72,9 @@ impl Connection {
                 drain: Guarded::default(),
                 drain_waiters: Guarded::default(),
                 broadcaster,
+                variant,
+                compression: agreement.map(|agreed| Guarded::new(Compression::new(agreed, compression_threshold))),
+                has_peer_moved_on: Cell::new(false),
                 descriptor: Cell::new(descriptor),
                 outbox: Guarded::default(),
                 max_send_queue,
@@ -117,6 +134,12 @@ impl Connection {
         Self::take_frame(slf, FrameHeader::from_parts(fin, reserved_bits, opcode), &mut payload.to_vec())
     }
 
+    /// Takes bytes that came behind the opening handshake, in the same read; `data` is copied.
+    #[pyo3(name = "feed_bytes", signature = (data, /))]
+    fn py_feed_bytes(slf: &Bound<'_, Self>, data: &[u8]) -> PyResult<()> {
+        Self::take_bytes(slf, &mut data.to_vec())
+    }
+
     /// The transport holds bytes that the kernel did not take.
     #[pyo3(name = "pause_writing")]
     fn py_pause_writing(&self) -> PyResult<()> {
@@ -161,6 +184,7 @@ impl Connection {
         state.descriptor.set(-1);
         state.protocol.lock()?.handle_transport_closed();
         state.outbox.lock()?.clear();
+        state.drop_compressor()?;
         state.release_log(py)?;
         state.end_turn.lock()?.take();
         state.drain.lock()?.take();
@@ -174,11 +198,12 @@ impl Connection {
 
     // --- what the owner calls ---
 
-    /// Sends one message; returns an awaitable that is done when the transport holds nothing back.
-    #[pyo3(name = "send")]
-    fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<Py<Drain>> {
+    /// Sends one message; returns an awaitable that is done when the transport holds nothing back. `compress`: whether it
+    /// leaves compressed; `None` from `compression_threshold` on. Without an agreement on compression it never does.
+    #[pyo3(name = "send", signature = (message, /, *, compress=None))]
+    fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Drain>> {
         let state = slf.get().state()?;
-        outgoing::send(state, slf.as_any(), message)?;
+        outgoing::send(state, slf.as_any(), message, compress)?;
         Self::drain(slf, state)
     }
 
@@ -269,7 +294,16 @@ impl Connection {
         Ok(self.state()?.outbox.read()?.queued())
     }
 
-    /// (messages, bytes) accepted by `send`.
+    /// Bytes of memory held for this connection: for messages under way in either direction, whether used or free. What
+    /// a compressor or decompressor needs to remember earlier messages is not in it.
+    #[getter]
+    #[pyo3(name = "held_bytes")]
+    fn py_held_bytes(&self) -> PyResult<usize> {
+        let state = self.state()?;
+        Ok(state.protocol.read()?.buffered() + state.outbox.read()?.capacity())
+    }
+
+    /// (messages, bytes) accepted by `send`; bytes of payload, before compression.
     #[pyo3(name = "sent_counters")]
     fn py_sent_counters(&self) -> PyResult<(u64, u64)> {
         let state = self.state()?;

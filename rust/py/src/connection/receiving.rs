@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 use websocket_utils_core::close::CloseCode;
-use websocket_utils_core::connection::Event;
+use websocket_utils_core::connection::{Event, Role};
 use websocket_utils_core::encoder::append_frame;
 use websocket_utils_core::error::ProtocolError;
-use websocket_utils_core::header::FrameHeader;
+use websocket_utils_core::header::{FrameHeader, header_len};
 use websocket_utils_core::opcode::Opcode;
 
 use super::{Connection, State};
@@ -105,22 +105,38 @@ impl State {
 
     /// Answers a ping (RFC 6455 section 5.5.2); over the queue's bound only the latest is kept (section 5.5.3).
     pub(super) fn answer_ping(&self, payload: Vec<u8>) -> PyResult<()> {
-        if !self.open.get() {
+        if !self.open.get() && !self.waits_for_close()? {
             return Ok(());
         }
         let mut outbox = self.outbox.lock()?;
-        if outbox.queued() > self.max_send_queue {
+        let size = header_len(self.role == Role::Client, payload.len()) + payload.len();
+        let queued = outbox.queued();
+        // One frame always fits an empty queue, as with messages.
+        if queued > 0 && queued + size > self.max_send_queue {
             *self.latest_pong.lock()? = Some(payload);
         } else {
+            // One that still waits for room answers an older ping: it would come behind this one.
+            *self.latest_pong.lock()? = None;
             append_frame(&mut outbox.own, Opcode::Pong, true, &payload, self.key()?);
             outbox.commit_own();
         }
         Ok(())
     }
 
+    /// Our close frame has left and the peer's is awaited: pings are still answered, a close frame forbids only data
+    /// (RFC 6455 sections 5.5.1 and 5.5.2).
+    #[cold]
+    fn waits_for_close(&self) -> PyResult<bool> {
+        Ok(!self.broken.get()
+            && self.sent_close.read()?.is_some()
+            && self.received_close.read()?.is_none()
+            && self.fault.read()?.is_none())
+    }
+
     /// Queues the pong that had to wait for room.
     pub(crate) fn queue_latest_pong(&self) -> PyResult<()> {
-        match self.latest_pong.lock()?.take() {
+        let payload = self.latest_pong.lock()?.take();
+        match payload {
             Some(payload) => self.answer_ping(payload),
             None => Ok(()),
         }
@@ -168,6 +184,8 @@ impl Connection {
         state.turn.set(false);
         outcome?;
         state.contain(object.as_any(), |state, object| {
+            // What a big message took goes back at once: an idle connection has no later moment to do it.
+            state.protocol.lock()?.release_memory();
             // A full inbox pauses reading while messages are wanted. At the end of a connection what is read is the
             // peer's close frame or its end of file, which must not wait for a slow reader.
             let may_pause = state.delivering.get() && !state.broken.get() && state.received_close.read()?.is_none();

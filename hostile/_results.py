@@ -1,0 +1,110 @@
+"""What the attacks and the mutations found: `hostile/results/*.json`."""
+
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from benches._results import Machine
+
+RESULTS: Final = Path(__file__).parent / "results"
+# The most that one hostile peer may make a server hold, in KiB: what the third issue asks for.
+BAR_KIB: Final = 4096
+# The most that memory may drift over a mutation run, in KiB.
+DRIFT_KIB: Final = 5 * 1024
+
+ResultT = TypeVar("ResultT", bound="Result")
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """Where and when it was found."""
+
+    date: str
+    commit: str
+    machine: Machine
+    versions: dict[str, str]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What one attack did."""
+
+    name: str
+    title: str
+    settings: dict[str, int | float | bool] = {}
+    # Bytes that the peer had sent at the end.
+    sent: int
+    # Growth of the server's resident memory: at its peak, and what was left once the peer was gone.
+    peak_kib: int
+    kept_kib: int
+    how: str
+    seconds: float
+    # CPU time of the server for it.
+    cpu_ms: float
+    # Calls of the event loop's exception handler.
+    loop_errors: int
+    # Whether a peer that keeps to the protocol was served afterwards.
+    served: bool
+
+    @property
+    def met(self) -> bool:
+        """Whether it is within the bar, and harmed nobody else."""
+        return self.peak_kib <= BAR_KIB and self.loop_errors == 0 and self.served
+
+
+class AttackResult(Result, kw_only=True):
+    """One run of all attacks."""
+
+    max_message_size: int
+    attacks: list[Outcome]
+    # Attacks on what this version of the library does not have.
+    left_out: list[str] = []
+
+
+class Side(msgspec.Struct, kw_only=True):
+    """What mutated connections did to one role."""
+
+    # The role under attack.
+    role: str
+    connections: int
+    seed: int
+    sent: int
+    # Connections whose opening handshake was accepted: the others ended in it.
+    opened: int
+    # How connections ended, as the mutating side saw it.
+    endings: dict[str, int]
+    loop_errors: int
+    first_loop_errors: list[str] = []
+    # Resident memory after a tenth of the connections and at the end.
+    warm_kib: int
+    end_kib: int
+    seconds: float
+    served: bool
+
+    @property
+    def drift_kib(self) -> int:
+        """Growth of memory behind the warm-up."""
+        return self.end_kib - self.warm_kib
+
+    @property
+    def met(self) -> bool:
+        """Whether nothing was harmed."""
+        return self.loop_errors == 0 and self.drift_kib < DRIFT_KIB and self.served
+
+
+class MutationResult(Result, kw_only=True):
+    """One run of mutated connections."""
+
+    sides: list[Side]
+
+
+def save(result: Result, name: str, folder: Path = RESULTS) -> Path:
+    """Write a result where the report is rendered from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    return path
+
+
+def load(kind: type[ResultT], name: str, folder: Path = RESULTS) -> ResultT | None:
+    """Read a result, if there is one."""
+    path = folder / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else None

@@ -1,0 +1,172 @@
+"""Render docs/RELIABILITY.md from `hostile/results/*.json`: `python hostile/render.py [--check]`.
+
+With `--check` it tells whether the file is as it would be written.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+# Run as a script, the folder of this file is on the path in place of the one above it.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benches._results import ROOT
+
+from hostile._results import BAR_KIB, DRIFT_KIB, AttackResult, MutationResult, Outcome, Result, Side, load
+
+REPORT = ROOT / "docs" / "RELIABILITY.md"
+HEAD = """\
+# Reliability
+
+What a peer that means harm costs this library, measured: `make hostile` and `make mutate` run it all again on any
+Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand. What each
+threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
+ATTACKS = """\
+- Each attack meets a fresh server in a process of its own, with default settings but for those that its row names, and
+  a handler that sends back whatever comes.
+- The peer is a plain socket in another process. It floods for at most four seconds or 500 MB, whichever is first.
+- Growth is that of the server's resident memory over what it held before the attack, its connections included. The peak
+  is the kernel's own mark (`VmHWM`, begun anew before each attack), so that none is missed; the kernel counts in steps
+  of up to 256 KiB. The kernel's own buffers of the sockets are not in it.
+- "Kept" is the growth that is left once the peer is gone.
+- After each attack a peer that keeps to the protocol is served, and the event loop's exception handler was never
+  called; a row where that is not so says it."""
+MUTATIONS = """\
+Valid opening handshakes and streams of frames, to which something happened: bits flipped, bytes cut out, doubled or put
+in, lines shuffled, frames with any opcode, any flags and any length, noise marked as compressed; sent in pieces, ended
+by a reset at any moment or waited for. The random numbers are seeded: a run can be repeated. Bars: no call of the event
+loop's exception handler, less than {drift} MiB more memory at the end than after a tenth of the connections, and a peer
+that keeps to the protocol is served at the end."""
+
+
+def report(attacks: AttackResult | None, mutations: MutationResult | None) -> str:
+    """Return docs/RELIABILITY.md."""
+    parts = [HEAD]
+    if attacks is not None:
+        parts += _attack_parts(attacks)
+    if mutations is not None:
+        parts += _mutation_parts(mutations)
+    return "\n\n".join(parts) + "\n"
+
+
+def _attack_parts(result: AttackResult) -> list[str]:
+    over = [outcome for outcome in result.attacks if not outcome.met]
+    verdict = (
+        f"Every one of {len(result.attacks)} attacks stays below {_number(BAR_KIB)} KiB of growth."
+        if not over
+        else f"{len(over)} of {len(result.attacks)} attacks miss the bar of {_number(BAR_KIB)} KiB."
+    )
+    limit = f"Messages may have {_number(result.max_message_size)} bytes here (`max_message_size`)."
+    parts = [
+        "## One hostile peer",
+        f"{verdict} {limit}",
+        ATTACKS,
+        _table(
+            ("what the peer does", "bytes sent", "peak growth, KiB", "kept, KiB", "CPU ms", "how it ends", "s", ""),
+            [_attack_row(outcome) for outcome in result.attacks],
+            right=(1, 2, 3, 4, 6),
+        ),
+    ]
+    if result.left_out:
+        parts.append(f"Not measured: {'; '.join(result.left_out)}.")
+    return [*parts, _where(result)]
+
+
+def _attack_row(outcome: Outcome) -> tuple[str, ...]:
+    settings = ", ".join(f"`{name}={value}`" for name, value in outcome.settings.items())
+    word = "met" if outcome.met else "missed"
+    if outcome.loop_errors:
+        word += f", {outcome.loop_errors} errors in the event loop"
+    if not outcome.served:
+        word += ", nobody served afterwards"
+    return (
+        outcome.title + (f" ({settings})" if settings else ""),
+        _number(outcome.sent),
+        f"**{_number(outcome.peak_kib)}**",
+        _number(outcome.kept_kib),
+        _number(outcome.cpu_ms),
+        outcome.how,
+        f"{outcome.seconds:.1f}",
+        word,
+    )
+
+
+def _mutation_parts(result: MutationResult) -> list[str]:
+    return [
+        "## Mutated connections",
+        MUTATIONS.format(drift=DRIFT_KIB // 1024),
+        _table(
+            (
+                "under attack",
+                "connections",
+                "opened",
+                "MB",
+                "loop errors",
+                "memory drift, KiB",
+                "honest peer served",
+                "",
+            ),
+            [_mutation_row(side) for side in result.sides],
+            right=(1, 2, 3, 4, 5),
+        ),
+        *(
+            f"How the {side.role}'s connections ended: "
+            + ", ".join(
+                f"{how} {_number(count)}" for how, count in sorted(side.endings.items(), key=lambda item: -item[1])
+            )
+            + f" (seed {side.seed}, {_number(side.seconds)} s)."
+            for side in result.sides
+        ),
+        _where(result),
+    ]
+
+
+def _mutation_row(side: Side) -> tuple[str, ...]:
+    return (
+        side.role,
+        _number(side.connections),
+        _number(side.opened),
+        _number(side.sent / 1e6),
+        f"**{side.loop_errors}**",
+        f"**{_number(side.drift_kib)}**",
+        "yes" if side.served else "no",
+        "met" if side.met else "missed",
+    )
+
+
+def _where(result: Result) -> str:
+    machine = result.machine
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return (
+        f"{result.date}, commit `{result.commit}`, {machine.cpu}, {machine.cores} cores, {machine.kernel}, "
+        f"{machine.python}; {versions}."
+    )
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: Iterable[int]) -> str:
+    right = set(right)
+    rule = ["---:" if column in right else "---" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file, or with `--check` tell whether it is as it would be written."""
+    text = report(load(AttackResult, "attacks"), load(MutationResult, "mutations"))
+    if arguments == ["--check"]:
+        if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{REPORT.relative_to(ROOT)} is not what hostile/render.py renders: run it", file=sys.stderr)
+        return 1
+    if arguments:
+        print("usage: python hostile/render.py [--check]", file=sys.stderr)
+        return 2
+    REPORT.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""Holds docs/RELIABILITY.md to the results it is rendered from."""
+
+import msgspec
+from benches._results import Machine
+from hostile import render
+from hostile._results import BAR_KIB, AttackResult, Outcome
+from hostile.attacks import ATTACKS
+
+
+def outcome(**changes: object) -> Outcome:
+    found = Outcome(
+        name="pings",
+        title="pings",
+        sent=10,
+        peak_kib=BAR_KIB,
+        kept_kib=0,
+        how="open",
+        seconds=1.0,
+        cpu_ms=2.0,
+        loop_errors=0,
+        served=True,
+    )
+    return msgspec.structs.replace(found, **changes)
+
+
+def result(*outcomes: Outcome) -> AttackResult:
+    return AttackResult(
+        max_message_size=1,
+        attacks=list(outcomes),
+        date="2026-01-01",
+        commit="abc",
+        machine=Machine(cpu="CPU", cores=2, kernel="Linux", python="CPython"),
+        versions={"uvloop": "1"},
+    )
+
+
+def test_report_is_what_the_results_render_to() -> None:
+    assert render.main(["--check"]) == 0
+
+
+def test_attack_at_the_bar_meets_it() -> None:
+    assert outcome().met
+    assert "Every one of 1 attacks stays below 4 096 KiB" in render.report(result(outcome()), None)
+
+
+def test_attack_over_the_bar_misses_it() -> None:
+    over = outcome(peak_kib=BAR_KIB + 1)
+    assert not over.met
+    assert "1 of 1 attacks miss the bar" in render.report(result(over), None)
+
+
+def test_attack_that_harms_others_misses_the_bar() -> None:
+    assert not outcome(served=False).met
+    text = render.report(result(outcome(loop_errors=2)), None)
+    assert "missed, 2 errors in the event loop" in text
+
+
+def test_attacks_have_names_of_their_own() -> None:
+    assert len({one.name for one in ATTACKS}) == len(ATTACKS)
