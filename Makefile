@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs hostile mutate examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: $(VENV)/.bench  ## measure us and our peers in turn, minutes long (ARGS a
 bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from benches/results
 	$(BIN)/python benches/render.py
 
+autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
+	$(BIN)/python conformance/run.py $(ARGS)
+
 hostile: $(VENV)/.dev  ## attack a server in every way of docs/RELIABILITY.md, a minute long, and render it (Linux)
 	$(BIN)/python hostile/run.py $(ARGS)
 	$(BIN)/python hostile/render.py
@@ -90,7 +93,7 @@ constraints: | prerequisites  ## pin the newest versions that pyproject.toml all
 	mv constraints.new constraints.txt
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .autobahn target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f python/websocket_utils/_core*.so
 
 # What no target can install by itself: say so at once, not in the middle of a build.

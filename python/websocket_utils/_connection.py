@@ -1,6 +1,7 @@
 """Connections as Python sees them: the Rust core under asyncio's base class, and a server's client."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from . import _core
@@ -21,21 +22,28 @@ class ServerConnection(Connection):
         remote_addr: Host and port of the client; None where the transport does not know.
         path: Path of the request.
         channels: Channels the client is subscribed to.
+        leave: Gives its place among the server's connections back.
     """
 
-    __slots__ = ("channels", "path", "remote_addr")
+    __slots__ = ("channels", "leave", "path", "remote_addr")
 
     remote_addr: tuple[str, int] | None
     path: str
     channels: set[str]
+    leave: Callable[[], None]
 
-    def __init__(self, *, path: str, remote_addr: tuple[str, int] | None, **_core_arguments: Any) -> None:
+    def __init__(
+        self, *, path: str, remote_addr: tuple[str, int] | None, leave: Callable[[], None], **_core_arguments: Any
+    ) -> None:
         self.path = path
         self.remote_addr = remote_addr
+        self.leave = leave
         self.channels = set()
 
-    def __new__(cls, *, path: str, remote_addr: tuple[str, int] | None, **core_arguments: Any) -> "ServerConnection":
-        del path, remote_addr
+    def __new__(
+        cls, *, path: str, remote_addr: tuple[str, int] | None, leave: Callable[[], None], **core_arguments: Any
+    ) -> "ServerConnection":
+        del path, remote_addr, leave
         return super().__new__(cls, **core_arguments)
 
     def __repr__(self) -> str:

@@ -174,8 +174,8 @@ class Encoder:
 class HandshakeRefusal(Exception):
     """A handshake that must not be completed; `args` are status and reason, both our own words.
 
-    The status is what a server answers: 400, 405, 426, 431 or 505. A client sees 101 where the server switched protocols in
-    a way that must not be followed, and 400 or 431 where its answer can't be read.
+    The status is what a server answers: 400, 405, 426, 431 or 505. A client sees 101 where the server switched
+    protocols in a way that must not be followed, and 400 or 431 where its answer can't be read.
     """
 
 @final
@@ -204,8 +204,8 @@ class HeadReader:
     def response(self, accept: str, subprotocols: Sequence[str]) -> tuple[int, str, list[tuple[str, str]]]:
         """Return status, reason phrase and headers (names in lower case, values as latin-1) of a response.
 
-        A 101 is checked in full but for its extensions, which `deflate_confirm` reads. A status of 1xx other than 101 is
-        interim: the final response follows, for a new reader.
+        A 101 is checked in full but for its extensions, which `deflate_confirm` reads. A status of 1xx other than 101
+        is interim: the final response follows, for a new reader.
 
         Args:
             accept: What `Sec-WebSocket-Accept` has to be.
@@ -223,9 +223,7 @@ def deflate_offer(window_bits: int, takeover: bool, /) -> str:
         ValueError: If `window_bits` is not 9 to 15.
     """
 
-def deflate_accept(
-    window_bits: int, takeover: bool, values: Sequence[str], /
-) -> tuple[_Agreement, str] | None:
+def deflate_accept(window_bits: int, takeover: bool, values: Sequence[str], /) -> tuple[_Agreement, str] | None:
     """Return what a server agrees to and answers, None where no offer of permessage-deflate can be accepted.
 
     Args:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ssl import SSLContext
 
-from ._transport import Opened, Taker, dial
+from ._handshake import Compression, Opened, Taker
+from ._transport import dial
 from ._url import Target
 from .config import WebSocketConfig
 from .exceptions import ConfigError, HandshakeError
@@ -74,8 +75,8 @@ class Dialer:
                     headers=self._headers_for(target),
                     subprotocols=self.subprotocols,
                     ssl=self.ssl,
+                    compression=Compression.of(self.config),
                     open_timeout=self.config.open_timeout,
-                    max_message_size=self.config.max_message_size,
                 )
             except HandshakeError as error:
                 location = error.headers.get("location")

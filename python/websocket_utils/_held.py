@@ -26,13 +26,13 @@ class HeldMessages:
     def __init__(self, codec: Literal["json", "msgpack"], config: WebSocketConfig) -> None:
         self._codec = codec
         self._encoder = _core.Encoder(codec)
-        self._messages: deque[str | bytes] = deque()
+        self._messages: deque[tuple[str | bytes, bool | None]] = deque()
         self._bytes = 0
         self._max_messages = config.message_buffer_size
         self._max_bytes = config.max_send_queue
 
-    def put(self, message: Any) -> None:
-        """Keep one message.
+    def put(self, message: Any, compress: bool | None) -> None:
+        """Keep one message, and how it is to be compressed.
 
         Raises:
             SendQueueFull: If it would pass a bound. It is not kept.
@@ -51,11 +51,12 @@ class HeldMessages:
         size = len(encoded) * (4 if isinstance(encoded, str) and not encoded.isascii() else 1) + _MAX_HEADER
         if self._messages and self._bytes + size > self._max_bytes:
             raise SendQueueFull(self._bytes, size, self._max_bytes)
-        self._messages.append(encoded)
+        self._messages.append((encoded, compress))
         self._bytes += size
 
     def send_all(self, connection: Connection) -> None:
         """Send what is kept, in the order it came."""
         while self._messages and connection.is_open:
-            connection.send(self._messages.popleft())
+            message, compress = self._messages.popleft()
+            connection.send(message, compress=compress)
         self._bytes = 0

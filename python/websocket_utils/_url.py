@@ -24,6 +24,17 @@ class Target:
     origin: tuple[str, str, int]
     """Scheme, host and port: what decides whether a redirect may be shown credentials."""
 
+    @property
+    def authority(self) -> str:
+        """Host and port as the URL has them: the `Host` header."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def resource(self) -> str:
+        """Path and query: what is asked for (RFC 6455 §3)."""
+        parts = urlsplit(self.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
     def redirected(self, location: str) -> "Target":
         """Return where `location` leads from here; credentials stay only with the same origin.
 

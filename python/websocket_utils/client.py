@@ -4,26 +4,25 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ssl import SSLContext
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Literal, Unpack
 
-from . import _core
 from ._connection import Connection
 from ._dialer import Dialer
 from ._faults import Faults
+from ._handshake import Opened
 from ._heartbeat import Heartbeat
 from ._held import HeldMessages
 from ._opening import Closing, Opening
+from ._receiving import Receiving
 from ._reconnect import Backoff, is_final
-from ._transport import Opened
 from ._url import parse_url
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
-    DecodeError,
     HandshakeError,
     HeartbeatTimeout,
     LocalProtocolError,
@@ -32,12 +31,11 @@ from .exceptions import (
     RemoteProtocolError,
     WebSocketError,
 )
-from .messages import Subscribe, Unsubscribe, WsMessage
+from .messages import Subscribe, Unsubscribe
 from .metrics import ClientState, ClientStats
 
 __all__ = ["WebSocketClient"]
 
-T = TypeVar("T")
 Codec = Literal["json", "msgpack"]
 
 _logger = logging.getLogger("websocket_utils.client")
@@ -47,7 +45,7 @@ _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 
 
-class WebSocketClient(Closing):
+class WebSocketClient(Receiving, Closing):
     """A link to a WebSocket server that receives typed messages, and dials again when the connection is lost.
 
     Made by `WebSocketClient.connect(url)`. A message is delivered once: to the handlers of its class if there are any
@@ -69,8 +67,7 @@ class WebSocketClient(Closing):
         self._reconnect = reconnect
         self._when_down = when_down
         self._loop = asyncio.get_running_loop()
-        self._faults = Faults(_logger)
-        self._inbox = _core.Inbox(self._loop, self._faults.report, self._faults.run, limit=self._config.max_inbox)
+        super().__init__(self._loop, Faults(_logger), self._config.max_inbox)
         self._connection: Connection | None = None
         self._state: ClientState = "connecting"
         self._channels: dict[str, None] = {}
@@ -128,102 +125,17 @@ class WebSocketClient(Closing):
         client = cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down)
         return Opening(client, client._open)
 
-    # --- receiving ---
-
-    @overload
-    def receive(self) -> Coroutine[Any, Any, WsMessage | None]: ...
-    @overload
-    def receive(self, type_: type[T]) -> Coroutine[Any, Any, T | None]: ...
-    @overload
-    def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
-    def receive(self, type_: Any = WsMessage) -> Coroutine[Any, Any, Any]:
-        """Wait for the next message.
-
-        Args:
-            type_: What it shall be: a message class, a union of them, `str` (a text message as it is), `bytes` (any
-                message as it is), `str | bytes` (each as it came), or any type that msgspec decodes.
-
-        Returns:
-            The message; None once the client is closed and all that had come is taken.
-
-        Raises:
-            DecodeError: If the message is no `type_`. It is consumed; the connection stays open.
-            ConnectionClosedError, HandshakeError, ReconnectGaveUp: Once, if the client ended with an error.
-
-        Cancelling it loses no message.
-        """
-        return self._inbox.receive(type_)
-
-    @overload
-    def messages(self) -> AsyncIterator[WsMessage]: ...
-    @overload
-    def messages(self, type_: type[T]) -> AsyncIterator[T]: ...
-    @overload
-    def messages(self, type_: Any) -> AsyncIterator[Any]: ...
-    def messages(self, type_: Any = WsMessage) -> AsyncIterator[Any]:
-        """Iterate over messages: `async for update in client.messages(PriceUpdate)`. Types and errors as `receive`.
-
-        Ends when the client is closed; goes on over a reconnect, and may be called again after a `DecodeError`.
-        """
-        return self._inbox.messages(type_)
-
-    @overload
-    def batches(self) -> AsyncIterator[list[WsMessage]]: ...
-    @overload
-    def batches(self, type_: type[T]) -> AsyncIterator[list[T]]: ...
-    @overload
-    def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
-    def batches(self, type_: Any = WsMessage) -> AsyncIterator[list[Any]]:
-        """Iterate over lists of all messages that wait: at least one, usually what one read brought.
-
-        The cheapest way to receive many. Before a message that is no `type_` a list ends; the next step raises for it.
-        """
-        return self._inbox.batches(type_)
-
-    @overload
-    def on(self, type_: type[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
-    @overload
-    def on(self, type_: type[T]) -> Callable[[Callable[[T], object]], Callable[[T], object]]: ...
-    @overload
-    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any: ...
-    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any:
-        """Call `callback` with every message of a class, inside the read that brings it: the lowest latency.
-
-        What it raises is logged and counted; the connection goes on. It may be a coroutine function, which runs as a
-        task. Once there is a handler, messages without one are dropped (and counted as `unhandled`) unless somebody
-        has pulled.
-
-        Args:
-            type_: A message class or a union of them; `DecodeError` for messages that a handler could not be given.
-            callback: None makes this a decorator: `@client.on(PriceUpdate)`.
-
-        Returns:
-            `callback`, or a decorator.
-
-        Raises:
-            TypeError: If `type_` is nothing that messages can be told apart by.
-        """
-        if callback is None:
-
-            def register(function: Callable[[Any], object]) -> Any:
-                return self.on(type_, function)
-
-            return register
-        if type_ is DecodeError:
-            self._faults.on_decode_error(callback)
-        else:
-            self._inbox.on(type_, callback)
-        return callback
-
     # --- sending ---
 
-    def send(self, message: Any) -> Awaitable[None]:
+    def send(self, message: Any, *, compress: bool | None = None) -> Awaitable[None]:
         """Send one message now; what it returns may be awaited to keep pace with a slow peer.
 
         The first message of an event loop turn goes to the socket at once, further ones together at the turn's end.
 
         Args:
             message: A message object (sent in the client's codec), `str` (a text message) or bytes-like (a binary one).
+            compress: Where the server agreed to `compression`: None compresses from `compression_threshold` on, True
+                always, False never (a secret beside text that an attacker chooses must not be compressed).
 
         Returns:
             An awaitable: done at once while the socket takes bytes, else when it has taken all. It need not be awaited.
@@ -235,19 +147,19 @@ class WebSocketClient(Closing):
         """
         connection = self._connection
         if connection is None:
-            return self._keep(message)
+            return self._keep(message, compress)
         try:
-            return connection.send(message)
+            return connection.send(message) if compress is None else connection.send(message, compress=compress)
         except ConnectionClosed:
             # Closing: its end, and the next connection, are still to come.
             if self._when_down == "raise":
                 raise
-            return self._keep(message)
+            return self._keep(message, compress)
 
-    def _keep(self, message: Any) -> Awaitable[None]:
+    def _keep(self, message: Any, compress: bool | None) -> Awaitable[None]:
         if self._when_down == "raise" or self._state in {"closing", "closed"}:
             raise self._closed_error()
-        self._held.put(message)
+        self._held.put(message, compress)
         done: asyncio.Future[None] = self._loop.create_future()
         done.set_result(None)
         return done
@@ -330,6 +242,8 @@ class WebSocketClient(Closing):
             transport_busy=opened.transport_busy,
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,
+            deflate=opened.deflate,
+            compression_threshold=self._config.compression_threshold,
         )
         replaced, self._connection = self._connection, connection
         if replaced is not None:

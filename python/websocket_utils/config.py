@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack, cast, get_origin
 
 from websocket_utils.exceptions import ConfigError
 
@@ -44,6 +44,14 @@ class ConfigOverrides(TypedDict, total=False):
     max_inbox: int
     max_lag: int
     follow_redirects: int
+    compression: bool
+    compression_threshold: int
+    compression_window_bits: int
+    compression_context_takeover: bool
+    max_connections: int | None
+    max_connections_per_address: int | None
+    origins: tuple[str, ...] | None
+    hosts: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ def _about(unit: str, meaning: str, within: _Range | None = None, *, none: str |
 _SECONDS = _Range(above=0, most=_MAX_SECONDS)
 _BYTES = _Range(least=1, most=_MAX_BYTES)
 _COUNT = _Range(least=0, most=_MAX_COUNT)
+_POSITIVE = _Range(least=1, most=_MAX_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +118,9 @@ class WebSocketConfig:
     )
     open_timeout: float = field(
         default=5.0,
-        metadata=_about("seconds", "Longest wait for TCP, TLS and the opening handshake together", _SECONDS),
+        metadata=_about(
+            "seconds", "Longest wait for TCP, TLS and the opening handshake together, on either side", _SECONDS
+        ),
     )
     close_timeout: float = field(
         default=2.0,
@@ -118,13 +129,13 @@ class WebSocketConfig:
     ping_timeout: float = field(
         default=20.0, metadata=_about("seconds", "Longest wait for a pong; then the peer is taken for dead", _SECONDS)
     )
-    # What Cloudflare Workers and most peers send at most; bounds what one peer can make us hold.
+    # Thousands of updates in one message; what one hostile peer can make us hold is a small multiple of it.
     max_message_size: int = field(
-        default=16 * _MIB,
+        default=_MIB,
         metadata=_about("bytes", "Biggest message that is received", _Range(least=1, most=_MAX_MESSAGE_BYTES)),
     )
     max_send_queue: int = field(
-        default=16 * _MIB,
+        default=_MIB,
         metadata=_about("bytes", "Most that may wait to be sent on one connection; beyond it `send` raises", _BYTES),
     )
     max_inbox: int = field(
@@ -137,6 +148,49 @@ class WebSocketConfig:
     )
     follow_redirects: int = field(
         default=0, metadata=_about("", "Client: redirects followed in one opening handshake", _Range(least=0, most=20))
+    )
+    # Off: on a fast link it costs more latency than it saves, and each compressed direction up to 300 KiB of memory.
+    compression: bool = field(
+        default=False, metadata=_about("", "Negotiate permessage-deflate (RFC 7692); used where the peer agrees")
+    )
+    # About one network packet: below it fewer bytes arrive no earlier.
+    compression_threshold: int = field(
+        default=1024, metadata=_about("bytes", "Smallest message that is compressed when `send` is not told", _COUNT)
+    )
+    compression_window_bits: int = field(
+        default=15,
+        metadata=_about(
+            "",
+            "Largest window of compression, as a power of 2 in bytes, in either direction",
+            _Range(least=9, most=15),
+        ),
+    )
+    compression_context_takeover: bool = field(
+        default=True,
+        metadata=_about("", "Let a message refer to the one before: smaller messages, and memory held for each connection"),
+    )
+    max_connections: int | None = field(
+        default=10_000,
+        metadata=_about("", "Server: connections at once; beyond it requests get a 503", _POSITIVE, none="no limit"),
+    )
+    # Strategies of one machine come from one address, so only the operator knows how many are too many.
+    max_connections_per_address: int | None = field(
+        default=None,
+        metadata=_about("", "Server: the same for one remote address", _POSITIVE, none="no limit of its own"),
+    )
+    origins: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_about(
+            "",
+            "Server: origins of web pages that may connect, such as `https://desk.example`; separated by commas",
+            none="any",
+        ),
+    )
+    hosts: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_about(
+            "", "Server: names it may be asked for by (`Host`), with or without port; separated by commas", none="any"
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -194,26 +248,48 @@ class WebSocketConfig:
             if text is None:
                 continue
             try:
-                value = None if not text.strip() and spec.metadata["none"] else kind(text.strip())
+                value = None if not text.strip() and spec.metadata["none"] else _parse(kind, text.strip())
             except ValueError:
-                faults.append(f"{name}: must be {_KINDS[kind]}, not {text!r}; unset it for {spec.default!r}")
+                faults.append(f"{name}: must be {_KINDS[kind]}, not {text!r}; unset it for {_shown(spec.default)}")
                 continue
             fault = _fault(spec.type, spec.metadata, value)
             if fault:
-                faults.append(f"{name}: {fault}, not {text!r}; unset it for {spec.default!r}")
+                faults.append(f"{name}: {fault}, not {text!r}; unset it for {_shown(spec.default)}")
             values[spec.name] = value
         if faults:
             raise ConfigError(faults)
         return cls(**values)
 
 
-_KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number"}
+_KINDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a tuple of names",
+}
+_TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def _kind(annotation: Any) -> type:
-    """The type to parse to: `int` of `int | None`."""
-    kind: type = next((part for part in getattr(annotation, "__args__", ()) if part is not type(None)), annotation)
-    return kind
+    """The type to parse to: `int` of `int | None`, `tuple` of `tuple[str, ...] | None`."""
+    kind: Any = next((part for part in getattr(annotation, "__args__", ()) if part is not type(None)), annotation)
+    return cast("type", get_origin(kind) or kind)
+
+
+def _parse(kind: type, text: str) -> object:
+    """The value that a variable's text stands for.
+
+    Raises:
+        ValueError: If it stands for none.
+    """
+    if kind is bool:
+        if text.lower() not in _TRUTHS:
+            raise ValueError(text)
+        return _TRUTHS[text.lower()]
+    if kind is tuple:
+        return tuple(name.strip() for name in text.split(","))
+    return kind(text)
 
 
 def _env_name(setting: str) -> str:
@@ -236,6 +312,11 @@ def _fault(annotation: Any, about: Mapping[str, Any], value: object) -> str | No
         return None
     if kind is str:
         return None if isinstance(value, str) and value.strip() else "must be text that is not empty"
+    if kind is bool:
+        return None if isinstance(value, bool) else "must be true or false"
+    if kind is tuple:
+        are_names = isinstance(value, tuple) and all(isinstance(name, str) and name.strip() for name in value)
+        return None if are_names else "must be a tuple of names that are not empty, or None"
     # bool is an int to Python, but `port=True` is a mistake to everyone.
     accepted = (int, float) if kind is float else (int,)
     if isinstance(value, bool) or not isinstance(value, accepted):
@@ -247,6 +328,8 @@ def _fault(annotation: Any, about: Mapping[str, Any], value: object) -> str | No
 def _shown(value: object) -> str:
     if isinstance(value, int) and value >= _MIB and value % _MIB == 0:
         return f"{value} ({value // _MIB} MiB)"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -258,7 +341,7 @@ def environment_table() -> str:
         cells = (
             f"`{_env_name(spec.name)}`",
             _kind(spec.type).__name__,
-            _shown(spec.default),
+            "" if spec.default is None else _shown(spec.default),
             spec.metadata["unit"],
             spec.metadata["meaning"] + (f"; empty: {none}" if none else ""),
         )

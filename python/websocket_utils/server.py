@@ -7,11 +7,13 @@ from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, overload
 
 from . import _core
+from ._admission import Admission, is_host_listed, normal_origin
 from ._connection import ServerConnection
 from ._faults import Faults
+from ._handshake import Acceptance, Acceptor, Compression, Opened, Refusal, Request
 from ._heartbeat import Heartbeat
 from ._opening import Closing, Opening
-from ._transport import Opened, Refusal, Request, listen
+from ._transport import listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import DecodeError
@@ -47,7 +49,23 @@ class WebSocketServer(Closing):
         self._inbox = _core.Inbox(
             self._loop, self._faults.report, self._faults.run, limit=config.max_inbox, pass_connection=True
         )
-        self._broadcaster = _core.Broadcaster(self._loop, self._on_lag, max_lag=config.max_lag)
+        self._broadcaster = _core.Broadcaster(
+            self._loop,
+            self._on_lag,
+            max_lag=config.max_lag,
+            compression_window_bits=config.compression_window_bits,
+            compression_threshold=config.compression_threshold,
+        )
+        self._acceptor = Acceptor(
+            judge=self._judge,
+            take=self._take,
+            admission=Admission(config.max_connections, config.max_connections_per_address),
+            compression=Compression.of(config),
+            open_timeout=config.open_timeout,
+            is_secure=ssl is not None,
+            on_refused=self._on_refused,
+        )
+        self._origins = None if config.origins is None else frozenset(map(normal_origin, config.origins))
         self._listener: asyncio.Server | None = None
         self._local_addr: tuple[str, int] | None = None
         # Every open connection: transports that are not read are referred to by nobody else.
@@ -102,15 +120,7 @@ class WebSocketServer(Closing):
     async def _open(self) -> None:
         config = self._config
         try:
-            self._listener = await listen(
-                config.host,
-                config.port,
-                self._accept,
-                self._take,
-                ssl=self._ssl,
-                open_timeout=config.open_timeout,
-                max_message_size=config.max_message_size,
-            )
+            self._listener = await listen(config.host, config.port, self._acceptor, ssl=self._ssl)
         except OSError as error:
             error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
             raise
@@ -129,13 +139,16 @@ class WebSocketServer(Closing):
 
     # --- publishing ---
 
-    def broadcast(self, message: Any) -> int:
+    def broadcast(self, message: Any, *, compress: bool | None = None) -> int:
         """Queue a message for every connection; never waits for any of them.
 
         It is encoded once for each codec in use and leaves with everything else of this event loop turn.
 
         Args:
             message: A message object, `str` (a text message) or bytes-like (a binary one).
+            compress: For clients that agreed to `compression`: None compresses from `compression_threshold` on, True
+                always, False never (a secret beside text that an attacker chooses must not be compressed). It is done
+                once, whatever the number of clients.
 
         Returns:
             Connections it is queued for.
@@ -143,19 +156,20 @@ class WebSocketServer(Closing):
         Raises:
             EncodeError: If the message has no form in a codec that a client speaks.
         """
-        return self._broadcaster.broadcast(message)
+        return self._broadcaster.broadcast(message, compress=compress)
 
-    def publish(self, channel: str, message: Any) -> int:
+    def publish(self, channel: str, message: Any, *, compress: bool | None = None) -> int:
         """Queue a message for the subscribers of one channel; otherwise as `broadcast`.
 
         Args:
             channel: The exact name that clients subscribe to.
             message: As for `broadcast`.
+            compress: As for `broadcast`.
 
         Returns:
             Subscribers it is queued for; 0 where there are none.
         """
-        return self._broadcaster.publish(channel, message)
+        return self._broadcaster.publish(channel, message, compress=compress)
 
     # --- receiving ---
 
@@ -221,11 +235,21 @@ class WebSocketServer(Closing):
 
     # --- connections ---
 
-    def _accept(self, request: Request) -> str | Refusal | None:
+    def _judge(self, request: Request) -> Acceptance | Refusal:
         if self._shutting_down:
-            self._rejected += 1
-            return Refusal(503, b"the server is shutting down")
-        return next((name for name in request.subprotocols if name in _SUBPROTOCOLS), None)
+            return Refusal(503, "the server is shutting down")
+        hosts = self._config.hosts
+        if hosts is not None and not is_host_listed(request.values("host")[0], hosts):
+            return Refusal(403, "this host is not served")
+        # Browsers name the page that opens a connection, and let any page do so (RFC 6455 §10.2); other clients need not.
+        for origin in request.values("origin") if self._origins is not None else ():
+            normal = normal_origin(origin)
+            if normal is None or normal not in (self._origins or ()):
+                return Refusal(403, "this origin may not connect")
+        return Acceptance(next((name for name in request.subprotocols if name in _SUBPROTOCOLS), None))
+
+    def _on_refused(self) -> None:
+        self._rejected += 1
 
     def _take(self, opened: Opened) -> ServerConnection:
         connection = ServerConnection(
@@ -242,6 +266,9 @@ class WebSocketServer(Closing):
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,
             broadcaster=self._broadcaster,
+            deflate=opened.deflate,
+            compression_threshold=self._config.compression_threshold,
+            leave=opened.leave,
         )
         self._accepted += 1
         self._connections.add(connection)
@@ -270,6 +297,7 @@ class WebSocketServer(Closing):
         messages, size = connection.sent_counters()
         self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
         self._connections.discard(connection)
+        connection.leave()
         if not self._connections:
             self._empty.set()
         if _logger.isEnabledFor(logging.DEBUG):
@@ -333,6 +361,7 @@ class WebSocketServer(Closing):
         try:
             if self._listener is not None:
                 self._listener.close()
+            self._acceptor.close()
             if self._heartbeat is not None:
                 self._heartbeat.stop()
             # What was published in this turn leaves before the close frames.

@@ -20,6 +20,9 @@ LAYERS = [
     {"_core"},
     {
         "_transport",
+        "_handshake",
+        "_admission",
+        "_receiving",
         "_connection",
         "_reconnect",
         "_heartbeat",

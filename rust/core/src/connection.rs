@@ -21,7 +21,7 @@ use crate::assembler::{Assembler, Place};
 use crate::close::{CloseCode, CloseFrame, truncate_reason};
 use crate::decoder::{Decoder, Part};
 use crate::deflate::Agreement;
-use crate::encoder::append_frame;
+use crate::encoder::{append_frame, append_short_control};
 use crate::error::{LocalError, ProtocolError, ProtocolFault};
 use crate::header::{CheckedHeader, FrameHeader, HeaderRules, MAX_CONTROL_PAYLOAD, RSV1};
 use crate::limits::Limits;
@@ -496,17 +496,4 @@ impl Connection {
             (Role::Client, Some(_)) | (Role::Server, None) => Ok(()),
         }
     }
-}
-
-fn append_short_control(
-    opcode: Opcode,
-    payload: &[u8],
-    key: Option<[u8; 4]>,
-    out: &mut Vec<u8>,
-) -> Result<(), LocalError> {
-    if payload.len() > MAX_CONTROL_PAYLOAD {
-        return Err(LocalError::ControlTooLong { size: payload.len() });
-    }
-    append_frame(out, opcode, true, payload, key);
-    Ok(())
 }

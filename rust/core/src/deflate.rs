@@ -8,10 +8,12 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 /// What a sync flush ends with: an empty stored block's lengths, which don't travel (RFC 7692 section 7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// LEVEL is explained in its own commit's measurement.
+/// The knee, measured on 1 KiB of JSON order book with takeover: level 1 takes 4.8 us and leaves 49 %, 2 takes 12 us and
+/// leaves 37 %, 3 takes 16 us for 36 %, 6 takes 32 us for 34 %.
 const LEVEL: i32 = 2;
 
-/// zlib's measure of the buffer between its two stages: 2^(6 + this) symbols make a block at most. 8 is zlib's own choice.
+/// zlib's measure of the buffer between its two stages: 2^(6 + this) symbols make a block at most.
+/// zlib's own 8 has 84 KiB more and is not faster.
 const MEM_LEVEL: i32 = 6;
 
 /// A payload of that many bytes or less can't become smaller: block header, one match, end of block and the header of the

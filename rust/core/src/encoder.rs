@@ -1,6 +1,7 @@
 //! Writing frames (RFC 6455 section 5.2).
 
-use crate::header::{FrameHeader, MAX_HEADER_LEN, RSV1, header_len, write_header};
+use crate::error::LocalError;
+use crate::header::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, RSV1, header_len, write_header};
 use crate::mask::{append_masked, apply_mask};
 use crate::opcode::Opcode;
 
@@ -80,4 +81,18 @@ fn append(out: &mut Vec<u8>, header: FrameHeader, payload: &[u8], key: Option<[u
         Some(key) => append_masked(out, payload, key, 0),
         None => out.extend_from_slice(payload),
     }
+}
+
+/// Appends a control frame to `out` if its payload is as short as it must be.
+pub(crate) fn append_short_control(
+    opcode: Opcode,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+    out: &mut Vec<u8>,
+) -> Result<(), LocalError> {
+    if payload.len() > MAX_CONTROL_PAYLOAD {
+        return Err(LocalError::ControlTooLong { size: payload.len() });
+    }
+    append_frame(out, opcode, true, payload, key);
+    Ok(())
 }

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 use pyo3::{create_exception, wrap_pyfunction};
-use websocket_utils_core::handshake::{self, Agreement, DeflateSettings, Fields, Refusal, Request, Response};
+use websocket_utils_core::deflate::Agreement;
+use websocket_utils_core::handshake::{self, DeflateSettings, Fields, Refusal, Request, Response};
 
 create_exception!(
     websocket_utils._core,

@@ -67,16 +67,12 @@ impl HeadReader {
         self.progress = progress;
         #[cfg(test)]
         super::work::add(taken);
-        match progress {
-            Progress::Refused(refusal) => {
-                self.head = Vec::new();
-                Err(refusal)
-            }
-            _ => {
-                self.head.extend_from_slice(&input[..taken]);
-                Ok((progress == Progress::Complete).then_some(taken))
-            }
+        if let Progress::Refused(refusal) = progress {
+            self.head = Vec::new();
+            return Err(refusal);
         }
+        self.head.extend_from_slice(&input[..taken]);
+        Ok((progress == Progress::Complete).then_some(taken))
     }
 
     /// The head so far: whole, with the empty line at its end, once [`feed`](Self::feed) has found that.
@@ -221,6 +217,7 @@ pub(super) enum Single<'a> {
 
 impl<'a> Fields<'a> {
     /// Every header line: its name as it was written, and its value without whitespace around it.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> {
         self.lines.iter().copied()
     }

@@ -19,7 +19,7 @@ mod response;
 use core::fmt;
 
 pub use head::{Fields, HeadReader};
-pub use negotiation::{Agreement, DeflateSettings, accept, confirm, offer};
+pub use negotiation::{DeflateSettings, accept, confirm, offer};
 pub use request::Request;
 pub use response::Response;
 
@@ -72,5 +72,63 @@ mod work {
         let before = BYTES.get();
         task();
         BYTES.get() - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: DeflateSettings = DeflateSettings { window_bits: 15, takeover: true };
+
+    /// Twice the input may cost twice the work, and what is the same for both.
+    fn assert_linear(work: impl Fn(usize)) {
+        let (once, twice) = (super::work::of(|| work(1000)), super::work::of(|| work(2000)));
+        assert!(once >= 1000, "the work is not counted: {once}");
+        assert!(twice <= once * 2 + 200, "{once} bytes looked at, then {twice}");
+    }
+
+    #[test]
+    fn reading_a_head_byte_by_byte_is_linear() {
+        assert_linear(|size| {
+            let head = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &vec![b'x'; size], b"\r\n\r\n"].concat();
+            let mut reader = HeadReader::new();
+            for byte in head.chunks(1) {
+                reader.feed(byte).unwrap();
+            }
+            assert!(reader.is_complete());
+        });
+    }
+
+    #[test]
+    fn parsing_a_head_is_linear_in_one_long_line_and_in_many() {
+        assert_linear(|size| {
+            let head = [b"HTTP/1.1 403 No\r\nX: ".as_slice(), &vec![b' '; size], b"\r\n\r\n"].concat();
+            Response::parse(&head).unwrap();
+        });
+        assert_linear(|size| {
+            let head =
+                [b"HTTP/1.1 403 No\r\n".as_slice(), &b"Sec-Some-Header: x\r\n".repeat(size / 20), b"\r\n"].concat();
+            Response::parse(&head).unwrap();
+        });
+    }
+
+    #[test]
+    fn reading_extensions_is_linear_whatever_they_repeat() {
+        for piece in [",", "a,", "a;b=\"c\",", "permessage-deflate,", "permessage-deflate; x=\"\\a\\b\" , ", "a  \t ,"]
+        {
+            assert_linear(|size| {
+                let value = piece.repeat(size);
+                let _ = accept(SETTINGS, [value.as_str()]).unwrap();
+            });
+        }
+        for (start, piece) in
+            [("a", ";b"), ("a;b=\"", "\\c"), ("a", " "), ("permessage-deflate", "; client_max_window_bits")]
+        {
+            assert_linear(|size| {
+                let value = [start, &piece.repeat(size)].concat();
+                let _ = accept(SETTINGS, [value.as_str()]);
+            });
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Refusal;
 use super::head::{is_token, is_token_byte};
+pub use crate::deflate::Agreement;
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -14,19 +15,6 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
 /// The window that goes without saying (RFC 7692 section 7.1.2).
 const MAX_WINDOW_BITS: u8 = 15;
-
-/// What both ends agreed on (RFC 7692 section 7.1), seen from this end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Agreement {
-    /// Window of what this end compresses, 8 to 15.
-    pub send_window_bits: u8,
-    /// Whether a message this end compresses may refer to those before it.
-    pub send_takeover: bool,
-    /// Window of what the peer compresses, 8 to 15.
-    pub receive_window_bits: u8,
-    /// Whether a message the peer compresses may refer to those before it.
-    pub receive_takeover: bool,
-}
 
 /// What this end is ready to agree on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

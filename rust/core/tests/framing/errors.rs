@@ -29,6 +29,7 @@ fn each_violation_has_its_close_code_and_names_its_section() {
         (ProtocolFault::UnexpectedContinuation, 1002, "continuation frame, but no"),
         (ProtocolFault::ExpectedContinuation { opcode: Opcode::Text }, 1002, "Text frame inside a fragmented message"),
         (ProtocolFault::InvalidUtf8 { offset: 9 }, 1007, "no UTF-8 at byte 9"),
+        (ProtocolFault::InvalidDeflate, 1007, "not to be inflated"),
         (ProtocolFault::ClosePayloadLength, 1002, "payload of 1 byte"),
         (ProtocolFault::CloseCode { code: 1005 }, 1002, "code 1005"),
         (ProtocolFault::CloseReason { offset: 3 }, 1007, "close reason is no UTF-8 at byte 3"),
@@ -38,7 +39,8 @@ fn each_violation_has_its_close_code_and_names_its_section() {
         assert_eq!(error.close_code(), CloseCode::from_u16(code), "{text}");
         assert!(error.close_code().is_valid_on_wire());
         assert!(text.contains(says), "{text}");
-        assert!(text.contains("(RFC 6455 section "), "{text}");
+        let rfc = if fault == ProtocolFault::InvalidDeflate { 7692 } else { 6455 };
+        assert!(text.contains(&format!("(RFC {rfc} section ")), "{text}");
     }
 }
 

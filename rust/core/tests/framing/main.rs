@@ -2,10 +2,13 @@
 
 mod close;
 mod control;
+mod deflate;
 mod encoder;
 mod errors;
 mod golden;
+mod hostile_deflate;
 mod messages;
 mod peer;
+mod puff;
 mod sending;
 mod splits;

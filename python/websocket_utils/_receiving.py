@@ -1,0 +1,107 @@
+"""How a client's messages are received: pulled one by one, in batches, or handed to callbacks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar, overload
+
+from . import _core
+from ._faults import Faults
+from .exceptions import DecodeError
+from .messages import WsMessage
+
+__all__ = ["Receiving"]
+
+T = TypeVar("T")
+
+
+class Receiving:
+    """The receiving half of a client, over all its connections."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, faults: Faults, max_inbox: int) -> None:
+        self._faults = faults
+        self._inbox = _core.Inbox(loop, faults.report, faults.run, limit=max_inbox)
+
+    @overload
+    def receive(self) -> Coroutine[Any, Any, WsMessage | None]: ...
+    @overload
+    def receive(self, type_: type[T]) -> Coroutine[Any, Any, T | None]: ...
+    @overload
+    def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
+    def receive(self, type_: Any = WsMessage) -> Coroutine[Any, Any, Any]:
+        """Wait for the next message.
+
+        Args:
+            type_: What it shall be: a message class, a union of them, `str` (a text message as it is), `bytes` (any
+                message as it is), `str | bytes` (each as it came), or any type that msgspec decodes.
+
+        Returns:
+            The message; None once the client is closed and all that had come is taken.
+
+        Raises:
+            DecodeError: If the message is no `type_`. It is consumed; the connection stays open.
+            ConnectionClosedError, HandshakeError, ReconnectGaveUp: Once, if the client ended with an error.
+
+        Cancelling it loses no message.
+        """
+        return self._inbox.receive(type_)
+
+    @overload
+    def messages(self) -> AsyncIterator[WsMessage]: ...
+    @overload
+    def messages(self, type_: type[T]) -> AsyncIterator[T]: ...
+    @overload
+    def messages(self, type_: Any) -> AsyncIterator[Any]: ...
+    def messages(self, type_: Any = WsMessage) -> AsyncIterator[Any]:
+        """Iterate over messages: `async for update in client.messages(PriceUpdate)`. Types and errors as `receive`.
+
+        Ends when the client is closed; goes on over a reconnect, and may be called again after a `DecodeError`.
+        """
+        return self._inbox.messages(type_)
+
+    @overload
+    def batches(self) -> AsyncIterator[list[WsMessage]]: ...
+    @overload
+    def batches(self, type_: type[T]) -> AsyncIterator[list[T]]: ...
+    @overload
+    def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
+    def batches(self, type_: Any = WsMessage) -> AsyncIterator[list[Any]]:
+        """Iterate over lists of all messages that wait: at least one, usually what one read brought.
+
+        The cheapest way to receive many. Before a message that is no `type_` a list ends; the next step raises for it.
+        """
+        return self._inbox.batches(type_)
+
+    @overload
+    def on(self, type_: type[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
+    @overload
+    def on(self, type_: type[T]) -> Callable[[Callable[[T], object]], Callable[[T], object]]: ...
+    @overload
+    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any: ...
+    def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any:
+        """Call `callback` with every message of a class, inside the read that brings it: the lowest latency.
+
+        What it raises is logged and counted; the connection goes on. It may be a coroutine function, which runs as a
+        task. Once there is a handler, messages without one are dropped (and counted as `unhandled`) unless somebody
+        has pulled.
+
+        Args:
+            type_: A message class or a union of them; `DecodeError` for messages that a handler could not be given.
+            callback: None makes this a decorator: `@client.on(PriceUpdate)`.
+
+        Returns:
+            `callback`, or a decorator.
+
+        Raises:
+            TypeError: If `type_` is nothing that messages can be told apart by.
+        """
+        if callback is None:
+
+            def register(function: Callable[[Any], object]) -> Any:
+                return self.on(type_, function)
+
+            return register
+        if type_ is DecodeError:
+            self._faults.on_decode_error(callback)
+        else:
+            self._inbox.on(type_, callback)
+        return callback
