@@ -74,6 +74,21 @@ def test_messages_of_ours_are_inflated_by_zlib(is_client: bool, agreement: Agree
         assert [peer.message(one) for one in link.sent()] == messages
 
 
+@pytest.mark.parametrize("agreement", AGREEMENTS, ids=str)
+def test_message_behind_one_that_gets_no_smaller_is_compressed_as_ever(agreement: Agreement) -> None:
+    chance = random.Random(8)
+    for _ in range(12):
+        link = Link(is_client=False, deflate=agreement, max_send_queue=1 << 24)
+        peer = Inflater(agreement[0], takeover=agreement[1])
+        for _ in range(8):
+            size = chance.choice((300, 4000, 65_535, 65_536, 70_000))
+            # Noise is given up on when the output has its size, wherever the compressor is then.
+            one = chance.randbytes(size) if chance.random() < 0.7 else bytes(chance.choices(b"abcdefgh0123", k=size))
+            link.connection.send(one, compress=True)
+            link.loop.turn()
+            assert [peer.message(found) for found in link.sent()] == [one]
+
+
 @BOTH_ROLES
 def test_compressed_stream_is_the_same_in_any_two_reads(is_client: bool) -> None:
     peer = Deflater()
