@@ -7,8 +7,6 @@ from typing import Any, Literal, Self, final
 from typing_extensions import Buffer, disjoint_base
 
 _Format = Literal["json", "msgpack"]
-# What both ends agreed on for permessage-deflate: (send window bits, send takeover, receive window bits, receive takeover).
-_Agreement = tuple[int, bool, int, bool]
 
 # (send_window_bits, send_takeover, receive_window_bits, receive_takeover), seen from this end.
 _Agreement = tuple[int, bool, int, bool]

@@ -24,7 +24,7 @@ def echo(connection: Any, message: str | bytes) -> None:
 
 
 async def test_text_and_binary_of_all_sizes_travel_both_ways(network: Network) -> None:
-    limits = {"max_inbox": 64 << 20, "ping_interval": None}
+    limits = {"max_inbox": 64 << 20, "max_message_size": 16 << 20, "ping_interval": None}
     async with network.pair(server=limits, client=limits) as (server, client):
         server.on(str | bytes, echo)
         for size in SIZES:

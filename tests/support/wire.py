@@ -88,7 +88,7 @@ class Deflater:
 
 
 class Inflater:
-    """A peer's window: reads all messages of one connection as RFC 7692 section 7.2.2 says, by the standard library's zlib."""
+    """Reads all messages of one connection as RFC 7692 section 7.2.2 says, by the standard library's zlib."""
 
     def __init__(self, window_bits: int = 15, *, takeover: bool = True) -> None:
         self._window_bits = window_bits

@@ -94,15 +94,15 @@ def test_message_is_encoded_for_each_codec_and_compressed_for_each() -> None:
     feed = Feed()
     formats = ["json", "json", "msgpack", "msgpack"]
     clients = [
-        feed.client(format=format, deflate=deflate)
-        for format, deflate in zip(formats, [None, TAKEOVER, None, ALONE], strict=True)
+        feed.client(format=codec, deflate=deflate)
+        for codec, deflate in zip(formats, [None, TAKEOVER, None, ALONE], strict=True)
     ]
     message = Big(n=1, note="x" * 2000)
     assert feed.broadcaster.broadcast(message) == 4
     feed.loop.turn()
-    for format, client in zip(formats, clients, strict=True):
+    for codec, client in zip(formats, clients, strict=True):
         (one,) = client.sent()
-        assert Inflater().message(one) == _core.Encoder(cast("Any", format)).encode(message)
+        assert Inflater().message(one) == _core.Encoder(cast("Any", codec)).encode(message)
 
 
 def test_message_that_one_codec_cannot_hold_reaches_nobody() -> None:

@@ -176,12 +176,47 @@ def test_pong_flood_is_bounded_and_the_latest_ping_is_answered() -> None:
     link.connection.send("x")
     for number in range(1000):
         link.receive(frame(PING, b"%0100d" % number, masked=True))
-    assert link.connection.send_queue_bytes < 4096 + 200
+    assert link.connection.send_queue_bytes <= 4096
     link.transport.drain()
     pongs = [one.payload for one in link.sent() if one.opcode == PONG]
     # RFC 6455 section 5.5.3: an endpoint may answer only the most recent of many pings.
     assert pongs[-1] == b"%0100d" % 999
     assert pongs[:-1] == [b"%0100d" % number for number in range(len(pongs) - 1)]
+
+
+@pytest.mark.parametrize(("room", "is_kept"), [(12, True), (11, False)])
+def test_pong_is_queued_if_the_bound_holds_with_it(room: int, is_kept: bool) -> None:
+    link = Link(is_client=False, max_send_queue=1000)
+    link.transport.room = 0
+    link.connection.send("held by the transport")
+    link.connection.send(b"a" * (1000 - room - 4))
+    before = link.connection.send_queue_bytes
+    assert before == 1000 - room
+    link.receive(frame(PING, b"ten bytes.", masked=True))
+    assert link.connection.send_queue_bytes == before + (12 if is_kept else 0)
+    link.transport.drain()
+    assert payloads(link)[2:] == [b"ten bytes."]
+
+
+def test_pong_that_waits_for_room_gives_way_to_a_later_one_that_has_it() -> None:
+    link = Link(is_client=False, max_send_queue=1000)
+    link.transport.room = 0
+    link.connection.send("held by the transport")
+    link.connection.send(b"a" * 980)
+    link.receive(frame(PING, b"long" * 20, masked=True))
+    link.receive(frame(PING, b"short", masked=True))
+    link.transport.drain()
+    assert payloads(link)[2:] == [b"short"]
+
+
+@BOTH_ROLES
+def test_ping_is_answered_until_the_peer_closes_too(is_client: bool) -> None:
+    link = Link(is_client=is_client)
+    link.connection.close(1000)
+    link.receive(frame(PING, b"still there?", masked=not is_client))
+    link.receive(frame(CLOSE, b"", masked=not is_client) + frame(PING, b"too late", masked=not is_client))
+    # A close frame ends data, not control frames (RFC 6455 sections 5.5.1 and 5.5.2).
+    assert [one.opcode for one in link.sent()] == [CLOSE, PONG]
 
 
 @BOTH_ROLES

@@ -8,8 +8,10 @@ use crate::deflate::{Agreement, TAIL};
 use crate::error::ProtocolFault;
 use crate::utf8::Utf8Validator;
 
-/// Bytes inflated at once: at most, and at least where there is room. What is made room for is zeroed, so it follows the input.
+/// Bytes inflated at once: at most, at first of a part, and at least, where there is room. What is made room for is zeroed, so
+/// that it has to follow what really comes: streams that hold nothing would else cost 32 KiB of zeros for two bytes each.
 const MAX_STEP: usize = 32 * 1024;
+const MAX_FIRST_STEP: usize = 4 * 1024;
 const MIN_STEP: usize = 512;
 
 /// Bytes made room for by one compressed byte: messages of JSON stay below.
@@ -44,6 +46,8 @@ struct Sink<'a> {
     buffer: &'a mut Vec<u8>,
     limit: u32,
     text: Option<&'a mut Utf8Validator>,
+    /// Bytes to inflate next: twice as many each time that they come.
+    step: usize,
 }
 
 impl Inflater {
@@ -89,7 +93,8 @@ impl Inflater {
         text: Option<&mut Utf8Validator>,
     ) -> Result<(), ProtocolFault> {
         self.received += bytes.len() as u64;
-        let mut sink = Sink { buffer, limit, text };
+        let step = (USUAL_RATIO * bytes.len()).clamp(MIN_STEP, MAX_FIRST_STEP);
+        let mut sink = Sink { buffer, limit, text, step };
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = self.inflate_stream(rest, &mut sink)?;
@@ -114,13 +119,14 @@ impl Inflater {
         }
         self.at_end = false;
         loop {
-            let (taken, is_filled, status) = sink.step(stream, bytes, InflateFlush::NoFlush)?;
+            let (taken, is_filled, status) = sink.inflate(stream, bytes, InflateFlush::NoFlush)?;
             bytes = &bytes[taken..];
             if status == Status::StreamEnd {
                 // A block with BFINAL (RFC 7692 section 7.2.3.4). What follows, in this message or the next, is a stream of its
                 // own, as zlib would write it: it begins at a whole byte and refers to nothing before.
                 self.stale = true;
                 self.at_end = true;
+                sink.step = MIN_STEP;
                 return Ok(bytes);
             }
             if bytes.is_empty() && !is_filled {
@@ -141,7 +147,7 @@ impl Inflater {
             return Ok(false);
         };
         let inflated = sink.buffer.len();
-        let (taken, _, status) = sink.step(stream, &PROBE, InflateFlush::Block)?;
+        let (taken, _, status) = sink.inflate(stream, &PROBE, InflateFlush::Block)?;
         if status == Status::StreamEnd {
             self.stale = true;
         }
@@ -152,7 +158,7 @@ impl Inflater {
 impl Sink<'_> {
     /// Inflates once, into the room there is or can be made; returns how many bytes were taken, whether all room was filled,
     /// and how the stream is. What was inflated is checked before a fault behind it is told, however the bytes were cut.
-    fn step(
+    fn inflate(
         &mut self,
         stream: &mut Inflate,
         bytes: &[u8],
@@ -160,8 +166,7 @@ impl Sink<'_> {
     ) -> Result<(usize, bool, Status), ProtocolFault> {
         let (taken_before, made_before) = (stream.total_in(), stream.total_out());
         let start = self.buffer.len();
-        let wanted = (USUAL_RATIO * bytes.len()).clamp(MIN_STEP, MAX_STEP);
-        let room = wanted.min(self.limit as usize - start);
+        let room = self.step.min(self.limit as usize - start);
         // At the limit there is room for no byte, and one more is a violation: zero bytes left means stop.
         let mut beyond = [0];
         let result = if room == 0 {
@@ -180,7 +185,11 @@ impl Sink<'_> {
             text.feed(&self.buffer[start..])?;
         }
         let status = result.map_err(|_| ProtocolFault::InvalidDeflate)?;
-        Ok(((stream.total_in() - taken_before) as usize, room > 0 && made == room, status))
+        let is_filled = room > 0 && made == room;
+        if is_filled {
+            self.step = MAX_STEP.min(2 * self.step);
+        }
+        Ok(((stream.total_in() - taken_before) as usize, is_filled, status))
     }
 
     /// Grows by what is inflated next, or to twice the size, within the limit.

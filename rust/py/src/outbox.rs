@@ -166,8 +166,10 @@ impl Outbox {
         if self.own_listed == 0 && self.own.len() == self.own_start {
             self.own_start = 0;
             self.own.clear();
-            self.own.shrink_to(KEPT_CAPACITY);
-            if self.pieces.is_empty() {
+            if self.own.capacity() > KEPT_CAPACITY {
+                self.own.shrink_to(KEPT_CAPACITY);
+            }
+            if self.pieces.capacity() > KEPT_PIECES {
                 self.pieces.shrink_to(KEPT_PIECES);
             }
         } else if self.own_start > KEPT_CAPACITY && self.own_start > self.own.len() / 2 {

@@ -50,30 +50,6 @@ pub(crate) fn append_message(
     Ok(())
 }
 
-/// The payload of `message` and its opcode: the message's own bytes where it has them, else encoded into `buffer`.
-fn payload_of<'a>(
-    py: Python<'_>,
-    message: &'a Bound<'_, PyAny>,
-    format: Format,
-    buffer: &'a mut Vec<u8>,
-) -> PyResult<(Opcode, &'a [u8])> {
-    if let Ok(text) = message.cast::<PyString>() {
-        return Ok((Opcode::Text, text.to_str()?.as_bytes()));
-    }
-    if let Ok(bytes) = message.cast::<PyBytes>() {
-        return Ok((Opcode::Binary, bytes.as_bytes()));
-    }
-    // SAFETY: `message` is a live object; the check only looks at its type.
-    if unsafe { ffi::PyObject_CheckBuffer(message.as_ptr()) } != 0 {
-        let bytes = PyBuffer::<u8>::get(message).map_err(|_| not_bytes())?;
-        buffer.resize(bytes.len_bytes(), 0);
-        bytes.copy_to_slice(py, buffer)?;
-        return Ok((Opcode::Binary, buffer));
-    }
-    codec::encode(py, message, format, buffer)?;
-    Ok((opcode_of(format), buffer))
-}
-
 fn opcode_of(format: Format) -> Opcode {
     match format {
         Format::Json => Opcode::Text,
@@ -98,20 +74,37 @@ fn append_compressible(
     out: &mut Vec<u8>,
 ) -> PyResult<usize> {
     with_payload_buffer(|buffer| {
-        let (opcode, payload) = payload_of(message.py(), message, state.format, buffer)?;
-        let is_compressed = compression::is_wanted(compress, payload.len(), compression.threshold)
+        append_message(message.py(), message, state.format, None, 0, buffer)?;
+        let frame = PlainFrame::new(buffer);
+        let is_compressed = compression::is_wanted(compress, frame.payload.len(), compression.threshold)
             && with_compressed_buffer(|compressed| {
-                let paid = compression.compress(state.has_peer_moved_on.take(), payload, compressed);
-                if paid {
-                    append_compressed_frame(out, opcode, compressed, key);
+                let pays = compression.compress(state.has_peer_moved_on.take(), frame.payload, compressed);
+                if pays {
+                    append_compressed_frame(out, frame.opcode, compressed, key);
                 }
-                paid
+                pays
             });
         if !is_compressed {
-            append_frame(out, opcode, true, payload, key);
+            append_frame(out, frame.opcode, true, frame.payload, key);
         }
-        Ok(payload.len())
+        Ok(frame.payload.len())
     })
+}
+
+/// A message as [`append_message`] has written it without a masking key.
+pub(crate) struct PlainFrame<'a> {
+    pub(crate) opcode: Opcode,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> PlainFrame<'a> {
+    pub(crate) fn new(frame: &'a [u8]) -> Self {
+        let is_text = frame[0] & 0x0F == Opcode::Text as u8;
+        Self {
+            opcode: if is_text { Opcode::Text } else { Opcode::Binary },
+            payload: &frame[frame.len() - payload_len(frame.len(), false)..],
+        }
+    }
 }
 
 /// Payload bytes of one finished frame: what statistics count, and how long the next message is guessed to be.

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 /// Memory kept when the queue is empty; more is given back.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
+/// Memory reserved once that is too little: what the reads of one turn of the loop bring together.
+const BURST_CAPACITY: usize = 256 * 1024;
+
 #[derive(Debug)]
 struct Entry {
     length: usize,
@@ -42,8 +45,19 @@ impl MessageQueue {
 
     #[inline]
     pub(crate) fn push(&mut self, payload: &[u8], is_text: bool) {
+        if self.data.capacity() - self.data.len() < payload.len() {
+            self.grow(payload.len());
+        }
         self.data.extend_from_slice(payload);
         self.entries.push_back(Entry { length: payload.len(), is_text });
+    }
+
+    #[cold]
+    fn grow(&mut self, added: usize) {
+        let needed = self.data.len() + added;
+        if needed > KEPT_CAPACITY && needed <= BURST_CAPACITY {
+            self.data.reserve_exact(BURST_CAPACITY - self.data.len());
+        }
     }
 
     /// The front payload and whether it is text.

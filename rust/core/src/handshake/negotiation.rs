@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::Refusal;
 use super::head::{is_token, is_token_byte};
-pub use crate::deflate::Agreement;
+use crate::deflate::Agreement;
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";

@@ -23,7 +23,6 @@ use pyo3::prelude::*;
 use websocket_utils_core::deflate::Agreement;
 use websocket_utils_core::encoder::append_compressed_frame;
 use websocket_utils_core::log::Log;
-use websocket_utils_core::opcode::Opcode;
 
 pub(crate) use self::audience::Variant;
 use self::audience::{Audience, FORMATS, VARIANTS};
@@ -31,7 +30,7 @@ use crate::codec::Format;
 use crate::compression::{self, with_compressed_buffer};
 use crate::connection::{Connection, LogQueued};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::outgoing::{append_message, payload_len};
+use crate::outgoing::{PlainFrame, append_message, payload_len};
 use crate::socket::{self, Written};
 
 /// Unflushed bytes of one log at which publishing flushes by itself: a loop that never ends its turn still sends,
@@ -78,15 +77,14 @@ impl State {
     fn compress(&self, frames: &mut [Vec<u8>; VARIANTS], format: Format, compress: Option<bool>) -> bool {
         let compressed = Variant::compressed(format).place();
         let (before, behind) = frames.split_at_mut(compressed);
-        let (plain, frame) = (&before[Variant::plain(format).place()], &mut behind[0]);
-        let payload = &plain[plain.len() - payload_len(plain.len(), false)..];
+        let plain = PlainFrame::new(&before[Variant::plain(format).place()]);
+        let frame = &mut behind[0];
         frame.clear();
-        compression::is_wanted(compress, payload.len(), self.compression_threshold)
+        compression::is_wanted(compress, plain.payload.len(), self.compression_threshold)
             && with_compressed_buffer(|buffer| {
-                let pays = compression::compress_alone(self.window_bits, payload, buffer);
+                let pays = compression::compress_alone(self.window_bits, plain.payload, buffer);
                 if pays {
-                    let opcode = if plain[0] & 0x0F == Opcode::Text as u8 { Opcode::Text } else { Opcode::Binary };
-                    append_compressed_frame(frame, opcode, buffer, None);
+                    append_compressed_frame(frame, plain.opcode, buffer, None);
                 }
                 pays
             })
@@ -187,7 +185,10 @@ impl Broadcaster {
         for (format, is_compressed) in FORMATS.into_iter().zip(is_compressed) {
             let plain = Variant::plain(format).place();
             let compressed = Variant::compressed(format).place();
-            let payload = payload_len(frames[plain].len().max(2), false);
+            if frames[plain].is_empty() {
+                continue;
+            }
+            let payload = payload_len(frames[plain].len(), false);
             reached += state.queue(py, audience, plain, &frames[plain], payload, false)?;
             let frame = &frames[if is_compressed { compressed } else { plain }];
             reached += state.queue(py, audience, compressed, frame, payload, is_compressed)?;
