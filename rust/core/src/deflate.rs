@@ -23,6 +23,9 @@ const INCOMPRESSIBLE: usize = 4;
 /// How far the output is made room for at once, in bytes.
 const STEP: usize = 16 * 1024;
 
+/// Room beyond a payload's size for what a flush adds to it.
+const STEP_MARGIN: usize = 32;
+
 /// What both ends agreed on (RFC 7692 section 7.1), seen from this end.
 ///
 /// An end that receives compressed messages has 40 KiB for the inflater, whatever the window: from the first such message on
@@ -78,14 +81,18 @@ impl Deflater {
             return false;
         }
         let start = out.len();
-        let is_smaller = self.compress_within(payload, out, start + payload.len() + TAIL.len());
-        if is_smaller {
-            out.truncate(out.len() - TAIL.len());
-            self.stale = !self.takeover;
-        } else {
+        if !self.compress_and_flush(payload, out) {
+            // It can't be known where the compressor stopped: not even a reset would make it as new.
+            self.stream = None;
             out.truncate(start);
-            self.stale = true;
+            return false;
         }
+        out.truncate(out.len() - TAIL.len());
+        let is_smaller = out.len() - start < payload.len();
+        if !is_smaller {
+            out.truncate(start);
+        }
+        self.stale = !is_smaller || !self.takeover;
         is_smaller
     }
 
@@ -95,8 +102,9 @@ impl Deflater {
         self.stale = self.stream.is_some();
     }
 
-    /// Compresses and flushes; false if `out` would reach `end`, or in the unlikely case that the compressor fails.
-    fn compress_within(&mut self, mut payload: &[u8], out: &mut Vec<u8>, end: usize) -> bool {
+    /// Appends all of `payload`, compressed and flushed; false in the unlikely case that the compressor fails. What gets no
+    /// smaller is finished too, so that the compressor is where it can be reset.
+    fn compress_and_flush(&mut self, mut payload: &[u8], out: &mut Vec<u8>) -> bool {
         let window_bits = self.window_bits;
         let stream = self.stream.get_or_insert_with(|| {
             Deflate::new_with_config(DeflateConfig {
@@ -110,8 +118,10 @@ impl Deflater {
             stream.reset();
         }
         let mut written = out.len();
+        // What gets no smaller grows by a few bytes a block: usually one step is enough.
+        let mut step = payload.len() + STEP_MARGIN;
         loop {
-            out.resize(end.min(written + STEP), 0);
+            out.resize(written + step.min(STEP), 0);
             let (taken_before, made_before) = (stream.total_in(), stream.total_out());
             if stream.compress(payload, &mut out[written..], DeflateFlush::SyncFlush).is_err() {
                 return false;
@@ -123,9 +133,7 @@ impl Deflater {
                 out.truncate(written);
                 return payload.is_empty() && out.ends_with(&TAIL);
             }
-            if written == end {
-                return false;
-            }
+            step = STEP;
         }
     }
 }

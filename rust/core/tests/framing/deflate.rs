@@ -183,6 +183,27 @@ fn payload_that_does_not_shrink_appends_nothing_and_the_stream_stays_valid() {
 }
 
 #[test]
+fn big_message_behind_one_that_gets_no_smaller_is_compressed_as_ever() {
+    let mut noise = 1_u32;
+    let mut random = |letters: u32| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((noise >> 16) % letters) as u8
+    };
+    for takeover in [true, false] {
+        let mut deflater = Deflater::new(15, takeover);
+        let mut connection = Connection::with_deflate(Role::Client, Limits::default(), agreement(15, takeover));
+        // What little can be saved in each is spent, or not, at another place of the compressor's buffers.
+        for (index, size) in (4_000..).step_by(4_111).take(60).enumerate() {
+            let message: Vec<u8> = (0..size).map(|_| random(if index % 3 == 0 { 12 } else { 253 })).collect();
+            let mut out = Vec::new();
+            let header = if deflater.compress(&message, &mut out) { FIN | RSV1 | BINARY } else { FIN | BINARY };
+            let payload = if header & RSV1 == 0 { &message } else { &out };
+            assert_eq!(read(&mut connection, &frame(Role::Client, header, payload)), [Seen::Binary(message)]);
+        }
+    }
+}
+
+#[test]
 fn forgetting_gives_a_message_that_a_new_inflater_reads() {
     let mut deflater = Deflater::new(15, true);
     let mut late = Connection::with_deflate(Role::Client, Limits::default(), agreement(15, true));
