@@ -53,7 +53,7 @@ BENCHES = (
         method=(
             "The feed writes binary messages of 65 536 random bytes as fast as the socket takes them. Each side has "
             "every message as bytes and reads one of them; the sums are compared with what was sent. The bare side "
-            "reads the same stream with `recv_into` on a blocking socket into one buffer of 64 KiB and looks at nothing."
+            "reads the same stream with `recv_into` on a blocking socket into one buffer of 64 KiB, looking at nothing."
         ),
         metrics=("mb_s", "cpu_ns"),
         per_write=1,
