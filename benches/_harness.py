@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benches import _wires
 from benches._payload import CYCLE
 from benches._results import (
     ROOT,
@@ -161,8 +162,15 @@ class _Starter:
             "clients": bench.clients,
             "burst": bench.burst,
             "rate": bench.rate,
+            "window": bench.window,
+            "message_bytes": bench.message_bytes,
+            "settle": bench.settle,
         }
         return self._child(self._runner.subject_command(self._side, shared | options))
+
+    def file(self) -> str:
+        """Return the path of an empty file that lives as long as the run."""
+        return self._stack.enter_context(tempfile.NamedTemporaryFile(prefix="bench-")).name
 
     def _child(self, command: list[str]) -> Child:
         child = Child(command)
@@ -171,13 +179,27 @@ class _Starter:
 
 
 def _receive(start: _Starter, messages: int) -> _Run:
-    feed = start.load("feed", messages=messages, **{"per-write": start.bench.per_write})
+    bench = start.bench
+    options: dict[str, object] = {"per-write": bench.per_write}
+    wire = _wires.WIRES[bench.wire]() if bench.wire else None
+    if wire is not None:
+        options["frames"] = start.file()
+        _wires.write(wire, Path(str(options["frames"])))
+        if wire.extensions is not None:
+            options["extensions"] = wire.extensions
+    feed = start.load("feed", messages=messages, **options)
     subject = start.subject(port=feed.hear()["port"])
     result = subject.hear()
-    expected = _price_sum(messages)
-    if result.get("price_sum", expected) != expected:
-        raise BenchError(f"sum of prices is {result['price_sum']}, sent were {expected}")
-    return _Run(_rate_and_cost(messages, result["wall_ns"], result["cpu_ns"]), result["yardstick_ns"])
+    if wire is None:
+        _check_sum(result, "price_sum", _price_sum(messages))
+    else:
+        # Every message of a cycle has the same size; the sum of a byte of each tells whether they are the right ones.
+        _check_sum(result, "size", messages * len(wire.messages[0]))
+        _check_sum(result, "byte_sum", messages // CYCLE * sum(_wires.probe(message) for message in wire.messages))
+    numbers = _rate_and_cost(messages, result["wall_ns"], result["cpu_ns"])
+    if wire is not None:
+        numbers["mb_s"] = numbers["rate"] * len(wire.messages[0]) / 1e6
+    return _Run(numbers, result["yardstick_ns"])
 
 
 def _send(start: _Starter, bench: Bench, messages: int) -> _Run:
@@ -205,6 +227,8 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
         subject = start.subject(progress=file.name)
         port = subject.hear()["port"]
         options = _latency_options(bench, messages)
+        if bench.extensions:
+            options |= {"extensions": bench.extensions, "record": start.file()}
         sinks = start.load("sinks", port=port, clients=bench.clients, messages=messages, progress=file.name, **options)
         sinks.hear()
         subject.tell("go")
@@ -213,16 +237,19 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
         result = subject.hear()
     deliveries = messages * bench.clients
     _check_counts(counted, messages, deliveries)
+    if bench.extensions and (wrong := _wires.check(_wires.inflated(Path(str(options["record"]))), _wires.books())):
+        raise BenchError(wrong)
     return _Run(_rate_and_cost(deliveries, counted["ns"], result["cpu_ns"]) | _latency(counted), result["yardstick_ns"])
 
 
 def _idle(start: _Starter, bench: Bench) -> _Run:
     subject = start.subject()
     port = subject.hear()["port"]
-    start.load("idle", port=port, clients=WARM_CLIENTS).hear()
+    # Some of them send, too, where the measured ones do.
+    start.load("idle", port=port, clients=WARM_CLIENTS, **{"message-bytes": bench.message_bytes}).hear()
     subject.tell("warm")
     subject.hear()
-    start.load("idle", port=port, clients=bench.clients).hear()
+    start.load("idle", port=port, clients=bench.clients, **{"message-bytes": bench.message_bytes}).hear()
     subject.tell("go")
     # Memory does not depend on the speed of the core.
     return _Run({"kib_per_connection": subject.hear()["bytes_per_connection"] / 1024}, 0)
@@ -247,6 +274,11 @@ def _rate_and_cost(count: int, wall_ns: int, cpu_ns: int) -> Numbers:
 def _check_counts(counted: dict[str, Any], each: int, total: int) -> None:
     if counted["least"] != each or counted["messages"] != total or counted["wrong"]:
         raise BenchError(f"sinks expected {total} messages, {each} each, and got {counted}")
+
+
+def _check_sum(result: dict[str, Any], name: str, expected: float) -> None:
+    if result.get(name, expected) != expected:
+        raise BenchError(f"{name} is {result[name]}, sent were {expected}")
 
 
 def _price_sum(messages: int) -> float:

@@ -75,6 +75,15 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     per_write: int = 512
     # Messages per second of an open-loop schedule.
     rate: int = 0
+    # Frames that the feed sends in place of the usual messages: a name of `_wires.WIRES`.
+    wire: str = ""
+    # What the bench's clients offer, as the load generator does.
+    extensions: str = ""
+    # Messages that may be on their way to the slowest sink; 0 leaves it to the process under test.
+    window: int = 0
+    # Bytes of the one message that each idle connection sends first, and seconds it gets for giving memory back.
+    message_bytes: int = 0
+    settle: float = 0.2
     # Round trips or messages in place of what the seconds of a round allow.
     messages: int = 0
 

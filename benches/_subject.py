@@ -45,6 +45,9 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     burst: int = 1
     rate: int = 0
     progress: str | None = None
+    window: int = 0
+    message_bytes: int = 0
+    settle: float = 0.2
 
 
 class Run:
@@ -118,7 +121,7 @@ class Run:
         self, messages: Sequence[MessageT], send_turn: Callable[[Sequence[MessageT]], Awaitable[None] | None]
     ) -> None:
         """Give `send_turn` the messages of one event-loop turn, turn by turn, and report when the sinks have all."""
-        burst = self.options.burst
+        burst, window = self.options.burst, self.options.window or WINDOW
         turns = [messages[start : start + burst] for start in range(0, CYCLE, burst)]
         delivered = self._progress()
         self.start()
@@ -131,7 +134,7 @@ class Run:
                 await asyncio.sleep(0)
             sent += CYCLE
             # The sinks are another process, that has nothing but memory to tell by.
-            while sent - delivered[0] > WINDOW:  # noqa: ASYNC110
+            while sent - delivered[0] > window:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await self.sent_all()
 
@@ -173,22 +176,25 @@ class Run:
         times.sort()
         self.result(p50_ns=times[len(times) // 2], p99_ns=times[len(times) * 99 // 100])
 
-    async def idle(self, port: int, connections: Callable[[], int]) -> None:
-        """Report how much resident memory the last `clients` connections of a server on `port` take."""
+    async def idle(self, port: int, connections: Callable[[], int], received: Callable[[], int] | None = None) -> None:
+        """Report how much resident memory the last `clients` connections of a server on `port` take.
+
+        Where each of them sends a message first, `received` tells how many came.
+        """
         # The first connections of a process also pay for what is made once: the harness opens some before.
         self.say(port=port)
         await self.command("warm")
-        await until(lambda: connections() > 0)
+        await until(lambda: connections() > 0 and (received is None or received() >= connections()))
         before, held = await self._settled(), connections()
         self.say(ready=True)
         await self.command("go")
-        await until(lambda: connections() >= held + self.options.clients)
+        expected = held + self.options.clients
+        await until(lambda: connections() >= expected and (received is None or received() >= expected))
         after = await self._settled()
         self.result(bytes_per_connection=(after - before) / self.options.clients)
 
     async def _settled(self) -> int:
-        for _ in range(20):
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(self.options.settle)
         gc.collect()
         return _resident_bytes()
 

@@ -24,6 +24,39 @@ BENCHES = (
         bars=(
             Bar(
                 scenario="memory per idle server connection",
+                text="<= 12 KiB resident",
+                ours="websocket_utils",
+                metric="kib_per_connection",
+                at_most=12,
+            ),
+        ),
+    ),
+    Bench(
+        name="memory_after_message",
+        title="Memory per server connection after a message of 1 MiB",
+        kind="idle",
+        method=(
+            "As `Memory per idle server connection`, but each of 200 clients sends one binary message of 1 MiB, which "
+            "a handler gets as bytes and lets go. Resident memory is read one second after the last of them."
+        ),
+        metrics=("kib_per_connection",),
+        clients=200,
+        message_bytes=1 << 20,
+        settle=1.0,
+        sides=(
+            Side(
+                name="websocket_utils",
+                module="websocket_utils_server",
+                scenario="after_message",
+                needs="websocket_utils",
+            ),
+            Side(name="picows", module="picows_core", scenario="after_message", needs="picows"),
+            Side(name="picows.websockets", module="picows_websockets", scenario="after_message", needs="picows"),
+            Side(name="websockets", module="websockets_asyncio", scenario="after_message", needs="websockets"),
+        ),
+        bars=(
+            Bar(
+                scenario="memory per server connection, 1 s after a message of 1 MiB",
                 text="<= 16 KiB resident",
                 ours="websocket_utils",
                 metric="kib_per_connection",

@@ -34,18 +34,25 @@ NOTES = BENCHES / "notes"
 FACTS = re.compile(r"(<!-- facts:begin -->\n).*?(<!-- facts:end -->)", re.DOTALL)
 ORDER = (
     "receive",
+    "receive_bare",
+    "receive_big",
+    "receive_deflate",
     "send",
     "round_trip",
     "broadcast_16",
     "broadcast_1",
+    "broadcast_deflate_16",
+    "broadcast_deflate_1",
     "target_send",
     "target_broadcast",
     "memory",
+    "memory_after_message",
 )
 # Heading, unit in running text, digits behind the point.
 METRICS = {
     "cpu_ns": ("CPU ns/message", "CPU ns/message", 0),
     "rate": ("messages/s", "messages/s", 0),
+    "mb_s": ("MB/s", "MB/s", 0),
     "p50_us": ("p50 us", "us p50", 1),
     "p99_us": ("p99 us", "us p99", 1),
     "p999_us": ("p99.9 us", "us p99.9", 1),

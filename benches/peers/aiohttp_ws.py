@@ -8,6 +8,7 @@ from aiohttp import web
 
 from benches._payload import PriceUpdate, cycle
 from benches._subject import Run
+from benches._wires import probe
 
 
 async def receive(run: Run) -> None:
@@ -21,6 +22,31 @@ async def receive(run: Run) -> None:
             total += decode(message.data).price
         run.stop()
     run.result(price_sum=total)
+
+
+async def receive_raw(run: Run) -> None:
+    """Whole messages as bytes, of which one is read."""
+    await _receive_raw(run, 0)
+
+
+async def receive_raw_deflate(run: Run) -> None:
+    """Compressed messages, inflated and as bytes."""
+    await _receive_raw(run, 15)
+
+
+async def _receive_raw(run: Run, compress: int) -> None:
+    size = total = 0
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(run.url, decode_text=False, compress=compress) as connection,
+    ):
+        run.start()
+        await connection.send_str("go")
+        async for message in connection:
+            size += len(message.data)
+            total += probe(message.data)
+        run.stop()
+    run.result(size=size, byte_sum=total)
 
 
 async def send(run: Run) -> None:

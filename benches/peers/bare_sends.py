@@ -5,12 +5,16 @@ import base64
 import contextlib
 import hashlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from benches._payload import PriceUpdate, cycle
 from benches._subject import Run
+from benches._wires import DEFLATE, books, deflated_frame
+
+MessageT = TypeVar("MessageT")
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TEXT_AND_FIN = 0x81
@@ -20,21 +24,37 @@ _MOST_IN_ONE_BYTE = 125
 async def broadcast(run: Run) -> None:
     """Encode and frame once, then one system call for each client."""
     encode = msgspec.json.Encoder().encode
+
+    def framed(message: PriceUpdate) -> bytes:
+        payload = encode(message)
+        assert len(payload) <= _MOST_IN_ONE_BYTE
+        return bytes((_TEXT_AND_FIN, len(payload))) + payload
+
+    await _broadcast(run, cycle(PriceUpdate), framed, b"")
+
+
+async def broadcast_deflate(run: Run) -> None:
+    """Compress once, then one system call for each client."""
+    extensions = f"Sec-WebSocket-Extensions: {DEFLATE}\r\n".encode()
+    await _broadcast(run, books(), deflated_frame, extensions)
+
+
+async def _broadcast(
+    run: Run, messages: Sequence[MessageT], framed: Callable[[MessageT], bytes], extensions: bytes
+) -> None:
     clients: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        accepting = asyncio.create_task(_accept_all(listener, clients))
+        accepting = asyncio.create_task(_accept_all(listener, clients, extensions))
         await run.serve(listener.getsockname()[1], lambda: len(clients))
 
-        def send_turn(messages: Sequence[PriceUpdate]) -> None:
-            for message in messages:
-                payload = encode(message)
-                assert len(payload) <= _MOST_IN_ONE_BYTE
-                frame = bytes((_TEXT_AND_FIN, len(payload))) + payload
+        def send_turn(turn: Sequence[MessageT]) -> None:
+            for message in turn:
+                frame = framed(message)
                 for client in clients:
                     client.send(frame)
 
-        await run.broadcast(cycle(PriceUpdate), send_turn)
+        await run.broadcast(messages, send_turn)
         accepting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await accepting
@@ -42,7 +62,7 @@ async def broadcast(run: Run) -> None:
             client.close()
 
 
-async def _accept_all(listener: socket.socket, clients: list[socket.socket]) -> None:
+async def _accept_all(listener: socket.socket, clients: list[socket.socket], extensions: bytes) -> None:
     loop = asyncio.get_running_loop()
     while True:
         client, _ = await loop.sock_accept(listener)
@@ -60,6 +80,6 @@ async def _accept_all(listener: socket.socket, clients: list[socket.socket]) -> 
         await loop.sock_sendall(
             client,
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n",
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extensions + b"\r\n",
         )
         clients.append(client)

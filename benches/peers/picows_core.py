@@ -8,8 +8,9 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
 from benches._payload import SIZE, PriceUpdate, cycle
 from benches._subject import RoundTripCallback, Run
+from benches._wires import probe
 
-TEXT = WSMsgType.TEXT
+TEXT, BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 
 
 async def receive(run: Run) -> None:
@@ -56,6 +57,24 @@ async def receive_nothing(run: Run) -> None:
 
     await _receive_with(run, Listener)
     run.result()
+
+
+async def receive_raw(run: Run) -> None:
+    """Whole messages as bytes, of which one is read."""
+    size = total = 0
+
+    class Listener(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            nonlocal size, total
+            if frame.msg_type is BINARY:
+                message = frame.get_payload_as_bytes()
+                size += len(message)
+                total += probe(message)
+            else:
+                _close(run, transport, frame)
+
+    await _receive_with(run, Listener)
+    run.result(size=size, byte_sum=total)
 
 
 async def _receive_with(run: Run, listener: type[WSListener]) -> None:
@@ -197,3 +216,23 @@ async def idle(run: Run) -> None:
     transports: list[WSTransport] = []
     _server, port = await _listen(transports)
     await run.idle(port, lambda: len(transports))
+
+
+async def after_message(run: Run) -> None:
+    """Hold connections that each sent one big message."""
+    transports: list[WSTransport] = []
+    received = 0
+
+    class Listener(WSListener):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            transports.append(transport)
+
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            nonlocal received
+            received += len(frame.get_payload_as_bytes()) == run.options.message_bytes
+
+    def listener(_: WSUpgradeRequest) -> Listener:
+        return Listener()
+
+    server = await ws_create_server(listener, "127.0.0.1", 0)
+    await run.idle(server.sockets[0].getsockname()[1], lambda: len(transports), lambda: received)

@@ -8,6 +8,7 @@ from picows.websockets import ServerConnection
 
 from benches._payload import PriceUpdate, cycle
 from benches._subject import Run
+from benches._wires import probe
 
 
 async def receive(run: Run) -> None:
@@ -24,6 +25,32 @@ async def receive(run: Run) -> None:
         except websockets.ConnectionClosedOK:
             run.stop()
     run.result(price_sum=total)
+
+
+async def receive_raw(run: Run) -> None:
+    """Whole messages as bytes, of which one is read."""
+    await _receive_raw(run, None)
+
+
+async def receive_raw_deflate(run: Run) -> None:
+    """Compressed messages, inflated and as bytes."""
+    await _receive_raw(run, "deflate")
+
+
+async def _receive_raw(run: Run, compression: str | None) -> None:
+    size = total = 0
+    async with websockets.connect(run.url, compression=compression) as connection:
+        recv = connection.recv
+        run.start()
+        await connection.send("go")
+        try:
+            while True:
+                message = await recv(decode=False)
+                size += len(message)
+                total += probe(message)
+        except websockets.ConnectionClosedOK:
+            run.stop()
+    run.result(size=size, byte_sum=total)
 
 
 async def send(run: Run) -> None:
@@ -82,3 +109,21 @@ async def idle(run: Run) -> None:
     connections: set[ServerConnection] = set()
     _server, port = await _listen(connections)
     await run.idle(port, lambda: len(connections))
+
+
+async def after_message(run: Run) -> None:
+    """Hold connections that each sent one big message."""
+    connections: set[ServerConnection] = set()
+    received = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal received
+        connections.add(connection)
+        try:
+            async for message in connection:
+                received += len(message) == run.options.message_bytes
+        finally:
+            connections.discard(connection)
+
+    server = await websockets.serve(handler, "127.0.0.1", 0)
+    await run.idle(server.sockets[0].getsockname()[1], lambda: len(connections), lambda: received)

@@ -1,10 +1,13 @@
 """This library: the client."""
 
+import asyncio
+
 import msgspec
 
 from benches._payload import cycle
 from benches._subject import RoundTripCallback, Run
-from websocket_utils import PriceUpdate, WebSocketClient
+from benches._wires import probe
+from websocket_utils import Pong, PriceUpdate, WebSocketClient
 
 
 async def receive_batches(run: Run) -> None:
@@ -128,3 +131,61 @@ async def round_trip_await(run: Run) -> None:
                 raise RuntimeError("the echo differs")
 
         await run.round_trips(trip)
+
+
+async def receive_bare(run: Run) -> None:
+    """Nothing asked of any message: a handler of another class makes the client drop and count them."""
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        client.on(Pong, lambda _: None)
+        run.start()
+        client.send("go")
+        # Nobody is told of messages that nobody asked for.
+        while client.stats().state != "closed":  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        run.stop()
+        stats = client.stats()
+    if stats.unhandled != run.messages:
+        raise RuntimeError(f"{stats.unhandled} messages came, {run.messages} were sent")
+    run.result()
+
+
+async def receive_raw_batches(run: Run) -> None:
+    """Whole messages as bytes, and one of them read."""
+    await _receive_raw(run, bytes)
+
+
+async def receive_raw_deflate(run: Run) -> None:
+    """Compressed messages, inflated and as text."""
+    await _receive_raw(run, bytes, compression=True)
+
+
+async def _receive_raw(run: Run, kind: type[bytes], *, compression: bool = False) -> None:
+    size = total = 0
+    async with WebSocketClient.connect(run.url, reconnect=False, compression=compression) as client:
+        run.start()
+        client.send("go")
+        async for batch in client.batches(kind):
+            for message in batch:
+                size += len(message)
+                total += probe(message)
+        run.stop()
+    run.result(size=size, byte_sum=total)
+
+
+async def receive_raw_on(run: Run) -> None:
+    """A callback for each message as bytes, of which it reads one."""
+    size = total = 0
+
+    def add(message: bytes) -> None:
+        nonlocal size, total
+        size += len(message)
+        total += probe(message)
+
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        client.on(bytes, add)
+        run.start()
+        client.send("go")
+        # No other message comes: this ends with the connection.
+        await client.receive()
+        run.stop()
+    run.result(size=size, byte_sum=total)

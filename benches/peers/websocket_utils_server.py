@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from benches._payload import cycle
 from benches._subject import Run
-from websocket_utils import PriceUpdate, WebSocketServer
+from benches._wires import books
+from websocket_utils import PriceUpdate, ServerConnection, WebSocketServer
 
 
 async def broadcast(run: Run) -> None:
@@ -30,7 +31,33 @@ async def paced_broadcast(run: Run) -> None:
         await run.paced(emit)
 
 
+async def broadcast_deflate(run: Run) -> None:
+    """One call per message, compressed for all."""
+    async with WebSocketServer.bind("127.0.0.1:0", compression=True) as server:
+        await run.serve(server.local_addr[1], lambda: server.stats().connections)
+
+        def send_turn(messages: Sequence[str]) -> None:
+            for message in messages:
+                server.broadcast(message)
+
+        await run.broadcast([book.decode() for book in books()], send_turn)
+
+
 async def idle(run: Run) -> None:
     """Hold idle connections."""
     async with WebSocketServer.bind("127.0.0.1:0") as server:
         await run.idle(server.local_addr[1], lambda: server.stats().connections)
+
+
+async def after_message(run: Run) -> None:
+    """Hold connections that each sent one big message."""
+    received = 0
+
+    def count(connection: ServerConnection, message: bytes) -> None:
+        nonlocal received
+        del connection
+        received += len(message) == run.options.message_bytes
+
+    async with WebSocketServer.bind("127.0.0.1:0") as server:
+        server.on(bytes, count)
+        await run.idle(server.local_addr[1], lambda: server.stats().connections, lambda: received)

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from benches._payload import PriceUpdate, cycle
 from benches._subject import Run
+from benches._wires import books, probe
 
 
 async def receive(run: Run) -> None:
@@ -26,6 +27,32 @@ async def receive(run: Run) -> None:
         except ConnectionClosedOK:
             run.stop()
     run.result(price_sum=total)
+
+
+async def receive_raw(run: Run) -> None:
+    """Whole messages as bytes, of which one is read."""
+    await _receive_raw(run, None)
+
+
+async def receive_raw_deflate(run: Run) -> None:
+    """Compressed messages, inflated and as bytes."""
+    await _receive_raw(run, "deflate")
+
+
+async def _receive_raw(run: Run, compression: str | None) -> None:
+    size = total = 0
+    async with connect(run.url, compression=compression) as connection:
+        recv = connection.recv
+        run.start()
+        await connection.send("go")
+        try:
+            while True:
+                message = await recv(decode=False)
+                size += len(message)
+                total += probe(message)
+        except ConnectionClosedOK:
+            run.stop()
+    run.result(size=size, byte_sum=total)
 
 
 async def send(run: Run) -> None:
@@ -75,7 +102,38 @@ async def broadcast(run: Run) -> None:
     await run.broadcast(cycle(PriceUpdate), send_turn)
 
 
+async def broadcast_deflate(run: Run) -> None:
+    """The library's `broadcast`, with the compression that it negotiates by itself."""
+    server, port = await _listen()
+    await run.serve(port, lambda: len(server.connections))
+    connections = set(server.connections)
+
+    def send_turn(messages: Sequence[str]) -> None:
+        for message in messages:
+            websockets_broadcast(connections, message)
+
+    await run.broadcast([book.decode() for book in books()], send_turn)
+
+
 async def idle(run: Run) -> None:
     """Hold idle connections."""
     server, port = await _listen()
     await run.idle(port, lambda: len(server.connections))
+
+
+async def after_message(run: Run) -> None:
+    """Hold connections that each sent one big message."""
+    connections: set[ServerConnection] = set()
+    received = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal received
+        connections.add(connection)
+        try:
+            async for message in connection:
+                received += len(message) == run.options.message_bytes
+        finally:
+            connections.discard(connection)
+
+    server = await serve(handler, "127.0.0.1", 0)
+    await run.idle(server.sockets[0].getsockname()[1], lambda: len(connections), lambda: received)

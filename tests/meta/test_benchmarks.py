@@ -1,9 +1,13 @@
 """Holds the report of the benches to their results, and their messages to what the issue says they are."""
 
+from pathlib import Path
+
 import msgspec
-from benches import _payload, render
+import pytest
+from benches import _payload, _wires, render
 from benches._results import Bar, Bench, BenchResult, Machine, Side, SideResult, judge
 from benches.run import all_benches
+from tests.support.wire import COMPRESSED, FrameReader
 
 from websocket_utils import PriceUpdate
 
@@ -40,6 +44,24 @@ def test_messages_have_122_bytes_and_are_the_same_for_us_and_the_peers() -> None
     texts = [msgspec.json.encode(message) for message in ours]
     assert texts == [msgspec.json.encode(message) for message in peers]
     assert {len(text) for text in texts} == {_payload.SIZE}
+
+
+@pytest.mark.parametrize("name", _wires.WIRES)
+def test_messages_of_a_wire_have_one_size_and_travel_as_frames(name: str, tmp_path: Path) -> None:
+    wire = _wires.WIRES[name]()
+    assert len(wire.frames) == len(wire.messages) == _payload.CYCLE
+    assert len({len(message) for message in wire.messages}) == 1
+    # What a side sums up tells them apart.
+    assert len({_wires.probe(message) for message in wire.messages}) > 5
+    frames = FrameReader(reserved_bits=COMPRESSED).feed(b"".join(wire.frames))
+    payloads = [one.payload for one in frames]
+    if wire.extensions is not None:
+        record = tmp_path / "record"
+        _wires.write(wire._replace(frames=payloads), record)
+        payloads = _wires.inflated(record)
+    assert payloads == wire.messages
+    assert _wires.check(payloads, wire.messages) is None
+    assert _wires.check(payloads[1:], wire.messages) is not None
 
 
 def test_bar_compares_medians() -> None:

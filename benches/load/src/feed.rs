@@ -1,5 +1,6 @@
 //! Servers for a client under test: a saturating feed, and an echo.
 
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 
@@ -15,12 +16,16 @@ use crate::sink::next_read;
 const BLOCK: usize = 8 * CYCLE;
 
 /// Waits for the first frame of one client, then sends `--messages N` and a close frame, as fast as the socket takes
-/// them: in blocks of nearly 64 KiB, or with `--per-write 1` one frame per write.
+/// them: in blocks of nearly 64 KiB, or with `--per-write 1` one frame per write. `--frames FILE` has other frames than those
+/// of the usual messages, and `--extensions TEXT` is what the server says to have negotiated for them.
 pub(crate) fn feed(args: &Args) -> io::Result<()> {
     let messages = args.number("messages", 100_000)? as usize;
     let per_write = args.number("per-write", BLOCK as u64)?.max(1) as usize;
-    let payloads = cycle();
-    let (mut stream, rest) = accept_one()?;
+    let cycle = match args.text("frames") {
+        Some(path) => read_frames(path)?,
+        None => usual_frames(),
+    };
+    let (mut stream, rest) = accept_one(args.text("extensions"))?;
     let mut reader = FrameReader::new(1 << 16, &rest);
     if wait_for(&mut reader, &mut stream, |_| true)?.is_none() {
         return Ok(());
@@ -29,15 +34,15 @@ pub(crate) fn feed(args: &Args) -> io::Result<()> {
     // Two cycles more than a write needs: a write may begin anywhere in the first.
     let mut frames = Vec::new();
     let mut edges = vec![0];
-    for index in 0..per_write + CYCLE {
-        push_frame(&mut frames, TEXT, &payloads[index % CYCLE], None);
+    for frame in cycle.iter().cycle().take(per_write + cycle.len()) {
+        frames.extend_from_slice(frame);
         edges.push(frames.len());
     }
     stream.set_nonblocking(true)?;
     let started = monotonic_ns();
     let mut sent = 0;
     while sent < messages {
-        let first = sent % CYCLE;
+        let first = sent % cycle.len();
         let count = per_write.min(messages - sent);
         write_pausing(&mut stream, &frames[edges[first]..edges[first + count]])?;
         sent += count;
@@ -55,9 +60,37 @@ pub(crate) fn feed(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
+fn usual_frames() -> Vec<Vec<u8>> {
+    let payloads = cycle();
+    payloads
+        .iter()
+        .map(|payload| {
+            let mut frame = Vec::new();
+            push_frame(&mut frame, TEXT, payload, None);
+            frame
+        })
+        .collect()
+}
+
+/// Reads whole frames, each behind its length in four bytes.
+fn read_frames(path: &str) -> io::Result<Vec<Vec<u8>>> {
+    let bytes = fs::read(path)?;
+    let mut rest = bytes.as_slice();
+    let mut frames = Vec::new();
+    while let Some((size, tail)) = rest.split_first_chunk() {
+        let Some((frame, tail)) = tail.split_at_checked(u32::from_be_bytes(*size) as usize) else { break };
+        frames.push(frame.to_vec());
+        rest = tail;
+    }
+    if frames.is_empty() || !rest.is_empty() {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("{path}: no frames behind their lengths")));
+    }
+    Ok(frames)
+}
+
 /// Sends each data frame of one client back, until it closes.
 pub(crate) fn echo(_args: &Args) -> io::Result<()> {
-    let (mut stream, rest) = accept_one()?;
+    let (mut stream, rest) = accept_one(None)?;
     stream.set_nonblocking(true)?;
     let mut reader = FrameReader::new(1 << 20, &rest);
     let mut out = Vec::new();

@@ -15,10 +15,10 @@ fn accept_value(key: &str) -> String {
     base64(&sha1(format!("{key}{GUID}").as_bytes()))
 }
 
-/// Listens on a free port, prints it, and answers the handshake of the first client.
+/// Listens on a free port, prints it, and answers the handshake of the first client, with `extensions` as agreed on.
 ///
 /// Returns the connection and the bytes that came behind the request.
-pub(crate) fn accept_one() -> io::Result<(TcpStream, Vec<u8>)> {
+pub(crate) fn accept_one(extensions: Option<&str>) -> io::Result<(TcpStream, Vec<u8>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     report::line(&format!("{{\"port\":{}}}", listener.local_addr()?.port()));
     let (mut stream, _) = listener.accept()?;
@@ -28,25 +28,30 @@ pub(crate) fn accept_one() -> io::Result<(TcpStream, Vec<u8>)> {
         .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "request without a key"))?;
     write!(
         stream,
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        accept_value(key)
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+        accept_value(key),
+        extensions.map_or(String::new(), |extensions| format!("Sec-WebSocket-Extensions: {extensions}\r\n"))
     )?;
     Ok((stream, rest))
 }
 
-/// Connects to a server on this machine and does the handshake.
+/// Connects to a server on this machine and does the handshake, in which it offers `extensions`.
 ///
 /// Returns the connection and the bytes that came behind the response.
-pub(crate) fn connect(port: u16) -> io::Result<(TcpStream, Vec<u8>)> {
+pub(crate) fn connect(port: u16, extensions: Option<&str>) -> io::Result<(TcpStream, Vec<u8>)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}\r\n",
+        extensions.map_or(String::new(), |extensions| format!("Sec-WebSocket-Extensions: {extensions}\r\n"))
     )?;
     let (response, rest) = read_head(&mut stream)?;
     if !response.starts_with("HTTP/1.1 101") {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("no upgrade: {response}")));
+    }
+    if extensions.is_some() && header(&response, "sec-websocket-extensions").is_none() {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("no extension: {response}")));
     }
     Ok((stream, rest))
 }

@@ -1,5 +1,6 @@
 //! Receivers that count and check: one client of ours, or many connections to a server under test.
 
+use std::fs;
 use std::io::{self, BufRead, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +18,17 @@ const PATIENCE_NS: u64 = 2_000_000;
 const WAIT_MS: i32 = 50;
 /// Read buffer of each of many connections: small enough that those of ten stay in the cache.
 const SINK_BUFFER: usize = 1 << 16;
+/// More connections than that have smaller ones.
+const FEW: u64 = 100;
 
 /// What a receiver expects in each message, and what it found.
 struct Checker {
     expected: Vec<Vec<u8>>,
     /// Set: payloads carry their send time, the first `skip` of each connection are not recorded.
     latency: Option<(Histogram, u64)>,
+    /// Set: payloads are compressed. Those of the first connection are kept, up to a cycle, for who can inflate them; those
+    /// of all others must be the same.
+    record: Option<Vec<Vec<u8>>>,
     wrong: u64,
 }
 
@@ -32,10 +38,18 @@ impl Checker {
             Some(_) => Some((Histogram::new(), args.number("skip", 0)?)),
             None => None,
         };
-        Ok(Self { expected: cycle(), latency, wrong: 0 })
+        Ok(Self { expected: cycle(), latency, record: args.text("record").map(|_| Vec::new()), wrong: 0 })
     }
 
     fn check(&mut self, index: u64, payload: &[u8], now: u64) {
+        if let Some(record) = &mut self.record {
+            match record.get(index as usize) {
+                Some(first) => self.wrong += u64::from(first != payload),
+                None if index < CYCLE as u64 => record.push(payload.to_vec()),
+                None => {}
+            }
+            return;
+        }
         match &mut self.latency {
             None => {
                 if payload != self.expected[index as usize % CYCLE] {
@@ -96,26 +110,38 @@ impl Counter {
 /// Counts the messages of one client until `--messages N` are here, reports, and stays until the client closes.
 pub(crate) fn sink(args: &Args) -> io::Result<()> {
     let mut checker = Checker::new(args)?;
-    let counter = Counter::new(accept_one()?, 1 << 18)?;
-    count(&mut [counter], args.number("messages", 0)?, &mut checker, None)
+    let counter = Counter::new(accept_one(None)?, 1 << 18)?;
+    count(&mut [counter], args.number("messages", 0)?, &mut checker, None, None)
 }
 
-/// Connects `--clients C` to `--port P` and counts `--messages N` on each of them.
+/// Connects `--clients C` to `--port P` and counts `--messages N` on each of them. With `--record FILE` they are compressed:
+/// compared with each other here, and written there, each behind its length in four bytes.
 pub(crate) fn sinks(args: &Args) -> io::Result<()> {
+    raise_descriptor_limit();
     let mut checker = Checker::new(args)?;
     let progress = args.text("progress").map(shared_progress).transpose()?;
+    let buffer = if args.number("clients", 1)? > FEW { SINK_BUFFER / 4 } else { SINK_BUFFER };
     let mut counters = connect_all(args)?
         .into_iter()
-        .map(|connection| Counter::new(connection, SINK_BUFFER))
+        .map(|connection| Counter::new(connection, buffer))
         .collect::<io::Result<Vec<_>>>()?;
     report::line(&format!("{{\"connected\":{}}}", counters.len()));
-    count(&mut counters, args.number("messages", 0)?, &mut checker, progress)
+    count(&mut counters, args.number("messages", 0)?, &mut checker, progress, args.text("record"))
 }
 
-/// Holds `--clients C` connections to `--port P` open until a line or the end of stdin.
+/// Holds `--clients C` connections to `--port P` open until a line or the end of stdin; with `--message-bytes N` each of them
+/// sends one message of that size first.
 pub(crate) fn idle(args: &Args) -> io::Result<()> {
     raise_descriptor_limit();
-    let connections = connect_all(args)?;
+    let mut connections = connect_all(args)?;
+    let size = args.number("message-bytes", 0)? as usize;
+    if size > 0 {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, BINARY, &vec![b'x'; size], Some([1, 2, 3, 4]));
+        for (stream, _) in &mut connections {
+            stream.write_all(&frame)?;
+        }
+    }
     report::line(&format!("{{\"connected\":{}}}", connections.len()));
     io::stdin().lock().read_line(&mut String::new())?;
     Ok(())
@@ -125,7 +151,7 @@ fn connect_all(args: &Args) -> io::Result<Vec<(TcpStream, Vec<u8>)>> {
     let port = args.number("port", 0)? as u16;
     let mut connections = Vec::new();
     for _ in 0..args.number("clients", 1)? {
-        let mut connection = connect(port)?;
+        let mut connection = connect(port, args.text("extensions"))?;
         if let Some(channel) = args.text("subscribe") {
             let request = format!("{{\"type\":\"Subscribe\",\"channels\":[\"{channel}\"]}}");
             let mut frame = Vec::new();
@@ -142,6 +168,7 @@ fn count(
     messages: u64,
     checker: &mut Checker,
     progress: Option<&AtomicU64>,
+    record: Option<&str>,
 ) -> io::Result<()> {
     let (mut first, mut last) = (0, 0);
     let mut quiet_since = monotonic_ns();
@@ -176,6 +203,14 @@ fn count(
     let total: u64 = counters.iter().map(|counter| counter.messages).sum();
     let bytes: u64 = counters.iter().map(|counter| counter.bytes).sum();
     let fewest = counters.iter().map(|counter| counter.messages).min();
+    if let (Some(path), Some(payloads)) = (record, &checker.record) {
+        let mut file = Vec::new();
+        for payload in payloads {
+            file.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+            file.extend_from_slice(payload);
+        }
+        fs::write(path, file)?;
+    }
     report::line(&format!(
         "{{\"messages\":{total},\"least\":{},\"bytes\":{bytes},\"ns\":{},\"wrong\":{},\"latency\":{}}}",
         fewest.unwrap_or(0),
