@@ -81,8 +81,8 @@ _IS_CPYTHON_2_7: Final = (
     "import platform, sys; sys.exit(platform.python_implementation() != 'CPython' or sys.version_info[:2] != (2, 7))"
 )
 _NOT_FOUND: Final = (
-    "no CPython 2.7, which the Autobahn suite is written for: looked at AUTOBAHN_PYTHON, python2.7 on PATH and the "
-    "versions of pyenv; `pyenv install 2.7.18` brings one"
+    "no CPython 2.7, which the Autobahn suite is written for: looked for python2.7 on PATH and among the versions "
+    "of pyenv; `pyenv install 2.7.18` brings one, and AUTOBAHN_PYTHON names one that is elsewhere"
 )
 
 
@@ -117,7 +117,8 @@ def find_python() -> str:
             asked = subprocess.run([candidate, "-c", _IS_CPYTHON_2_7], capture_output=True, timeout=10, check=False)
             if asked.returncode == 0:
                 return candidate
-    raise SuiteError(_NOT_FOUND)
+    told = os.environ.get("AUTOBAHN_PYTHON")
+    raise SuiteError(f"AUTOBAHN_PYTHON={told} is no CPython 2.7 that runs" if told else _NOT_FOUND)
 
 
 def install() -> None:
