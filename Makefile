@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,12 @@ bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from b
 
 autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
 	$(BIN)/python conformance/run.py $(ARGS)
+
+fuzz: | prerequisites  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
+	fuzz/run
+
+asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)
+	fuzz/asan $(ARGS)
 
 hostile: $(VENV)/.dev  ## attack a server in every way of docs/RELIABILITY.md, a minute long, and render it (Linux)
 	$(BIN)/python hostile/run.py $(ARGS)

@@ -18,9 +18,14 @@ logging.getLogger("websocket_utils").setLevel(logging.CRITICAL)
 
 def config(*, compression: bool) -> WebSocketConfig:
     """Return what both ends need: messages of 16 MiB, the greatest of 9.*, in and out; and no pings of their own."""
-    settings: dict[str, Any] = {"compression": True} if compression else {}
     return WebSocketConfig(
-        max_message_size=32 * _MIB, max_send_queue=64 * _MIB, max_inbox=64 * _MIB, ping_interval=None, **settings
+        max_message_size=32 * _MIB,
+        max_send_queue=64 * _MIB,
+        max_inbox=64 * _MIB,
+        ping_interval=None,
+        compression=compression,
+        # Whatever its size: the suite is to see what we compress.
+        compression_threshold=0,
     )
 
 

@@ -76,6 +76,8 @@ class Side(msgspec.Struct, kw_only=True):
     # Resident memory after a tenth of the connections and at the end.
     warm_kib: int
     end_kib: int
+    # Connections that the role still held seconds after the last peer was gone.
+    left: int
     seconds: float
     served: bool
 
@@ -87,7 +89,7 @@ class Side(msgspec.Struct, kw_only=True):
     @property
     def met(self) -> bool:
         """Whether nothing was harmed."""
-        return self.loop_errors == 0 and self.drift_kib < DRIFT_KIB and self.served
+        return self.loop_errors == 0 and self.drift_kib < DRIFT_KIB and self.left == 0 and self.served
 
 
 class MutationResult(Result, kw_only=True):

@@ -121,8 +121,9 @@ def against_server(connections: int, seed: int) -> Side:
         first_loop_errors=stats["loop_errors"][:5],
         warm_kib=warm,
         end_kib=end,
+        left=stats["connections"],
         seconds=round(seconds, 1),
-        served=served and stats["connections"] == 0,
+        served=served,
     )
 
 
@@ -190,9 +191,9 @@ def against_client(connections: int, seed: int) -> Side:
         first_loop_errors=last["loop_errors"][:5],
         warm_kib=warm,
         end_kib=end,
+        left=endings["no end"],
         seconds=round(seconds, 1),
-        served=list(last["endings"]) in (["open, then ConnectionClosedOK"], ["open, then closed"])
-        and "no end" not in endings,
+        served=list(last["endings"]) in (["open, then ConnectionClosedOK"], ["open, then closed"]),
     )
 
 
@@ -204,7 +205,8 @@ def show(side: Side) -> str:
             f"{side.role}: {side.connections:,} connections, {side.opened:,} opened, {side.sent:,} bytes, "
             f"{side.seconds:.1f} s (seed {side.seed})",
             f"{side.loop_errors} calls of the loop's exception handler; memory {side.warm_kib:,} -> "
-            f"{side.end_kib:,} KiB; {'served' if side.served else 'NOT SERVED'} at the end",
+            f"{side.end_kib:,} KiB; {side.left} connections left; "
+            f"{'served' if side.served else 'NOT SERVED'} at the end",
             endings,
             *side.first_loop_errors,
         )

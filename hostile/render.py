@@ -35,8 +35,8 @@ MUTATIONS = """\
 Valid opening handshakes and streams of frames, to which something happened: bits flipped, bytes cut out, doubled or put
 in, lines shuffled, frames with any opcode, any flags and any length, noise marked as compressed; sent in pieces, ended
 by a reset at any moment or waited for. The random numbers are seeded: a run can be repeated. Bars: no call of the event
-loop's exception handler, less than {drift} MiB more memory at the end than after a tenth of the connections, and a peer
-that keeps to the protocol is served at the end."""
+loop's exception handler, less than {drift} MiB more memory at the end than after a tenth of the connections, no
+connection left open whose peer is gone, and a peer that keeps to the protocol is served at the end."""
 
 
 def report(attacks: AttackResult | None, mutations: MutationResult | None) -> str:
@@ -107,7 +107,7 @@ def _mutation_parts(result: MutationResult) -> list[str]:
                 "",
             ),
             [_mutation_row(side) for side in result.sides],
-            right=(1, 2, 3, 4, 5),
+            right=(1, 2, 3, 4, 5, 6),
         ),
         *(
             f"How the {side.role}'s connections ended: "
@@ -129,6 +129,7 @@ def _mutation_row(side: Side) -> tuple[str, ...]:
         _number(side.sent / 1e6),
         f"**{side.loop_errors}**",
         f"**{_number(side.drift_kib)}**",
+        f"**{side.left}**",
         "yes" if side.served else "no",
         "met" if side.met else "missed",
     )

@@ -1,16 +1,25 @@
 """Short runs of what `make hostile` and `make mutate` run in full: a server of its own, bare sockets against it."""
 
+import asyncio
+import re
+import socket
+import struct
 import sys
+import threading
 
 import pytest
 from hostile.attacks import ATTACKS, Attack
 from hostile.mutate import against_client, against_server, show
 from hostile.run import attack
+from tests.integration.raw_peer import accept_value
+from tests.support.wire import BINARY, frame
+
+from websocket_utils import ConnectionClosedError, WebSocketClient
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory of another process is read from /proc"),
     pytest.mark.slow,
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(90),
 ]
 
 # Those that take no seconds; `make hostile` runs all.
@@ -33,3 +42,33 @@ def test_mutated_servers_leave_the_client_unharmed() -> None:
     side = against_client(200, seed=7)
     assert side.met, show(side)
     assert side.opened > 50
+
+
+async def test_reset_that_comes_with_data_ends_the_connection_at_once() -> None:
+    may_send, is_reset = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        one, _ = listener.accept()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with one:
+            key = re.search(rb"(?i)sec-websocket-key: *(\S+)", one.recv(65_536))
+            assert key is not None
+            lines = ["HTTP/1.1 101 X", "Upgrade: websocket", "Connection: Upgrade"]
+            lines += [f"Sec-WebSocket-Accept: {accept_value(key[1].decode())}", "", ""]
+            one.sendall("\r\n".join(lines).encode())
+            may_send.wait(5)
+            one.sendall(frame(BINARY, b"abc", masked=False))
+        is_reset.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.get_running_loop().run_in_executor(None, serve, listener)
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        async with WebSocketClient.connect(url, reconnect=False) as client:
+            may_send.set()
+            # The event loop stands still until both are there: it sees them in one turn.
+            assert is_reset.wait(5)
+            async with asyncio.timeout(2):
+                assert await client.receive(bytes) == b"abc"
+                with pytest.raises(ConnectionClosedError):
+                    await client.receive(bytes)
+        await serving

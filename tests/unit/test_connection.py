@@ -70,11 +70,12 @@ def test_pings_are_answered_in_the_read_that_brings_them_in_one_write(is_client:
     ]
 
 
-def test_frames_fed_before_the_handover_join_with_those_read_after_it() -> None:
+def test_bytes_that_came_with_the_handshake_join_with_those_read_after_it() -> None:
     link = Link()
-    link.connection.feed_frame(False, 0, TEXT, b"first half, ")
-    link.connection.feed_frame(True, 0, PING, b"p")
-    link.receive(frame(0, b"second half", masked=False))
+    link.connection.feed_bytes(
+        frame(TEXT, b"first half, ", fin=False, masked=False) + frame(PING, b"p", masked=False) + b"\x80"
+    )
+    link.receive(frame(0, b"second half", masked=False)[1:])
     assert link.queued() == [b"first half, second half"]
     assert link.sent() == [Frame(PONG, b"p", True, True)]
 

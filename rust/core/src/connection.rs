@@ -23,7 +23,7 @@ use crate::decoder::{Decoder, Part};
 use crate::deflate::Agreement;
 use crate::encoder::{append_frame, append_short_control};
 use crate::error::{LocalError, ProtocolError, ProtocolFault};
-use crate::header::{CheckedHeader, FrameHeader, HeaderRules, MAX_CONTROL_PAYLOAD, RSV1};
+use crate::header::{CheckedHeader, HeaderRules, MAX_CONTROL_PAYLOAD, RSV1};
 use crate::limits::Limits;
 use crate::mask::{append_masked, apply_mask, unmask_is_ascii};
 use crate::opcode::Opcode;
@@ -160,25 +160,6 @@ impl Connection {
             Some(message) => self.check_whole_text(message.payload, input),
             None => self.next_event_in_general(input),
         }
-    }
-
-    /// Takes a frame that somebody else has parsed and unmasked, as [`Connection::next_event`] would: the same checks but
-    /// those of the mask and of the form of the length. Only for frames before the first byte given to `next_event`.
-    ///
-    /// # Errors
-    /// As of [`Connection::next_event`].
-    pub fn handle_frame<'s, 'i: 's>(
-        &'s mut self,
-        header: FrameHeader,
-        payload: &'i mut [u8],
-    ) -> Result<Option<Event<'s>>, ProtocolError> {
-        debug_assert!(self.decoder.is_between_frames(), "frames and bytes are mixed");
-        if !self.state.is_receiving() {
-            return Ok(None);
-        }
-        self.assembler.release_delivered();
-        let found = self.take_frame(header, payload);
-        self.report(found)
     }
 
     /// How far the connection is on its way to the end.
@@ -390,16 +371,6 @@ impl Connection {
                 return Ok(Some(found));
             }
         }
-    }
-
-    fn take_frame<'i>(
-        &mut self,
-        header: FrameHeader,
-        payload: &'i mut [u8],
-    ) -> Result<Option<Found<'i>>, ProtocolFault> {
-        let header = self.header_rules().check(header, payload.len())?;
-        self.begin_frame(&header)?;
-        self.take_part(Part { header, bytes: payload, key: None, remaining: 0 })
     }
 
     fn header_rules(&self) -> HeaderRules {

@@ -24,32 +24,32 @@ const RESERVED_SHIFT: u32 = 4;
 
 /// The first byte of a header: what a frame is, apart from its length and mask. As found, not yet checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameHeader(u8);
+pub(crate) struct FrameHeader(u8);
 
 impl FrameHeader {
     /// A header from its parts: `reserved_bits` are RSV1, RSV2, RSV3 in the low three bits, from the highest down;
     /// `opcode` is any number of four bits, reserved ones included. Higher bits of both are ignored.
     #[must_use]
-    pub const fn from_parts(fin: bool, reserved_bits: u8, opcode: u8) -> Self {
+    pub(crate) const fn from_parts(fin: bool, reserved_bits: u8, opcode: u8) -> Self {
         let fin = if fin { FIN } else { 0 };
         Self(fin | (reserved_bits & 0x7) << RESERVED_SHIFT | opcode & 0xF)
     }
 
     /// Whether this is its message's last frame.
     #[must_use]
-    pub const fn fin(self) -> bool {
+    pub(crate) const fn fin(self) -> bool {
         self.0 & FIN != 0
     }
 
     /// RSV1, RSV2, RSV3 in the low three bits, from the highest down.
     #[must_use]
-    pub const fn reserved_bits(self) -> u8 {
+    pub(crate) const fn reserved_bits(self) -> u8 {
         self.0 >> RESERVED_SHIFT & 0x7
     }
 
     /// The opcode's number; reserved ones included.
     #[must_use]
-    pub const fn opcode(self) -> u8 {
+    pub(crate) const fn opcode(self) -> u8 {
         self.0 & 0xF
     }
 }
@@ -175,13 +175,6 @@ impl HeaderRules {
             (None, rest)
         };
         Ok(Some((CheckedHeader::new(header, opcode, payload_len, key), bytes.len() - rest.len())))
-    }
-
-    /// Checks a header whose frame somebody else has unmasked.
-    pub(crate) fn check(&self, header: FrameHeader, payload_len: usize) -> Result<CheckedHeader, ProtocolFault> {
-        let opcode = self.check_start(header, payload_len > MAX_CONTROL_PAYLOAD)?;
-        self.check_size(header, opcode, payload_len as u64)?;
-        Ok(CheckedHeader::new(header, opcode, payload_len as u64, None))
     }
 
     /// Checks what a frame is and whether it may come now.

@@ -1,14 +1,12 @@
 //! Messages: their fragments, their limits, their text, and the memory they take.
 
 use websocket_utils_core::connection::{Connection, Role, State};
-use websocket_utils_core::error::{ProtocolError, ProtocolFault};
-use websocket_utils_core::header::FrameHeader;
+use websocket_utils_core::error::ProtocolFault;
 use websocket_utils_core::limits::Limits;
 use websocket_utils_core::opcode::Opcode;
 
 use crate::peer::{
-    BINARY, CLOSE, CONTINUATION, FIN, PING, ROLES, Seen, TEXT, bytes_until_fault, connection, frame, header, read,
-    read_new,
+    BINARY, CONTINUATION, FIN, PING, ROLES, Seen, TEXT, bytes_until_fault, connection, frame, header, read, read_new,
 };
 
 const KIB: usize = 1024;
@@ -218,54 +216,5 @@ fn many_tiny_fragments_cost_no_more_than_their_doubled_size() {
         read(&mut connection, &frame(role, CONTINUATION, b"x").repeat(200 * KIB));
         assert!(connection.buffered() <= 400 * KIB + 2);
         assert_eq!(read(&mut connection, &frame(role, FIN, b"")), [Seen::Binary(vec![b'x'; 200 * KIB + 1])]);
-    }
-}
-
-fn handle(connection: &mut Connection, header: FrameHeader, payload: &[u8]) -> Result<Option<Seen>, ProtocolError> {
-    let mut payload = payload.to_vec();
-    connection.handle_frame(header, &mut payload).map(|event| event.map(Seen::of))
-}
-
-fn final_frame(opcode: u8) -> FrameHeader {
-    FrameHeader::from_parts(true, 0, opcode)
-}
-
-#[test]
-fn parsed_frames_go_before_bytes_in_one_message() {
-    for role in ROLES {
-        let mut connection = connection(role);
-        assert_eq!(handle(&mut connection, final_frame(TEXT), b"early"), Ok(Some(Seen::text("early"))));
-        assert_eq!(handle(&mut connection, final_frame(0x9), b"p"), Ok(Some(Seen::Ping(b"p".to_vec()))));
-        assert_eq!(handle(&mut connection, FrameHeader::from_parts(false, 0, TEXT), b"\xe2\x82"), Ok(None));
-        assert_eq!(read(&mut connection, &frame(role, FIN, b"\xac")), [Seen::text("\u{20ac}")]);
-        assert_eq!(read(&mut connection, &frame(role, TEXT, b"a")), []);
-        assert_eq!(handle(&mut connection, final_frame(CONTINUATION), b"b"), Ok(Some(Seen::text("ab"))));
-        assert_eq!(handle(&mut connection, final_frame(0x8), b""), Ok(Some(Seen::Close(None))));
-        assert_eq!(handle(&mut connection, final_frame(TEXT), b"late"), Ok(None));
-    }
-}
-
-#[test]
-fn parsed_frames_are_checked_like_bytes() {
-    let fails = |role, header, payload: &[u8]| {
-        let mut connection = limited(role, 1000);
-        let error = handle(&mut connection, header, payload).unwrap_err();
-        assert_eq!(connection.state(), State::Failed);
-        assert_eq!(handle(&mut connection, final_frame(TEXT), b"late"), Ok(None));
-        error.fault
-    };
-    for role in ROLES {
-        let bits = FrameHeader::from_parts(true, 0b100, TEXT);
-        assert_eq!((bits.fin(), bits.reserved_bits(), bits.opcode()), (true, 0b100, TEXT));
-        assert_eq!(fails(role, bits, b""), ProtocolFault::ReservedBits { bits: 0b100 });
-        assert_eq!(fails(role, final_frame(0x3), b""), ProtocolFault::ReservedOpcode { opcode: 3 });
-        let fragment = FrameHeader::from_parts(false, 0, 0x9);
-        assert_eq!(fails(role, fragment, b""), ProtocolFault::FragmentedControl { opcode: Opcode::Ping });
-        assert_eq!(fails(role, final_frame(0x9), &[0; 126]), ProtocolFault::ControlTooLong { opcode: Opcode::Ping });
-        assert_eq!(fails(role, final_frame(CONTINUATION), b""), ProtocolFault::UnexpectedContinuation);
-        let too_big = ProtocolFault::MessageTooBig { size: 1001, limit: 1000 };
-        assert_eq!(fails(role, final_frame(BINARY), &[0; 1001]), too_big);
-        assert_eq!(fails(role, final_frame(TEXT), b"ab\xff"), ProtocolFault::InvalidUtf8 { offset: 2 });
-        assert_eq!(fails(role, final_frame(CLOSE & 0xf), b"\x03"), ProtocolFault::ClosePayloadLength);
     }
 }

@@ -8,7 +8,6 @@ use pyo3::types::PyMemoryView;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
-use websocket_utils_core::header::FrameHeader;
 use websocket_utils_core::limits::Limits;
 
 use super::compressing::Compression;
@@ -126,12 +125,6 @@ impl Connection {
         // SAFETY: the transport calls this right after reading into the lent view, before any other read of the thread.
         let input = unsafe { scratch::filled(slf.py(), nbytes)? };
         Self::take_bytes(slf, input)
-    }
-
-    /// Takes a frame that was parsed and unmasked before the handover; `payload` is copied.
-    #[pyo3(name = "feed_frame")]
-    fn py_feed_frame(slf: &Bound<'_, Self>, fin: bool, reserved_bits: u8, opcode: u8, payload: &[u8]) -> PyResult<()> {
-        Self::take_frame(slf, FrameHeader::from_parts(fin, reserved_bits, opcode), &mut payload.to_vec())
     }
 
     /// Takes bytes that came behind the opening handshake, in the same read; `data` is copied.

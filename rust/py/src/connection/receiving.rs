@@ -5,7 +5,7 @@ use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::{Event, Role};
 use websocket_utils_core::encoder::append_frame;
 use websocket_utils_core::error::ProtocolError;
-use websocket_utils_core::header::{FrameHeader, header_len};
+use websocket_utils_core::header::header_len;
 use websocket_utils_core::opcode::Opcode;
 
 use super::{Connection, State};
@@ -46,15 +46,6 @@ impl State {
             }
             protocol = self.protocol.lock()?;
         }
-    }
-
-    /// A frame that was parsed and unmasked before the handover.
-    fn read_frame(&self, object: &Bound<'_, PyAny>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
-        let next = {
-            let mut protocol = self.protocol.lock()?;
-            self.sort(object.py(), protocol.handle_frame(header, payload))?
-        };
-        self.act(object, next)
     }
 
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
@@ -162,11 +153,6 @@ impl Connection {
     /// All that one read brought.
     pub(super) fn take_bytes(object: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
         Self::take_in(object, object.get().state()?, |state, object| state.read(object, input))
-    }
-
-    /// A frame that was parsed and unmasked before the handover.
-    pub(super) fn take_frame(object: &Bound<'_, Self>, header: FrameHeader, payload: &mut [u8]) -> PyResult<()> {
-        Self::take_in(object, object.get().state()?, |state, object| state.read_frame(object, header, payload))
     }
 
     /// One read: a turn of its own, at whose end all answers leave together.
