@@ -90,7 +90,7 @@ async def echo_of_aiohttp() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def our_echo() -> AsyncIterator[WebSocketServer]:
-    async with WebSocketServer.bind("127.0.0.1:0", max_send_queue=64 * MIB) as server:
+    async with WebSocketServer.bind("127.0.0.1:0", max_send_queue=64 * MIB, max_message_size=PEER_LIMIT) as server:
 
         def echo(connection: ServerConnection, message: str | bytes) -> None:
             connection.send(message)
@@ -107,7 +107,7 @@ async def our_echo() -> AsyncIterator[WebSocketServer]:
 async def test_client_and_server_of_a_peer_exchange_every_size_of_text_and_binary(
     server: Callable[[], contextlib.AbstractAsyncContextManager[str]],
 ) -> None:
-    async with server() as url, WebSocketClient.connect(url) as client:
+    async with server() as url, WebSocketClient.connect(url, max_message_size=PEER_LIMIT) as client:
         for message in messages():
             client.send(message)
             received = await client.receive(cast("type[str | bytes]", str | bytes))

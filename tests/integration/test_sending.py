@@ -16,6 +16,8 @@ from websocket_utils.exceptions import ConnectionClosed, SendQueueFull
 pytestmark = pytest.mark.usefixtures("loop_errors")
 
 MANY = [b"%d " % number * 8_000 for number in range(300)]
+# For all of it.
+ROOM = 16 << 20
 
 
 async def send_for_ever(client: WebSocketClient) -> None:
@@ -81,7 +83,8 @@ async def test_first_message_of_a_turn_is_with_the_kernel_when_send_returns(plai
 
 async def test_every_byte_arrives_in_order_when_the_server_reads_on(network: Network) -> None:
     reading = Reading()
-    async with network.raw_server(reading) as url, network.connect(url, reconnect=False, ping_interval=None) as client:
+    settings = {"reconnect": False, "ping_interval": None, "max_send_queue": ROOM}
+    async with network.raw_server(reading) as url, network.connect(url, **settings) as client:
         for message in MANY:
             client.send(message)
         await asyncio.sleep(0)
@@ -139,7 +142,10 @@ async def test_sender_that_awaits_is_told_when_the_connection_is_lost(network: N
 
 async def test_cancelled_sender_takes_nothing_back(network: Network) -> None:
     reading = Reading()
-    async with network.raw_server(reading) as url, network.connect(url, reconnect=False) as client:
+    async with (
+        network.raw_server(reading) as url,
+        network.connect(url, reconnect=False, max_send_queue=ROOM) as client,
+    ):
         big = bytes(14 << 20)
         sending = asyncio.ensure_future(client.send(big))
         await until(lambda: client.stats().send_queue_bytes > 0)
@@ -200,7 +206,7 @@ async def test_close_waits_behind_all_that_was_sent(network: Network) -> None:
     reading = Reading()
     async with (
         network.raw_server(reading) as url,
-        network.connect(url, reconnect=False, close_timeout=10) as client,
+        network.connect(url, reconnect=False, close_timeout=10, max_send_queue=ROOM) as client,
     ):
         for message in MANY:
             client.send(message)

@@ -242,7 +242,8 @@ async def test_client_that_stops_reading_is_cut_and_the_others_get_all(network: 
 
 
 async def test_client_that_reads_on_in_time_gets_every_byte_in_order(network: Network) -> None:
-    async with network.bind(max_lag=64 << 20) as server, network.raw_client(server, receive_buffer=1024) as peer:
+    limits = {"max_lag": 64 << 20, "max_send_queue": 64 << 20}
+    async with network.bind(**limits) as server, network.raw_client(server, receive_buffer=1024) as peer:
         (connection,) = server.connections
         expected = []
         # More than the buffers of two sockets take.

@@ -29,11 +29,19 @@ def test_defaults_are_the_documented_ones() -> None:
         "open_timeout": 5.0,
         "close_timeout": 2.0,
         "ping_timeout": 20.0,
-        "max_message_size": 16 * MIB,
-        "max_send_queue": 16 * MIB,
+        "max_message_size": MIB,
+        "max_send_queue": MIB,
         "max_inbox": 4 * MIB,
         "max_lag": 4 * MIB,
         "follow_redirects": 0,
+        "compression": False,
+        "compression_threshold": 1024,
+        "compression_window_bits": 15,
+        "compression_context_takeover": True,
+        "max_connections": 10_000,
+        "max_connections_per_address": None,
+        "origins": None,
+        "hosts": None,
     }
 
 
@@ -76,6 +84,15 @@ def test_all_faults_come_in_one_error_in_the_order_of_the_settings() -> None:
         ({"close_timeout": 1e12}, "close_timeout: must be at most 3153600000, not 1000000000000.0"),
         ({"max_message_size": 0}, "max_message_size: must be at least 1, not 0"),
         ({"follow_redirects": 21}, "follow_redirects: must be at most 20, not 21"),
+        ({"compression": 1}, "compression: must be true or false, not 1"),
+        ({"compression": "yes"}, "compression: must be true or false, not 'yes'"),
+        ({"compression_window_bits": 8}, "compression_window_bits: must be at least 9, not 8"),
+        ({"compression_window_bits": 16}, "compression_window_bits: must be at most 15, not 16"),
+        ({"max_connections": 0}, "max_connections: must be at least 1, not 0"),
+        ({"origins": "https://a"}, "origins: must be a tuple of names that are not empty, or None, not 'https://a'"),
+        ({"origins": ["x"]}, "origins: must be a tuple of names that are not empty, or None, not ['x']"),
+        ({"origins": ("x", " ")}, "origins: must be a tuple of names that are not empty, or None, not ('x', ' ')"),
+        ({"hosts": ("x", 1)}, "hosts: must be a tuple of names that are not empty, or None, not ('x', 1)"),
     ],
 )
 def test_bad_setting_is_named_with_its_limit_and_value(settings: dict[str, object], fault: str) -> None:
@@ -93,6 +110,15 @@ def test_bad_setting_is_named_with_its_limit_and_value(settings: dict[str, objec
         {"message_buffer_size": 0},
         {"max_inbox": 1},
         {"follow_redirects": 20},
+        {"compression": True},
+        {"compression_threshold": 0},
+        {"compression_window_bits": 9},
+        {"compression_window_bits": 15},
+        {"max_connections": 1},
+        {"max_connections": None},
+        {"max_connections_per_address": 1},
+        {"origins": ()},
+        {"hosts": ("a", "b:1")},
     ],
 )
 def test_value_at_the_edge_of_its_range_is_right(settings: ConfigOverrides) -> None:
@@ -116,17 +142,68 @@ def test_from_env_reads_every_setting() -> None:
         "WS_MAX_INBOX": "3000",
         "WS_MAX_LAG": "4000",
         "WS_FOLLOW_REDIRECTS": "1",
+        "WS_COMPRESSION": "Yes",
+        "WS_COMPRESSION_THRESHOLD": "0",
+        "WS_COMPRESSION_WINDOW_BITS": "9",
+        "WS_COMPRESSION_CONTEXT_TAKEOVER": "off",
+        "WS_MAX_CONNECTIONS": "6",
+        "WS_MAX_CONNECTIONS_PER_ADDRESS": "7",
+        "WS_ORIGINS": " https://a.example, https://b.example:8443 ",
+        "WS_HOSTS": "feed.example",
         "WS_OF_SOMEBODY_ELSE": "ignored",
     }
     config = WebSocketConfig.from_env(environ)
     assert [getattr(config, name) for name in FIELDS] == [
-        *("localhost", 9001, 2.5, 3, 10.0, 5, 1.0, 0.5, 4.0, 1000, 2000, 3000, 4000, 1)
+        *("localhost", 9001, 2.5, 3, 10.0, 5, 1.0, 0.5, 4.0, 1000, 2000, 3000, 4000, 1),
+        *(True, 0, 9, False, 6, 7),
+        ("https://a.example", "https://b.example:8443"),
+        ("feed.example",),
     ]
 
 
 def test_empty_variable_means_none_where_none_is_allowed() -> None:
-    config = WebSocketConfig.from_env({"WS_MAX_RECONNECT_ATTEMPTS": "", "WS_PING_INTERVAL": " "})
-    assert (config.max_reconnect_attempts, config.ping_interval) == (None, None)
+    names = ("max_reconnect_attempts", "ping_interval", "max_connections", "max_connections_per_address")
+    names += ("origins", "hosts")
+    config = WebSocketConfig.from_env({f"WS_{name.upper()}": " " for name in names})
+    assert [getattr(config, name) for name in names] == [None] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(text, True) for text in ("1", "true", "True", " YES ", "on")]
+    + [(text, False) for text in ("0", "false", "FALSE", "no", "Off")],
+)
+def test_bool_variable_takes_its_usual_spellings(text: str, value: bool) -> None:
+    assert WebSocketConfig.from_env({"WS_COMPRESSION": text}).compression is value
+
+
+@pytest.mark.parametrize("text", ["", "2", "y", "truee", "None", "true,false"])
+def test_bool_variable_that_is_neither_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        WebSocketConfig.from_env({"WS_COMPRESSION": text})
+    assert caught.value.faults == [f"WS_COMPRESSION: must be true or false, not {text!r}; unset it for false"]
+
+
+def test_bool_argument_wins_over_its_variable() -> None:
+    assert WebSocketConfig.from_env({"WS_COMPRESSION": "true"}, compression=False).compression is False
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("a", ("a",)), ("a,b", ("a", "b")), (" a ,\tb:1 ", ("a", "b:1")), ("[::1]:80", ("[::1]:80",))]
+)
+def test_tuple_variable_is_split_at_commas(text: str, names: tuple[str, ...]) -> None:
+    assert WebSocketConfig.from_env({"WS_HOSTS": text}).hosts == names
+
+
+@pytest.mark.parametrize("text", [",", "a,", ",a", "a,,b"])
+def test_tuple_variable_with_an_empty_name_is_refused(text: str) -> None:
+    # A name that was left out is a mistake that would let nobody, or the wrong ones, in.
+    with pytest.raises(ConfigError, match="WS_HOSTS: must be a tuple of names that are not empty"):
+        WebSocketConfig.from_env({"WS_HOSTS": text})
+
+
+def test_tuple_argument_wins_over_its_variable() -> None:
+    assert WebSocketConfig.from_env({"WS_ORIGINS": "https://a"}, origins=None).origins is None
 
 
 def test_from_env_takes_argument_before_variable_before_default() -> None:
@@ -143,11 +220,11 @@ def test_from_env_names_all_bad_variables_and_arguments_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         WebSocketConfig.from_env(environ, close_timeout=0)
     assert caught.value.faults == [
-        "WS_HOST: must be text that is not empty, not ' '; unset it for '0.0.0.0'",
+        "WS_HOST: must be text that is not empty, not ' '; unset it for 0.0.0.0",
         "WS_PORT: must be a whole number, not 'many'; unset it for 8080",
-        "WS_PING_INTERVAL: must be above 0, not '-1'; unset it for 30.0",
+        "WS_PING_INTERVAL: must be above 0, not '-1'; unset it for 30",
         "close_timeout: must be above 0, not 0",
-        "WS_MAX_LAG: must be a whole number, not ''; unset it for 4194304",
+        "WS_MAX_LAG: must be a whole number, not ''; unset it for 4194304 (4 MiB)",
     ]
 
 
