@@ -42,6 +42,7 @@ class Connection:
         transport_busy: bool,
         max_message_size: int,
         max_send_queue: int,
+        watched_descriptor: int = -1,
         broadcaster: Broadcaster | None = None,
         deflate: _Agreement | None = None,
         compression_threshold: int = 1024,

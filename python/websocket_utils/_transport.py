@@ -19,7 +19,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from ssl import SSLContext, create_default_context
 from typing import Any, TypeVar
 
-from ._handshake import Acceptor, ClientOpening, Compression, Opened, Taker, opening_request
+from ._accepting import Acceptor
+from ._handshake import Compression, Opened, Taker
+from ._requesting import ClientOpening, opening_request
 from ._url import Target
 
 __all__ = ["dial", "listen", "run"]
@@ -29,10 +31,23 @@ T = TypeVar("T")
 _HAS_AIOFASTNET = importlib.util.find_spec("aiofastnet") is not None
 
 
+def _is_chosen(use_aiofastnet: bool | None) -> bool:
+    return _HAS_AIOFASTNET if use_aiofastnet is None else use_aiofastnet
+
+
+def _watches_errors(use_aiofastnet: bool | None) -> bool:
+    """Whether connections have to look for errors of their socket themselves.
+
+    libuv ends the watch on a descriptor when it tells of an error. A reset that comes in the same turn as data is then
+    told with that data or never: a transport that watches through it reads the data, and waits for more.
+    """
+    return _is_chosen(use_aiofastnet) and type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
+
+
 def _method(name: str, use_aiofastnet: bool | None) -> Callable[..., Coroutine[Any, Any, Any]]:
     """`create_connection` or `create_server` of aiofastnet or of the running loop; both take the same arguments."""
     loop = asyncio.get_running_loop()
-    if _HAS_AIOFASTNET if use_aiofastnet is None else use_aiofastnet:
+    if _is_chosen(use_aiofastnet):
         return functools.partial(getattr(importlib.import_module("aiofastnet"), name), loop)
     method: Callable[..., Coroutine[Any, Any, Any]] = getattr(loop, name)
     return method
@@ -104,6 +119,7 @@ async def dial(
             compression=compression,
             take=take,
             is_secure=is_secure,
+            watches_errors=_watches_errors(use_aiofastnet),
         )
 
     try:
@@ -144,6 +160,7 @@ async def listen(
         OSError: If the address is in use or is not this machine's.
     """
     tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": acceptor.open_timeout}
+    acceptor.watches_errors = _watches_errors(use_aiofastnet)
     server: asyncio.Server = await _method("create_server", use_aiofastnet)(acceptor, host, port, **tls)
     return server
 

@@ -239,6 +239,7 @@ class WebSocketClient(Receiving, Closing):
             transport=opened.transport,
             event_loop=self._loop,
             descriptor=opened.descriptor,
+            watched_descriptor=opened.watched_descriptor,
             transport_busy=opened.transport_busy,
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,

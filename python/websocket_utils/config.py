@@ -167,7 +167,9 @@ class WebSocketConfig:
     )
     compression_context_takeover: bool = field(
         default=True,
-        metadata=_about("", "Let a message refer to the one before: smaller messages, and memory held for each connection"),
+        metadata=_about(
+            "", "Let a message refer to the one before: smaller messages, and memory held for each connection"
+        ),
     )
     max_connections: int | None = field(
         default=10_000,

@@ -7,10 +7,11 @@ from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, overload
 
 from . import _core
+from ._accepting import Acceptance, Acceptor, Refusal, Request
 from ._admission import Admission, is_host_listed, normal_origin
 from ._connection import ServerConnection
 from ._faults import Faults
-from ._handshake import Acceptance, Acceptor, Compression, Opened, Refusal, Request
+from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
 from ._opening import Closing, Opening
 from ._transport import listen
@@ -262,6 +263,7 @@ class WebSocketServer(Closing):
             transport=opened.transport,
             event_loop=self._loop,
             descriptor=opened.descriptor,
+            watched_descriptor=opened.watched_descriptor,
             transport_busy=opened.transport_busy,
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,

@@ -12,7 +12,7 @@ from tests.integration.conftest import Network, RawPeer
 from tests.support.waiting import until
 from tests.support.wire import CLOSE, PING, PONG, TEXT, close_code, close_frame, frame
 
-from websocket_utils import WebSocketServer, _handshake
+from websocket_utils import WebSocketServer
 from websocket_utils.exceptions import ConnectionClosed, HandshakeError
 
 pytestmark = pytest.mark.usefixtures("loop_errors")
@@ -149,6 +149,7 @@ async def test_server_answers_a_close_or_a_violation_that_came_with_the_request(
 
 # --- what is left of the opening handshake ---
 
+
 class Openings:
     """The opening handshakes of a test, by weak references, and their timers."""
 
@@ -157,11 +158,11 @@ class Openings:
         self.timers: list[asyncio.TimerHandle] = []
         self.buffers: list[bytearray] = []
         loop = asyncio.get_running_loop()
-        call_later, hand_over = loop.call_later, _handshake._Opening._hand_over
+        call_later, hand_over = loop.call_later, _handshake.OpeningProtocol._hand_over
 
         def watched_call_later(delay: float, callback: Any, *arguments: Any, **context: Any) -> asyncio.TimerHandle:
             timer = call_later(delay, callback, *arguments, **context)
-            if isinstance(getattr(callback, "__self__", None), _handshake._Opening):
+            if isinstance(getattr(callback, "__self__", None), _handshake.OpeningProtocol):
                 self.timers.append(timer)
             return timer
 
@@ -171,7 +172,7 @@ class Openings:
             return hand_over(opening, *arguments, **known)
 
         monkeypatch.setattr(loop, "call_later", watched_call_later)
-        monkeypatch.setattr(_handshake._Opening, "_hand_over", watched_hand_over)
+        monkeypatch.setattr(_handshake.OpeningProtocol, "_hand_over", watched_hand_over)
 
 
 @pytest.mark.parametrize("early", [b"", frame(TEXT, b"early", masked=True)], ids=["nothing early", "early data"])

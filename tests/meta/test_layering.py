@@ -21,6 +21,8 @@ LAYERS = [
     {
         "_transport",
         "_handshake",
+        "_accepting",
+        "_requesting",
         "_admission",
         "_receiving",
         "_connection",

@@ -17,6 +17,19 @@ pub(crate) enum Written {
     Failed,
 }
 
+/// The error of a socket, taken from it: whether it has one.
+#[inline]
+pub(crate) fn take_error(descriptor: RawFd) -> bool {
+    let mut error: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `error` and `size` live through the call, and `size` is that of `error`; a stale descriptor only yields an
+    // error code.
+    let outcome = unsafe {
+        libc::getsockopt(descriptor, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut size)
+    };
+    outcome == 0 && error != 0
+}
+
 /// Writes `slices` without blocking and without a signal when the peer is gone.
 pub(crate) fn send(descriptor: RawFd, slices: &[IoSlice<'_>]) -> Written {
     loop {

@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) has_peer_moved_on: Cell<bool>,
     /// Descriptor for `send(2)`; negative where the transport has to write (TLS, or gone).
     pub(crate) descriptor: Cell<RawFd>,
+    /// Descriptor whose errors are looked for after each read; negative where the transport tells of all of them.
+    watched_descriptor: Cell<RawFd>,
     pub(crate) outbox: Guarded<Outbox>,
     pub(crate) max_send_queue: usize,
     /// The transport holds bytes: nothing may be written past it.

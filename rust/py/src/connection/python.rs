@@ -26,7 +26,7 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024
+        max_message_size, max_send_queue, watched_descriptor=-1, broadcaster=None, deflate=None, compression_threshold=1024
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -41,6 +41,7 @@ impl Connection {
         transport_busy: bool,
         max_message_size: usize,
         max_send_queue: usize,
+        watched_descriptor: RawFd,
         broadcaster: Option<Py<Broadcaster>>,
         deflate: Option<AgreementTuple>,
         compression_threshold: usize,
@@ -75,6 +76,7 @@ impl Connection {
                 compression: agreement.map(|agreed| Guarded::new(Compression::new(agreed, compression_threshold))),
                 has_peer_moved_on: Cell::new(false),
                 descriptor: Cell::new(descriptor),
+                watched_descriptor: Cell::new(watched_descriptor),
                 outbox: Guarded::default(),
                 max_send_queue,
                 busy: Cell::new(transport_busy),
@@ -175,6 +177,7 @@ impl Connection {
         }
         state.open.set(false);
         state.descriptor.set(-1);
+        state.watched_descriptor.set(-1);
         state.protocol.lock()?.handle_transport_closed();
         state.outbox.lock()?.clear();
         state.drop_compressor()?;

@@ -1,5 +1,6 @@
 //! From the bytes of one read to messages, pongs and the close handshake.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::{Event, Role};
@@ -11,6 +12,7 @@ use websocket_utils_core::opcode::Opcode;
 use super::{Connection, State};
 use crate::errors::CloseInfo;
 use crate::inbox::Taken;
+use crate::socket;
 
 /// What one event asks for, without its borrow of the read buffer.
 enum Next {
@@ -92,6 +94,20 @@ impl State {
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
         }
+    }
+
+    /// An error that came together with data is told of once, and the transport reads on: it is looked for here. The
+    /// transport ends at the end of the turn, when it has read what came before the error.
+    fn look_for_error(&self, py: Python<'_>) -> PyResult<()> {
+        let descriptor = self.watched_descriptor.get();
+        if descriptor >= 0
+            && socket::take_error(descriptor)
+            && let Some(transport) = &*self.transport.read()?
+        {
+            self.watched_descriptor.set(-1);
+            self.call_soon.call1(py, (transport.getattr(py, intern!(py, "abort"))?,))?;
+        }
+        Ok(())
     }
 
     /// Answers a ping (RFC 6455 section 5.5.2); over the queue's bound only the latest is kept (section 5.5.3).
@@ -178,7 +194,10 @@ impl Connection {
             let transport = state.transport.read()?.as_ref().filter(|_| may_pause).map(|one| one.clone_ref(py));
             let inbox = state.inbox.bind(py);
             inbox.get().state()?.end_read(inbox, transport.as_ref().map(|transport| transport.bind(py)))?;
-            if state.outbox.read()?.queued() > 0 { state.flush(object) } else { Ok(()) }
+            if state.outbox.read()?.queued() > 0 {
+                state.flush(object)?;
+            }
+            state.look_for_error(py)
         })
     }
 }

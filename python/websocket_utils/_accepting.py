@@ -1,0 +1,250 @@
+"""The server's side of the opening handshake: from the accept to the 101, or to a refusal."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from . import _core
+from ._admission import Admission
+from ._handshake import Compression, Opened, OpeningProtocol, Taker, accept_value, values_of
+
+__all__ = ["Acceptance", "Acceptor", "Refusal", "Request"]
+
+_logger = logging.getLogger("websocket_utils.server")
+
+# How long a refused peer may take to read its answer and go; closing with its bytes unread would destroy the answer.
+_LINGER_SECONDS = 1.0
+# Refused peers that get time to read their answer; more are cut at once, so that refusing costs no descriptors.
+_MAX_LINGERING = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A client's opening request, in order as RFC 6455 section 4.2.1 has it."""
+
+    path: str
+    headers: Sequence[tuple[str, str]]
+    """Names in lower case, in the order of the wire."""
+    address: str | None
+    """The client's; None where the transport does not know it."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """The values of all headers of this name, which is in lower case."""
+        return values_of(self.headers, name)
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What the client offers, in its order of preference."""
+        lines = self.values("sec-websocket-protocol")
+        return tuple(member.strip() for line in lines for member in line.split(",") if member.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A server's 101."""
+
+    subprotocol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A server's answer that is no 101. The reason is fixed text: nothing of the peer's, nothing of ours."""
+
+    status: int
+    reason: str
+
+
+@dataclass(eq=False)
+class Acceptor:
+    """Makes the protocol of each connection that a listener accepts, and knows those that are still opening.
+
+    Attributes:
+        judge: Accepts or refuses a request that is in order.
+        take: Makes what takes an opened transport over.
+        admission: Counts connections.
+        compression: What is agreed to; None declines every extension.
+        open_timeout: Seconds from the accept to the end of the 101, TLS included.
+        is_secure: Whether the transports are TLS.
+        watches_errors: Connections look for errors of their socket themselves; set by the listener.
+        on_refused: Told of every connection that ends before its 101.
+    """
+
+    judge: Callable[[Request], Acceptance | Refusal]
+    take: Callable[[Opened], Taker]
+    admission: Admission
+    compression: Compression | None
+    open_timeout: float
+    is_secure: bool
+    on_refused: Callable[[], None]
+    watches_errors: bool = False
+    lingering: int = 0
+    _openings: "set[ServerOpening]" = field(default_factory=set)
+
+    def __call__(self) -> "ServerOpening":
+        opening = ServerOpening(self)
+        self._openings.add(opening)
+        return opening
+
+    def forget(self, opening: "ServerOpening") -> None:
+        """An opening has ended, in one way or the other."""
+        self._openings.discard(opening)
+
+    def close(self) -> None:
+        """End what is still opening."""
+        for opening in tuple(self._openings):
+            opening.abort()
+
+
+class ServerOpening(OpeningProtocol):
+    """One client's opening handshake."""
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        super().__init__(is_secure=acceptor.is_secure, watches_errors=acceptor.watches_errors)
+        self._acceptor = acceptor
+        self._address: str | None = None
+        self._has_entered = acceptor.admission.enter()
+        self._is_lingering = False
+        self._is_done = False
+        # Made at the accept, so that TLS counts: its own timeout ends the transport that we do not know yet.
+        self._deadline = asyncio.get_running_loop().call_later(acceptor.open_timeout, self._on_deadline)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._is_done:
+            self.abort()
+            return
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else None
+        if not self._has_entered:
+            self._refuse(Refusal(503, "too many connections"))
+        elif address is not None:
+            if self._acceptor.admission.identify(address):
+                self._address = address
+            else:
+                self._refuse(Refusal(503, "too many connections from this address"))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        transport = self._transport
+        # After any answer but 101 nothing more is parsed: what a proxy may take for another request is none
+        # (RFC 9112 §11.2).
+        if transport is None or self._is_done:
+            return
+        try:
+            end = self._head.feed(memoryview(self._buffer)[:nbytes])
+            if end is None:
+                return
+            path, key, headers = self._head.request()
+            request = Request(path, headers, self._address)
+            compression, answer = self._acceptor.compression, None
+            if compression is not None:
+                extensions = request.values("sec-websocket-extensions")
+                answer = _core.deflate_accept(compression.window_bits, compression.context_takeover, extensions)
+        except _core.HandshakeRefusal as refusal:
+            self._refuse(Refusal(*refusal.args))
+            return
+        try:
+            verdict = self._acceptor.judge(request)
+        except Exception:
+            # Its text is for us alone: it may hold what no client shall read.
+            _logger.exception("judging a request from %s failed", self._address)
+            verdict = Refusal(500, "internal error")
+        if isinstance(verdict, Refusal):
+            self._refuse(verdict)
+            return
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {accept_value(key)}",
+        ]
+        if verdict.subprotocol is not None:
+            lines.append(f"Sec-WebSocket-Protocol: {verdict.subprotocol}")
+        if answer is not None:
+            lines.append(f"Sec-WebSocket-Extensions: {answer[1]}")
+        transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
+        self._finish()
+        admission, address = self._acceptor.admission, self._address
+        self._has_entered = False
+        self._found_taker(
+            transport,
+            self._acceptor.take,
+            bytes(self._buffer[end:nbytes]),
+            subprotocol=verdict.subprotocol,
+            path=path,
+            deflate=answer[0] if answer is not None else None,
+            leave=lambda: admission.leave(address),
+        )
+        self._hand_over()
+
+    def _finish(self) -> None:
+        self._is_done = True
+        self._deadline.cancel()
+        self._acceptor.forget(self)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer and end: half-close, then drop what still comes until the peer ends or its time is over."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._is_done = True
+        self._deadline.cancel()
+        self._acceptor.on_refused()
+        _logger.debug("refused %s: %d %s", self._address, refusal.status, refusal.reason)
+        transport.write(_refusal_bytes(refusal))
+        may_linger = self._has_entered and self._acceptor.lingering < _MAX_LINGERING and transport.can_write_eof()
+        if not may_linger:
+            transport.close()
+            return
+        self._acceptor.lingering += 1
+        self._is_lingering = True
+        self._deadline = asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
+        transport.write_eof()
+
+    def _on_deadline(self) -> None:
+        _logger.debug("%s sent no opening request within %g s", self._address, self._acceptor.open_timeout)
+        self._acceptor.on_refused()
+        self.abort()
+
+    def abort(self) -> None:
+        """End it now."""
+        self._is_done = True
+        self._deadline.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            # Inside TLS, which has a deadline of its own and does not tell of its failure.
+            self._leave()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_done:
+            self._acceptor.on_refused()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._finish()
+        if self._is_lingering:
+            self._is_lingering = False
+            self._acceptor.lingering -= 1
+        if self._has_entered:
+            self._has_entered = False
+            self._acceptor.admission.leave(self._address)
+
+
+_REFUSAL_HEADERS: Mapping[int, str] = {
+    # RFC 9110 §15.5.6.
+    405: "Allow: GET\r\n",
+    # RFC 9110 §15.5.22 and RFC 6455 §4.4: what it would have to be.
+    426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    # Room may be there as soon as one client leaves.
+    503: "Retry-After: 1\r\n",
+}
+
+
+def _refusal_bytes(refusal: Refusal) -> bytes:
+    body = refusal.reason + "\n"
+    return (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n{_REFUSAL_HEADERS.get(refusal.status, '')}"
+        f"Connection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode("ascii")
