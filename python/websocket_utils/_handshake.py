@@ -140,5 +140,5 @@ class OpeningProtocol(asyncio.BufferedProtocol):
         if taker is None or self._transport is None:
             return
         self._transport.set_protocol(cast("asyncio.BaseProtocol", taker))
-        if self._rest:
-            taker.feed_bytes(self._rest)
+        # Also without any: it looks for an error that came with the head.
+        taker.feed_bytes(self._rest)

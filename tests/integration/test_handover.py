@@ -12,7 +12,7 @@ from tests.integration.conftest import Network, RawPeer
 from tests.support.waiting import until
 from tests.support.wire import CLOSE, PING, PONG, TEXT, close_code, close_frame, frame
 
-from websocket_utils import WebSocketServer
+from websocket_utils import WebSocketServer, _handshake
 from websocket_utils.exceptions import ConnectionClosed, HandshakeError
 
 pytestmark = pytest.mark.usefixtures("loop_errors")

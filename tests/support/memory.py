@@ -203,6 +203,7 @@ class Link:
             transport=cast("Any", self.transport),
             event_loop=self.loop,
             descriptor=-1,
+            watched_descriptor=-1,
             transport_busy=busy,
             max_message_size=max_message_size,
             max_send_queue=max_send_queue,

@@ -25,8 +25,8 @@ impl Connection {
     /// Args as the transport seam knows them; `options` are limits in bytes.
     #[new]
     #[pyo3(signature = (
-        *, is_client, format, inbox, owner, transport, event_loop, descriptor, transport_busy,
-        max_message_size, max_send_queue, watched_descriptor=-1, broadcaster=None, deflate=None, compression_threshold=1024
+        *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -38,10 +38,10 @@ impl Connection {
         transport: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
         descriptor: RawFd,
+        watched_descriptor: RawFd,
         transport_busy: bool,
         max_message_size: usize,
         max_send_queue: usize,
-        watched_descriptor: RawFd,
         broadcaster: Option<Py<Broadcaster>>,
         deflate: Option<AgreementTuple>,
         compression_threshold: usize,
