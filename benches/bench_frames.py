@@ -58,6 +58,7 @@ def connection(*, is_client: bool, received: Callable[..., object] = lambda _: N
         transport=transport,
         event_loop=loop,
         descriptor=-1,
+        watched_descriptor=-1,
         transport_busy=False,
         max_message_size=1 << 24,
         max_send_queue=1 << 24,

@@ -103,6 +103,7 @@ def _mutation_parts(result: MutationResult) -> list[str]:
                 "MB",
                 "loop errors",
                 "memory drift, KiB",
+                "left open",
                 "honest peer served",
                 "",
             ),

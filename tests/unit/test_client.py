@@ -105,7 +105,7 @@ async def test_late_end_of_a_connection_that_was_replaced_does_not_end_the_new_o
     client = await client_of(ping_interval=None)
     transports = [MemoryTransport(), MemoryTransport()]
     # A dial that timed out in the very turn its handshake was completed, and the dial after it.
-    first, second = (client._take(Opened(cast("Any", transport), -1, False, None, "")) for transport in transports)
+    first, second = (client._take(Opened(cast("Any", transport), -1, -1, False, None, "")) for transport in transports)
     assert transports[0].is_aborted
     first.connection_lost(None)
     assert client._down is not None
