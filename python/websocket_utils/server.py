@@ -242,7 +242,7 @@ class WebSocketServer(Closing):
         hosts = self._config.hosts
         if hosts is not None and not is_host_listed(request.values("host")[0], hosts):
             return Refusal(403, "this host is not served")
-        # Browsers name the page that opens a connection, and let any page do so (RFC 6455 §10.2); other clients need not.
+        # Browsers name the page that opens a connection, and let any do so (RFC 6455 §10.2); other clients need not.
         for origin in request.values("origin") if self._origins is not None else ():
             normal = normal_origin(origin)
             if normal is None or normal not in (self._origins or ()):

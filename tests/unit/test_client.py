@@ -13,7 +13,7 @@ from websocket_utils import (
     WebSocketClient,
     WebSocketConfig,
 )
-from websocket_utils._transport import Opened
+from websocket_utils._handshake import Opened
 
 URL = "ws://alice:s3cret@127.0.0.1:1/feed"
 

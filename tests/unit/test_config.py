@@ -162,8 +162,10 @@ def test_from_env_reads_every_setting() -> None:
 
 
 def test_empty_variable_means_none_where_none_is_allowed() -> None:
-    names = ("max_reconnect_attempts", "ping_interval", "max_connections", "max_connections_per_address")
-    names += ("origins", "hosts")
+    names = (
+        *("max_reconnect_attempts", "ping_interval", "max_connections", "max_connections_per_address"),
+        *("origins", "hosts"),
+    )
     config = WebSocketConfig.from_env({f"WS_{name.upper()}": " " for name in names})
     assert [getattr(config, name) for name in names] == [None] * len(names)
 
