@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from . import _core
 from ._admission import Admission
@@ -80,7 +81,7 @@ class Acceptor:
     on_refused: Callable[[], None]
     watches_errors: bool = False
     lingering: int = 0
-    _openings: "set[ServerOpening]" = field(default_factory=set)
+    _openings: "set[ServerOpening]" = field(default_factory=set["ServerOpening"])
 
     def __call__(self) -> "ServerOpening":
         opening = ServerOpening(self)
@@ -115,7 +116,7 @@ class ServerOpening(OpeningProtocol):
         if self._is_done:
             self.abort()
             return
-        peer = transport.get_extra_info("peername")
+        peer: tuple[Any, ...] | str | None = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else None
         if not self._has_entered:
             self._refuse(Refusal(503, "too many connections"))

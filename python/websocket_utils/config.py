@@ -317,7 +317,8 @@ def _fault(annotation: Any, about: Mapping[str, Any], value: object) -> str | No
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"
     if kind is tuple:
-        are_names = isinstance(value, tuple) and all(isinstance(name, str) and name.strip() for name in value)
+        names = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (None,)
+        are_names = all(isinstance(name, str) and name.strip() for name in names)
         return None if are_names else "must be a tuple of names that are not empty, or None"
     # bool is an int to Python, but `port=True` is a mistake to everyone.
     accepted = (int, float) if kind is float else (int,)
