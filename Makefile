@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=
 
 fuzz: | prerequisites  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
 	fuzz/run
+
+differential: $(VENV)/.dev  ## compare with wsproto, zlib, CPython and models on PROPERTY_SCALE=50 times as much input as test does
+	PROPERTY_SCALE=$${PROPERTY_SCALE:-50} $(BIN)/python -m pytest tests/property $(ARGS)
+	PROPTEST_CASES=$$((256 * $${PROPERTY_SCALE:-50})) cargo test --locked -p websocket_utils_core
 
 asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)
 	fuzz/asan $(ARGS)

@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import pytest
 from hostile._mutations import Mutator
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.scale import BOUNDED, examples, scaled
 from tests.property.seen import Seen, cut, ours, theirs
 from tests.support.memory import BOTH_ROLES
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 TOO_BIG = 1009
 # What a header and the payload of a control frame may lack: enough for the judge to make up its mind.
@@ -44,11 +45,11 @@ def compare(data: bytes, *, is_client: bool, seed: int = 0) -> Seen:
 @pytest.mark.parametrize("block", range(4))
 def test_mutated_streams_are_read_alike(is_client: bool, block: int) -> None:
     violations = 0
-    for seed in range(block * 400, block * 400 + 400):
+    for seed in range(block * scaled(400), (block + 1) * scaled(400)):
         data = Mutator(seed, masked=not is_client).frames()
         violations += compare(data, is_client=is_client, seed=seed).violation is not None
     # Neither all nor none: the mutations hit, and leave streams that go on.
-    assert 100 < violations < 390
+    assert scaled(100) < violations < scaled(390)
 
 
 PAYLOADS = st.binary(max_size=140) | st.text(max_size=40).map(str.encode) | st.sampled_from([b"\xff", b"\xed\xa0\x80"])
@@ -67,7 +68,7 @@ FRAMES: st.SearchStrategy[Callable[[bool], bytes]] = st.builds(
 
 @BOTH_ROLES
 @given(frames=st.lists(FRAMES, max_size=8), seed=st.integers(0, 1000), less=st.integers(0, 9))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_streams_of_any_frames_are_read_alike(
     is_client: bool, frames: list[Callable[[bool], bytes]], seed: int, less: int
 ) -> None:
@@ -77,7 +78,7 @@ def test_streams_of_any_frames_are_read_alike(
 
 @BOTH_ROLES
 @given(data=st.binary(max_size=60), seed=st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_bytes_are_read_alike(is_client: bool, data: bytes, seed: int) -> None:
     compare(data, is_client=is_client, seed=seed)
 

@@ -1,13 +1,14 @@
 """All 65 536 close codes, received and sent (RFC 6455 section 7.4)."""
 
 import pytest
+from tests.property.scale import BOUNDED
 from tests.property.seen import ours
 from tests.support.memory import BOTH_ROLES, Link
 from tests.support.wire import CLOSE, Frame, close_frame
 
 from websocket_utils.exceptions import LocalProtocolError
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 # Registered and not reserved for local use, registered by libraries, private. 1004, 1005, 1006 and 1015 never travel.
 MAY_TRAVEL = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}

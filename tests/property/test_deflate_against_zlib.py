@@ -4,13 +4,14 @@ import random
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.scale import BOUNDED, examples, scaled
 from tests.property.seen import cut, every_two, ours
 from tests.support.memory import BOTH_ROLES, Link
 from tests.support.wire import BINARY, COMPRESSED, CONTINUATION, DEFLATE_TAIL, PING, TEXT, Deflater, Inflater, frame
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 Agreement = tuple[int, bool, int, bool]
 AGREEMENTS: list[Agreement] = [
@@ -46,7 +47,7 @@ def message(chance: random.Random) -> bytes:
 @pytest.mark.parametrize("agreement", AGREEMENTS, ids=str)
 def test_messages_of_zlib_are_inflated_however_they_are_cut(is_client: bool, agreement: Agreement) -> None:
     chance = random.Random(5)
-    for seed in range(12):
+    for seed in range(scaled(12)):
         messages = [message(chance) for _ in range(6)]
         peer = Deflater(agreement[2], takeover=agreement[3])
         data = b"".join(
@@ -66,7 +67,7 @@ def test_messages_of_ours_are_inflated_by_zlib(is_client: bool, agreement: Agree
     chance = random.Random(6)
     link = Link(is_client=is_client, deflate=agreement, compression_threshold=chance.choice((0, 100)))
     peer = Inflater(agreement[0], takeover=agreement[1])
-    for _ in range(40):
+    for _ in range(scaled(40)):
         messages = [message(chance) for _ in range(chance.randrange(1, 4))]
         for one in messages:
             link.connection.send(one, compress=chance.choice((None, True, False)))
@@ -75,7 +76,7 @@ def test_messages_of_ours_are_inflated_by_zlib(is_client: bool, agreement: Agree
 
 
 # The first four are sequences that a compressor which was reset in the middle of its work did not survive.
-@pytest.mark.parametrize("seed", [17, 35, 192, 197, *range(12)])
+@pytest.mark.parametrize("seed", [17, 35, 192, 197, *range(scaled(12))])
 def test_messages_behind_some_that_get_no_smaller_are_inflated_by_zlib(seed: int) -> None:
     chance = random.Random(seed)
     bits = chance.choice((9, 10, 12, 15))
@@ -138,7 +139,7 @@ def inflated(payload: bytes) -> bytes | None:
 
 
 @given(payload=st.binary(max_size=60), seed=st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_noise_is_refused_or_means_what_zlib_says(payload: bytes, seed: int) -> None:
     data = frame(BINARY, payload, masked=False, reserved_bits=COMPRESSED)
     found = ours(cut(data, seed), is_client=True, deflate=(15, True, 15, True))
@@ -150,7 +151,7 @@ def test_noise_is_refused_or_means_what_zlib_says(payload: bytes, seed: int) -> 
 
 
 @given(flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 7)), max_size=3), seed=st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_damaged_message_is_refused_or_means_what_zlib_says(flips: list[tuple[int, int]], seed: int) -> None:
     damaged = bytearray(Deflater().payload(b"".join(WORDS) * 30 + bytes(range(256))))
     for place, bit in flips:

@@ -2,12 +2,12 @@
 
 import random
 
-import pytest
+from tests.property.scale import BOUNDED
 from tests.property.seen import ours
 from tests.support.memory import Link
 from tests.support.wire import BINARY, CONTINUATION, FrameReader, xor
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 SIZES = range(201)
 ALIGNMENTS = range(16)

@@ -4,11 +4,12 @@ import itertools
 import random
 
 import pytest
+from tests.property.scale import BOUNDED, scaled
 from tests.property.seen import Seen, ours
 from tests.support.memory import BOTH_ROLES
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 RESERVED = 3
 Step = tuple[int, bool]
@@ -62,6 +63,6 @@ def test_long_sequences_are_read_as_the_model_does(is_client: bool) -> None:
     chance = random.Random(3)
     # Mostly what may come, so that sequences live long enough to get anywhere.
     likely: list[Step] = [(TEXT, False), (CONTINUATION, False), (CONTINUATION, True), (PING, True), (BINARY, True)]
-    for _ in range(4000):
+    for _ in range(scaled(4000)):
         steps = tuple(chance.choice(STEPS if chance.random() < 0.1 else likely) for _ in range(12))
         check(steps, is_client=is_client)

@@ -2,13 +2,14 @@
 
 import pytest
 from hostile._mutations import Mutator
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.scale import BOUNDED, examples, scaled
 from tests.property.seen import cut, every_two, ours
 from tests.support.memory import BOTH_ROLES, Link
 from tests.support.wire import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 
 def conversation(*, masked: bool) -> bytes:
@@ -47,7 +48,7 @@ def test_conversation_is_the_same_byte_by_byte(is_client: bool) -> None:
 
 @BOTH_ROLES
 def test_mutated_streams_are_the_same_however_they_are_cut(is_client: bool) -> None:
-    for seed in range(300):
+    for seed in range(scaled(300)):
         data = Mutator(seed, masked=not is_client).frames()
         whole = ours([data], is_client=is_client)
         for again in range(4):
@@ -56,9 +57,9 @@ def test_mutated_streams_are_the_same_however_they_are_cut(is_client: bool) -> N
 
 @BOTH_ROLES
 def test_short_mutated_streams_are_the_same_in_any_two_reads(is_client: bool) -> None:
-    streams = (Mutator(seed, masked=not is_client).frames() for seed in range(400))
+    streams = (Mutator(seed, masked=not is_client).frames() for seed in range(scaled(400)))
     short = [data for data in streams if len(data) < 200]
-    assert len(short) > 30
+    assert len(short) > scaled(30)
     for data in short:
         whole = ours([data], is_client=is_client)
         for pieces in every_two(data):
@@ -70,7 +71,7 @@ MESSAGES = st.lists(st.text(max_size=80) | st.binary(max_size=300), max_size=6)
 
 @BOTH_ROLES
 @given(messages=MESSAGES, seed=st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_one_end_sends_the_other_receives(is_client: bool, messages: list[str | bytes], seed: int) -> None:
     sender = Link(is_client=not is_client)
     for message in messages:

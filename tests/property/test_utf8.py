@@ -2,14 +2,14 @@
 
 import itertools
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.scale import BOUNDED, examples
 from tests.property.seen import ours
 from tests.support.memory import Link
 from tests.support.wire import CLOSE, CONTINUATION, TEXT, frame
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = BOUNDED
 
 # The borders of table 3-7 of the Unicode standard, from both sides.
 LEADS = bytes.fromhex("007f80bfc0c1c2dfe0e1ecedeeeff0f1f3f4f5ff")
@@ -81,13 +81,13 @@ def test_wrong_byte_is_refused_when_it_comes_and_not_before() -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "é", "€", "😀", "\ud800", "\U0010ffff"]) | st.binary(max_size=4), max_size=8))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_text_is_judged_as_cpython_does(parts: list[str | bytes]) -> None:
     check(b"".join(one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one for one in parts))
 
 
 @given(st.binary(max_size=123) | st.text(max_size=30).map(str.encode))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_close_reason_is_judged_as_cpython_does(reason: bytes) -> None:
     seen = ours([frame(CLOSE, b"\x03\xe8" + reason, masked=False)], is_client=True)
     assert (seen.closed, seen.violation) == ((1000, None) if is_valid(reason) else (None, 1007))
