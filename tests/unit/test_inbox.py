@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.support.memory import BOTH_ROLES, Link
@@ -186,6 +186,60 @@ def test_batch_resumes_reading() -> None:
         batch.send(None)
     assert stop.value.value == [bytes(100)]
     assert reads(link)
+
+
+@pytest.mark.parametrize("size", [8191, 8192, 50_000])
+def test_big_messages_wait_in_order_with_small_ones_and_count(size: int) -> None:
+    link = Link(max_inbox=2 * size)
+    big = bytes(number % 251 for number in range(size))
+    messages = [b"first", big, b"", big[::-1], b"last"]
+    for message in messages:
+        link.receive(frame(BINARY, message, masked=False))
+    assert link.inbox.counters()[5:] == (5, sum(map(len, messages)))
+    assert not reads(link)
+    assert link.queued() == messages
+    assert link.inbox.counters()[5:] == (0, 0)
+    assert reads(link)
+
+
+def test_big_message_is_pulled_as_whatever_is_asked_for() -> None:
+    link = Link()
+    text = "ż" * 10_000
+    for _ in range(4):
+        link.receive(frame(TEXT, text.encode(), masked=False))
+    link.receive(frame(TEXT, b'{"type":"Tick","n":7,"note":"' + b"x" * 10_000 + b'"}', masked=False))
+    asked: list[Any] = [str, bytes, bytes | str, Tick, Tick]
+    pulled: list[object] = []
+    for kind in asked:
+        try:
+            link.inbox.receive(kind).send(None)
+        except StopIteration as stop:
+            pulled.append(stop.value)
+        except DecodeError as error:
+            pulled.append(error.raw)
+    assert pulled == [text, text.encode(), text, text.encode(), Tick(7)]
+
+
+def test_reads_are_bigger_while_big_frames_come() -> None:
+    link = Link()
+
+    def room() -> int:
+        return len(cast("Any", link.connection.get_buffer(-1)))
+
+    usual = room()
+    message = frame(BINARY, bytes(usual), masked=False)
+    link.receive(message[:usual])
+    most = room()
+    assert most > usual
+    # A read that is full may have ended between two frames; a smaller one shows that they have ended.
+    link.receive((message[usual:] + message * 2)[:most])
+    assert room() == most
+    link.receive(message[:100] + bytes(usual)[:10])
+    assert room() == most, "in the middle of a big frame"
+    link.receive(message[110:usual])
+    link.receive(message[usual:])
+    assert room() == usual
+    assert [len(one) for one in link.queued()] == [usual] * 4
 
 
 def test_transport_that_closes_meanwhile_is_not_told_to_read() -> None:

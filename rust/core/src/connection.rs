@@ -181,6 +181,14 @@ impl Connection {
         self.assembler.capacity()
     }
 
+    /// Payload bytes of the frame that the input ended in, as its header declares them; 0 if it ended between frames. A hint at
+    /// how much is worth reading at once.
+    #[must_use]
+    #[inline]
+    pub fn frame_size(&self) -> u64 {
+        self.decoder.frame_size()
+    }
+
     /// Gives memory of delivered messages back, all but 4 KiB: to be called at the end of each read, when nothing borrows the
     /// last event any more. Costs one branch when there is none. A message under way keeps what it has.
     #[inline]

@@ -46,6 +46,11 @@ impl Decoder {
         self.header_bytes_len == 0 && self.frame.is_none()
     }
 
+    /// Payload bytes of the frame that is under way, come or not; 0 between frames.
+    pub(crate) fn frame_size(&self) -> u64 {
+        self.frame.map_or(0, |frame| frame.header.payload_len)
+    }
+
     /// Whether the next bytes are payload.
     pub(crate) fn is_inside_payload(&self) -> bool {
         self.frame.is_some()

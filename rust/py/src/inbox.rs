@@ -111,7 +111,7 @@ impl State {
             count(&self.unhandled);
             return Ok(Taken::Dropped);
         }
-        self.queue.lock()?.push(payload, is_text);
+        self.queue.lock()?.push(py, payload, is_text)?;
         Ok(Taken::Queued)
     }
 
@@ -230,8 +230,8 @@ impl State {
         let outcome = {
             let mut queue = self.queue.lock()?;
             let Some((payload, is_text)) = queue.front() else { return Ok(None) };
-            let outcome = decoder.decode(py, payload, is_text);
-            queue.pop();
+            let outcome = decoder.decode_queued(py, &payload, is_text);
+            queue.pop(py);
             outcome
         };
         self.resume_if_drained(py)?;
@@ -250,17 +250,17 @@ impl State {
             while batch.len() < MAX_BATCH
                 && let Some((payload, is_text)) = queue.front()
             {
-                match decoder.decode(py, payload, is_text) {
+                match decoder.decode_queued(py, &payload, is_text) {
                     Ok(message) => batch.append(message)?,
                     Err(error) => {
                         if batch.is_empty() {
-                            queue.pop();
+                            queue.pop(py);
                             failure = Some(error);
                         }
                         break;
                     }
                 }
-                queue.pop();
+                queue.pop(py);
             }
             batch
         };

@@ -1,6 +1,10 @@
-//! Undecoded messages in the order they came, in one growable stretch of memory.
+//! Undecoded messages in the order they came: small ones in one growable stretch of memory, big ones as `bytes` of their own.
 
 use std::collections::VecDeque;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// Memory kept when the queue is empty; more is given back.
 const KEPT_CAPACITY: usize = 64 * 1024;
@@ -8,19 +12,33 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 /// Memory reserved once that is too little: what the reads of one turn of the loop bring together.
 const BURST_CAPACITY: usize = 256 * 1024;
 
+/// Payload bytes from which on a message is kept apart: copying it a second time would cost more than an object does.
+const BIG_MESSAGE: usize = 8 * 1024;
+
 #[derive(Debug)]
 struct Entry {
+    /// Payload bytes in the stretch; of one that is apart, none.
     length: usize,
     is_text: bool,
+    is_apart: bool,
 }
 
-/// A first-in first-out queue of payloads without an allocation for each.
+/// A first-in first-out queue of payloads, without an allocation for each small one.
 #[derive(Debug, Default)]
 pub(crate) struct MessageQueue {
     data: Vec<u8>,
     /// Where the front message begins in `data`.
     start: usize,
     entries: VecDeque<Entry>,
+    /// Those that are kept apart, in order.
+    apart: VecDeque<Py<PyBytes>>,
+    apart_bytes: usize,
+}
+
+/// A queued payload.
+pub(crate) enum Front<'a> {
+    Small(&'a [u8]),
+    Big(&'a Py<PyBytes>),
 }
 
 impl MessageQueue {
@@ -33,7 +51,7 @@ impl MessageQueue {
     /// Payload bytes queued.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
-        self.data.len() - self.start
+        self.data.len() - self.start + self.apart_bytes
     }
 
     /// Bytes that count against a bound: the payloads, or what remembering them costs where that is more. A peer that
@@ -44,12 +62,30 @@ impl MessageQueue {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, payload: &[u8], is_text: bool) {
+    pub(crate) fn push(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
+        if payload.len() >= BIG_MESSAGE {
+            return self.push_apart(py, payload, is_text);
+        }
         if self.data.capacity() - self.data.len() < payload.len() {
             self.grow(payload.len());
         }
         self.data.extend_from_slice(payload);
-        self.entries.push_back(Entry { length: payload.len(), is_text });
+        self.entries.push_back(Entry { length: payload.len(), is_text, is_apart: false });
+        Ok(())
+    }
+
+    #[cold]
+    fn push_apart(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
+        // SAFETY: pointer and length are those of one live slice; a new reference to `bytes` comes back, or null with an
+        // exception set. (`PyBytes::new` would panic where there is no memory, `new_with` write zeros first.)
+        let bytes = unsafe {
+            let made = ffi::PyBytes_FromStringAndSize(payload.as_ptr().cast(), payload.len().cast_signed());
+            Bound::from_owned_ptr_or_err(py, made)?.cast_into_unchecked::<PyBytes>()
+        };
+        self.apart.push_back(bytes.unbind());
+        self.apart_bytes += payload.len();
+        self.entries.push_back(Entry { length: 0, is_text, is_apart: true });
+        Ok(())
     }
 
     #[cold]
@@ -62,16 +98,25 @@ impl MessageQueue {
 
     /// The front payload and whether it is text.
     #[inline]
-    pub(crate) fn front(&self) -> Option<(&[u8], bool)> {
+    pub(crate) fn front(&self) -> Option<(Front<'_>, bool)> {
         let entry = self.entries.front()?;
-        Some((&self.data[self.start..self.start + entry.length], entry.is_text))
+        let payload = match self.apart.front() {
+            Some(bytes) if entry.is_apart => Front::Big(bytes),
+            _ => Front::Small(&self.data[self.start..self.start + entry.length]),
+        };
+        Some((payload, entry.is_text))
     }
 
     /// Removes the front message.
     #[inline]
-    pub(crate) fn pop(&mut self) {
+    pub(crate) fn pop(&mut self, py: Python<'_>) {
         let Some(entry) = self.entries.pop_front() else { return };
         self.start += entry.length;
+        if entry.is_apart
+            && let Some(bytes) = self.apart.pop_front()
+        {
+            self.apart_bytes -= bytes.as_bytes(py).len();
+        }
         if self.entries.is_empty() {
             self.data.clear();
             self.start = 0;

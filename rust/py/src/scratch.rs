@@ -1,7 +1,8 @@
 //! The read buffer: one for each event-loop thread, lent to whichever connection is being read.
 //!
 //! The core consumes every byte of a read before it returns (an unfinished frame moves into the connection's own
-//! message buffer), so a connection that is not being read needs no read buffer at all.
+//! message buffer), so a connection that is not being read needs no read buffer at all. A connection that is in the middle
+//! of big frames is lent more of it: several of them come whole then, and are copied once less.
 //!
 //! ```text
 //!  loop: get_buffer() -> memoryview(scratch)      lent
@@ -13,13 +14,19 @@
 use std::cell::RefCell;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyMemoryView};
+use pyo3::types::{PyByteArray, PyMemoryView, PySlice};
 
-/// Bytes one read may bring: some 500 price updates, which with the objects made of them stay in the L2 cache while they
-const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes one read may bring: some 500 price updates, which with the objects made of them stay in the L2 cache.
+pub(crate) const USUAL_BYTES: usize = 64 * 1024;
 
+/// The same for a connection in the middle of big frames: what a socket's buffer holds when frames of 64 KiB come without
+/// pause.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// The whole of the memory, and its beginning.
 struct Scratch {
-    view: Py<PyMemoryView>,
+    whole: Py<PyAny>,
+    usual: Py<PyAny>,
     start: *mut u8,
 }
 
@@ -30,20 +37,21 @@ thread_local! {
 fn with_scratch<R>(py: Python<'_>, use_it: impl FnOnce(&Scratch) -> R) -> PyResult<R> {
     SCRATCH.with_borrow_mut(|slot| {
         if slot.is_none() {
-            let bytes = PyByteArray::new_with(py, SCRATCH_BYTES, |_| Ok(()))?;
+            let bytes = PyByteArray::new_with(py, MOST_BYTES, |_| Ok(()))?;
             let start = bytes.data();
-            // The view exports the bytearray's buffer, which forbids resizing it: `start` stays true.
-            let view = PyMemoryView::from(&bytes)?.unbind();
-            *slot = Some(Scratch { view, start });
+            // The views export the bytearray's buffer, which forbids resizing it: `start` stays true.
+            let whole = PyMemoryView::from(&bytes)?.into_any();
+            let usual = whole.get_item(PySlice::new(py, 0, USUAL_BYTES.cast_signed(), 1))?.unbind();
+            *slot = Some(Scratch { whole: whole.unbind(), usual, start });
         }
         // The branch above filled the slot.
         Ok(use_it(slot.as_ref().expect("filled above")))
     })
 }
 
-/// The whole read buffer as a writable memoryview, valid until the loop's thread ends.
-pub(crate) fn lend(py: Python<'_>) -> PyResult<Py<PyMemoryView>> {
-    with_scratch(py, |scratch| scratch.view.clone_ref(py))
+/// The read buffer as a writable memoryview, valid until the loop's thread ends: of usual size, or all of it.
+pub(crate) fn lend(py: Python<'_>, is_whole: bool) -> PyResult<Py<PyAny>> {
+    with_scratch(py, |scratch| if is_whole { &scratch.whole } else { &scratch.usual }.clone_ref(py))
 }
 
 /// The first `length` bytes: what the transport has just read into the lent view.
@@ -54,7 +62,7 @@ pub(crate) fn lend(py: Python<'_>) -> PyResult<Py<PyMemoryView>> {
 /// loop calls nobody else between `get_buffer` and the end of `buffer_updated`.
 pub(crate) unsafe fn filled<'a>(py: Python<'_>, length: usize) -> PyResult<&'a mut [u8]> {
     let start = with_scratch(py, |scratch| scratch.start)?;
-    // SAFETY: `start` points at SCRATCH_BYTES initialised bytes that live as long as the thread (the view keeps the
+    // SAFETY: `start` points at MOST_BYTES initialised bytes that live as long as the thread (the view keeps the
     // bytearray); exclusiveness is the caller's duty.
-    Ok(unsafe { std::slice::from_raw_parts_mut(start, length.min(SCRATCH_BYTES)) })
+    Ok(unsafe { std::slice::from_raw_parts_mut(start, length.min(MOST_BYTES)) })
 }

@@ -12,6 +12,7 @@ use websocket_utils_core::codec::{Peek, json, msgpack};
 use super::Format;
 use super::class::{self, Class, ClassTag, Stop};
 use super::fallback::{Fallback, Malformed};
+use crate::queue::Front;
 
 /// Compiled types that are remembered. A program asks for a few dozen at most; one that makes up types without end
 /// compiles them again.
@@ -133,6 +134,25 @@ impl Decoder {
             raw => return raw.decode_raw(py, payload, is_text),
         };
         decoded.or_else(|stop| fallback.decode(py, payload, format, Some(stop)))
+    }
+
+    /// Decodes one message that was queued. A big one is `bytes` already, and handed out as it is where that is asked for.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    #[inline]
+    pub(crate) fn decode_queued<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &Front<'_>,
+        is_text: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match (payload, &*self.target) {
+            (Front::Small(payload), _) => self.decode(py, payload, is_text),
+            (Front::Big(bytes), Target::Bytes) => Ok(bytes.bind(py).clone().into_any()),
+            (Front::Big(bytes), Target::Either) if !is_text => Ok(bytes.bind(py).clone().into_any()),
+            (Front::Big(bytes), _) => self.decode(py, bytes.as_bytes(py), is_text),
+        }
     }
 
     /// How payloads are decoded: "compiled" (by a plan, msgspec only for what it leaves over), "msgspec", or "raw".

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) turn: Cell<bool>,
     /// Inside `buffer_updated`, whose end is the end of a turn.
     reading: Cell<bool>,
+    /// Big frames are coming: more is read at once.
+    reads_big: Cell<bool>,
     /// Data may be sent: no close frame has left or come.
     pub(crate) open: Cell<bool>,
     /// Received messages are still wanted.

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
@@ -82,6 +81,7 @@ impl Connection {
                 busy: Cell::new(transport_busy),
                 turn: Cell::new(false),
                 reading: Cell::new(false),
+                reads_big: Cell::new(false),
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 lost: Cell::new(false),
@@ -114,11 +114,10 @@ impl Connection {
 
     /// The thread's read buffer, lent until `buffer_updated` returns.
     #[pyo3(name = "get_buffer")]
-    #[expect(clippy::unused_self, reason = "transports call it on the object")]
-    fn py_get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PyMemoryView>> {
+    fn py_get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PyAny>> {
         // Transports pass -1 or a constant: the hint says nothing.
         let _ = sizehint;
-        scratch::lend(py)
+        scratch::lend(py, self.state()?.reads_big.get())
     }
 
     /// Takes what the transport has just read into the lent buffer.

@@ -12,7 +12,10 @@ use websocket_utils_core::opcode::Opcode;
 use super::{Connection, State};
 use crate::errors::CloseInfo;
 use crate::inbox::Taken;
-use crate::socket;
+use crate::{scratch, socket};
+
+/// Payload bytes of a frame from which on more than usual is read at once.
+const BIG_FRAME: u64 = 32 * 1024;
 
 /// What one event asks for, without its borrow of the read buffer.
 enum Next {
@@ -168,7 +171,13 @@ impl State {
 impl Connection {
     /// All that one read brought.
     pub(super) fn take_bytes(object: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
-        Self::take_in(object, object.get().state()?, |state, object| state.read(object, input))
+        let state = object.get().state()?;
+        let filled_usual = input.len() >= scratch::USUAL_BYTES;
+        Self::take_in(object, state, |state, object| state.read(object, input))?;
+        // Ends with the first read that is small again, wherever that ended.
+        let reads_big = state.protocol.read()?.frame_size() >= BIG_FRAME || state.reads_big.get() && filled_usual;
+        state.reads_big.set(reads_big);
+        Ok(())
     }
 
     /// One read: a turn of its own, at whose end all answers leave together.
