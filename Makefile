@@ -72,8 +72,10 @@ bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from b
 autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
 	$(BIN)/python conformance/run.py $(ARGS)
 
-fuzz: | prerequisites  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
+fuzz: $(VENV)/.dev  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
 	fuzz/run
+	$(BIN)/python hostile/fuzzing.py
+	$(BIN)/python hostile/render.py
 
 differential: $(VENV)/.dev  ## compare with wsproto, zlib, CPython and models on PROPERTY_SCALE=50 times as much input as test does
 	PROPERTY_SCALE=$${PROPERTY_SCALE:-50} $(BIN)/python -m pytest tests/property $(ARGS)

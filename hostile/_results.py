@@ -11,6 +11,9 @@ RESULTS: Final = Path(__file__).parent / "results"
 BAR_KIB: Final = 4096
 # The most that memory may drift over a mutation run, in KiB.
 DRIFT_KIB: Final = 5 * 1024
+# A full fuzz run: each of these that long.
+FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake")
+FUZZ_SECONDS: Final = 600
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -96,6 +99,27 @@ class MutationResult(Result, kw_only=True):
     """One run of mutated connections."""
 
     sides: list[Side]
+
+
+class Target(msgspec.Struct, kw_only=True):
+    """What libFuzzer did with one target."""
+
+    name: str
+    seconds: int
+    runs: int
+    # Edges of the program that were reached, and those with the counts that the fuzzer tells apart.
+    coverage: int
+    features: int
+    # Inputs that each reach something no other does.
+    corpus: int
+    # It crashed, hung, or did not end.
+    failed: bool
+
+
+class FuzzResult(Result, kw_only=True):
+    """One full run of all fuzz targets."""
+
+    targets: list[Target]
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

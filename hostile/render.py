@@ -12,15 +12,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches._results import ROOT
 
-from hostile._results import BAR_KIB, DRIFT_KIB, AttackResult, MutationResult, Outcome, Result, Side, load
+from hostile._results import BAR_KIB, DRIFT_KIB, AttackResult, FuzzResult, MutationResult, Outcome, Result, Side, load
 
 REPORT = ROOT / "docs" / "RELIABILITY.md"
 HEAD = """\
 # Reliability
 
-What a peer that means harm costs this library, measured: `make hostile` and `make mutate` run it all again on any
-Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand. What each
-threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
+What a peer that means harm costs this library, measured: `make hostile`, `make mutate` and `make fuzz` run it all
+again on any Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand.
+What each threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
 ATTACKS = """\
 - Each attack meets a fresh server in a process of its own, with default settings but for those that its row names, and
   a handler that sends back whatever comes.
@@ -39,13 +39,27 @@ loop's exception handler, less than {drift} MiB more memory at the end than afte
 connection left open whose peer is gone, and a peer that keeps to the protocol is served at the end."""
 
 
-def report(attacks: AttackResult | None, mutations: MutationResult | None) -> str:
+FUZZ = """\
+libFuzzer looks for inputs for which one of these is not true, under the address sanitizer and with every overflow
+checked (`fuzz/src`): however a stream is cut, the same events come of it; memory stays in its bounds; no message is
+over its limit; what was received can be sent on, and what our compressor made comes out as it was; no head is read
+differently for being cut. Inputs that once failed, and one for each kind of frame and head, are seeds that every test
+run repeats (`fuzz/seeds`)."""
+DIFFERENTIAL = """\
+`make differential` holds the same code to others that share nothing with it, on many times as much input as a test
+run: frames to wsproto and to a model of RFC 6455 section 5.4, UTF-8 to CPython, permessage-deflate to zlib, masks to a
+plain loop, and every reading of a stream to other ways of cutting it."""
+
+
+def report(attacks: AttackResult | None, mutations: MutationResult | None, fuzz: FuzzResult | None = None) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
     if attacks is not None:
         parts += _attack_parts(attacks)
     if mutations is not None:
         parts += _mutation_parts(mutations)
+    if fuzz is not None:
+        parts += _fuzz_parts(fuzz)
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,6 +150,27 @@ def _mutation_row(side: Side) -> tuple[str, ...]:
     )
 
 
+def _fuzz_parts(result: FuzzResult) -> list[str]:
+    return [
+        "## Fuzzing and comparison",
+        FUZZ,
+        _table(
+            ("target", "s", "inputs run", "edges reached", "features", "corpus", "crashes or hangs"),
+            [
+                (
+                    one.name,
+                    *(_number(value) for value in (one.seconds, one.runs, one.coverage, one.features, one.corpus)),
+                    "**found**" if one.failed else "**none**",
+                )
+                for one in result.targets
+            ],
+            right=(1, 2, 3, 4, 5),
+        ),
+        DIFFERENTIAL,
+        _where(result),
+    ]
+
+
 def _where(result: Result) -> str:
     machine = result.machine
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
@@ -157,7 +192,7 @@ def _number(value: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with `--check` tell whether it is as it would be written."""
-    text = report(load(AttackResult, "attacks"), load(MutationResult, "mutations"))
+    text = report(load(AttackResult, "attacks"), load(MutationResult, "mutations"), load(FuzzResult, "fuzz"))
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:
             return 0

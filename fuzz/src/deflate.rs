@@ -9,7 +9,8 @@ use websocket_utils_core::opcode::Opcode;
 use crate::stream::{Seen, append_frame, cut, frames, peer_key, read, setting};
 
 const WINDOWS: [u8; 4] = [8, 9, 12, 15];
-const LIMITS: [usize; 4] = [64, 1000, 40_000, 1024 * 1024];
+/// Three windows at most: what is inflated beyond finds nothing more, and costs most of the time.
+const LIMITS: [usize; 4] = [64, 1000, 40_000, 100_000];
 /// FIN, RSV1 and an opcode.
 const COMPRESSED_TEXT: u8 = 0xc1;
 const COMPRESSED_BINARY: u8 = 0xc2;

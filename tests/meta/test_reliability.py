@@ -1,9 +1,10 @@
 """Holds docs/RELIABILITY.md to the results it is rendered from."""
 
 import msgspec
+import pytest
 from benches._results import Machine
-from hostile import render
-from hostile._results import BAR_KIB, AttackResult, Outcome
+from hostile import fuzzing, render
+from hostile._results import BAR_KIB, AttackResult, FuzzResult, Outcome
 from hostile.attacks import ATTACKS
 
 
@@ -53,6 +54,41 @@ def test_attack_that_harms_others_misses_the_bar() -> None:
     assert not outcome(served=False).met
     text = render.report(result(outcome(loop_errors=2)), None)
     assert "missed, 2 errors in the event loop" in text
+
+
+LOG = """\
+#2	INITED cov: 10 ft: 11 corp: 1/1b exec/s: 0 rss: 30Mb
+#1510846	DONE   cov: 1045 ft: 5199 corp: 936/255Kb lim: 6244 exec/s: 2513 rss: 564Mb
+Done 1510846 runs in 601 second(s)
+"""
+
+
+def test_log_of_a_fuzz_run_is_read() -> None:
+    found = fuzzing.target("decoder", LOG)
+    assert (found.seconds, found.runs, found.coverage, found.features, found.corpus) == (601, 1510846, 1045, 5199, 936)
+    assert not found.failed
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        pytest.param(LOG.partition("\n")[0], id="did not end"),
+        pytest.param("thread 'main' panicked at fuzz/src/decoder.rs:31:5:\n" + LOG, id="panicked"),
+        pytest.param(LOG + "SUMMARY: libFuzzer: timeout\n", id="hung"),
+    ],
+)
+def test_log_of_a_fuzz_run_that_failed_says_so(log: str) -> None:
+    found = fuzzing.target("decoder", log)
+    assert found.failed
+    text = render.report(
+        None,
+        None,
+        FuzzResult(
+            targets=[found], date="2026-01-01", commit="abc", machine=result().machine, versions={"uvloop": "1"}
+        ),
+    )
+    assert "| decoder |" in text
+    assert "**found**" in text
 
 
 def test_attacks_have_names_of_their_own() -> None:
