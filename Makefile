@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench bench-docs autobahn hostile mutate fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: $(VENV)/.bench  ## measure us and our peers in turn, minutes long (ARGS a
 
 bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from benches/results
 	$(BIN)/python benches/render.py
+
+compare: $(VENV)/.dev  ## measure this version against an older one, minutes long (BEFORE=revision, ARGS as for benches/compare.py)
+	$(BIN)/python benches/compare.py --before="$(BEFORE)" $(ARGS)
 
 autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
 	$(BIN)/python conformance/run.py $(ARGS)

@@ -142,7 +142,7 @@ class Runner:
     def subject_command(self, side: Side, options: dict[str, object]) -> list[str]:
         """Return the command of a process under test."""
         text = json.dumps({"core": self._subject_core, "timeout": TIMEOUT, **options})
-        return [sys.executable, "-m", "benches._subject", side.module, side.scenario, text]
+        return [side.python or sys.executable, "-m", "benches._subject", side.module, side.scenario, text]
 
 
 class _Starter:

@@ -9,16 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import median
-from typing import Final, Literal
+from statistics import median, quantiles
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 BENCHES: Final = Path(__file__).parent
 ROOT: Final = BENCHES.parent
 RESULTS: Final = BENCHES / "results"
-# Its shape differs from the others': many cases in one process, no peers in turn.
+# Their shapes differ from the others': many cases in one process, no peers in turn; two versions in place of peers.
 MICRO: Final = "micro.json"
+COMPARISON: Final = "compare.json"
 LIBRARIES: Final = (
     "websocket_utils",
     "picows",
@@ -32,6 +33,12 @@ LIBRARIES: Final = (
 
 Kind = Literal["receive", "send", "round_trip", "broadcast", "paced_send", "paced_broadcast", "idle"]
 Numbers = dict[str, float]
+# What the rounds of a comparison run: the older version, this one, and the older one once more, under another name.
+Version = Literal["before", "after", "control"]
+# More of these is better; of all other metrics, less is.
+GAINS: Final = frozenset({"rate", "mb_s"})
+# "Not slower", within the noise that is granted.
+MOST_SLOWER: Final = 1.03
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +51,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     needs: str
     # Messages per second for the first round, which finds the real rate.
     guess: int = 200_000
+    # The interpreter of another version of the library, where a comparison runs one.
+    python: str | None = None
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +167,61 @@ class MicroResult(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
 
 
+class Ratio(NamedTuple):
+    """The median of the ratios of rounds, and their quartiles."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class ComparedCase(msgspec.Struct, kw_only=True):
+    """What one side of a bench reported with two versions of the library, round by round that counts."""
+
+    bench: str
+    side: str
+    metrics: list[str]
+    rounds: list[dict[Version, Numbers]]
+    # Rounds that do not count, because the core was slower than its best in one of their runs.
+    disturbed: int = 0
+
+    def median(self, version: Version, metric: str) -> float:
+        """Return the median of `metric` over the rounds."""
+        return median(numbers[version][metric] for numbers in self.rounds)
+
+    def ratio(self, version: Version, metric: str) -> Ratio:
+        """Compare `version` with the one before, within each round: above 1 is slower, whatever the metric."""
+        pairs = [(numbers[version][metric], numbers["before"][metric]) for numbers in self.rounds]
+        ratios = [before / value if metric in GAINS else value / before for value, before in pairs]
+        # One round alone has no quartiles.
+        return Ratio(*quantiles(ratios, method="inclusive")) if len(ratios) > 1 else Ratio(*ratios * 3)
+
+    def within(self, metric: str) -> bool:
+        """Tell whether this version is not slower than the one before, within what is granted to noise."""
+        return self.ratio("after", metric).middle <= MOST_SLOWER
+
+    def noisy(self, metric: str) -> bool:
+        """Tell whether the version before differs from itself by more than what is granted to noise.
+
+        Ratios of rounds that lie further apart, or all on one side, are noise alike.
+        """
+        control, granted = self.ratio("control", metric), MOST_SLOWER - 1
+        return control.high - control.low > granted or abs(control.middle - 1) > granted
+
+
+class Comparison(msgspec.Struct, kw_only=True):
+    """This version against an older one, side by side."""
+
+    cases: list[ComparedCase]
+    rounds: int
+    seconds: float
+    date: str
+    before: str
+    commit: str
+    machine: Machine
+    versions: dict[str, str]
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """A bar against what was measured; `measured` is None where a side did not run."""
 
@@ -187,17 +251,23 @@ def judge(result: BenchResult) -> list[Verdict]:
     return verdicts
 
 
-def save(result: BenchResult | MicroResult, folder: Path = RESULTS) -> Path:
+def save(result: BenchResult | MicroResult | Comparison, folder: Path = RESULTS) -> Path:
     """Write a result where the report is rendered from."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (MICRO if isinstance(result, MicroResult) else f"{result.name}.json")
+    match result:
+        case MicroResult():
+            path = folder / MICRO
+        case Comparison():
+            path = folder / COMPARISON
+        case _:
+            path = folder / f"{result.name}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     return path
 
 
 def load(folder: Path = RESULTS) -> dict[str, BenchResult]:
     """Read all results of end-to-end benches, by name of the bench."""
-    paths = (path for path in sorted(folder.glob("*.json")) if path.name != MICRO)
+    paths = (path for path in sorted(folder.glob("*.json")) if path.name not in {MICRO, COMPARISON})
     results = (msgspec.json.decode(path.read_bytes(), type=BenchResult) for path in paths)
     return {result.name: result for result in results}
 
@@ -206,6 +276,12 @@ def load_micro(folder: Path = RESULTS) -> MicroResult | None:
     """Read the result of the micro-benches, if they have run."""
     path = folder / MICRO
     return msgspec.json.decode(path.read_bytes(), type=MicroResult) if path.exists() else None
+
+
+def load_comparison(folder: Path = RESULTS) -> Comparison | None:
+    """Read the comparison with an older version, if there was one."""
+    path = folder / COMPARISON
+    return msgspec.json.decode(path.read_bytes(), type=Comparison) if path.exists() else None
 
 
 def today() -> str:

@@ -16,13 +16,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benches._harness import DISTURBED
 from benches._results import (
     BENCHES,
+    MOST_SLOWER,
     ROOT,
     BenchResult,
+    ComparedCase,
+    Comparison,
     MicroResult,
+    Ratio,
     SideResult,
     Verdict,
     judge,
     load,
+    load_comparison,
     load_micro,
 )
 from benches.profile_receive import PROFILES
@@ -71,6 +76,17 @@ METHOD = f"""\
 - Garbage collection is on, settings are the defaults of each library, the event loop is uvloop.
 - Shown are medians, and the least and the greatest value behind them. Trust ratios more than absolute values.
 """
+# How much slower a version may be, in words.
+GRANTED = f"{(MOST_SLOWER - 1) * 100:.0f} %"
+COMPARISON_METHOD = f"""\
+- Each version has its own release build in its own venv, with the same dependencies. The code of the benches and the
+  load generator are the present ones for both.
+- A round runs the version before, this one, and the version before once more (the control), in an order that changes
+  from round to round. It counts when none of its three runs was disturbed.
+- Ratios are taken within each round; shown are their median and quartiles. Above 1 is slower, whatever the metric.
+- The control's ratio is what the machine alone makes of two equal versions. Where its quartiles are further apart than
+  the {GRANTED} that a version may be slower, or its median is further from 1, the verdict says that noise is above it.
+"""
 
 
 def metric_text(metric: str, value: float) -> str:
@@ -95,7 +111,28 @@ def bar_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def report(results: dict[str, BenchResult], micro: MicroResult | None) -> str:
+def comparison_rows(case: ComparedCase) -> list[tuple[str, str, str, str, str, str]]:
+    """Return metric, values before and after, ratio, ratio of the control, and verdict, for each metric of a case."""
+    rows = []
+    for metric in case.metrics:
+        heading, _, digits = METRICS[metric]
+        verdict = f"within {GRANTED}" if case.within(metric) else f"more than {GRANTED} slower"
+        rows.append(
+            (
+                heading,
+                _number(case.median("before", metric), digits),
+                _number(case.median("after", metric), digits),
+                _ratio_text(case.ratio("after", metric)),
+                _ratio_text(case.ratio("control", metric)),
+                f"{verdict}; noise above it" if case.noisy(metric) else verdict,
+            )
+        )
+    return rows
+
+
+def report(
+    results: dict[str, BenchResult], micro: MicroResult | None = None, comparison: Comparison | None = None
+) -> str:
     """Return docs/BENCHMARKS.md."""
     benches = [results[name] for name in ORDER if name in results]
     parts = [
@@ -113,6 +150,8 @@ def report(results: dict[str, BenchResult], micro: MicroResult | None) -> str:
     ]
     for result in benches:
         parts += _bench_parts(result)
+    if comparison is not None:
+        parts += _comparison_parts(comparison)
     if micro is not None:
         parts += _micro_parts(micro)
     return "\n\n".join(parts) + "\n"
@@ -183,6 +222,26 @@ def _profile_table(instructions: dict[str, float]) -> str:
     )
 
 
+def _comparison_parts(result: Comparison) -> list[str]:
+    rows = [(case.bench, case.side, *row) for case in result.cases for row in comparison_rows(case)]
+    return [
+        "## Against the version before",
+        f"The same work with two versions of this library: commit `{result.before}` before, and `{result.commit}` "
+        "after. Kept by `make compare`.",
+        COMPARISON_METHOD.rstrip(),
+        _table(
+            ("bench", "side", "metric", "before", "after", "after / before", "before / before", "verdict"),
+            rows,
+            right=(3, 4, 5, 6),
+        ),
+        f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}",
+    ]
+
+
+def _ratio_text(ratio: Ratio) -> str:
+    return f"{ratio.middle:.3f}x ({ratio.low:.3f} to {ratio.high:.3f})"
+
+
 def _micro_parts(result: MicroResult) -> list[str]:
     rows = [
         (case.group, case.name, f"**{_number(case.median_ns, 1)}**", _number(case.least_ns, 1)) for case in result.cases
@@ -195,7 +254,7 @@ def _micro_parts(result: MicroResult) -> list[str]:
     ]
 
 
-def _where(result: BenchResult | MicroResult) -> str:
+def _where(result: BenchResult | MicroResult | Comparison) -> str:
     machine = result.machine
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     return (
@@ -219,7 +278,7 @@ def main(arguments: list[str]) -> int:
     results = load()
     readme = README.read_text(encoding="utf-8")
     rendered = {
-        REPORT: report(results, load_micro()),
+        REPORT: report(results, load_micro(), load_comparison()),
         README: FACTS.sub(lambda match: match[1] + facts(results) + match[2], readme),
     }
     if arguments == ["--check"]:

@@ -1,11 +1,29 @@
 """Holds the report of the benches to their results, and their messages to what the issue says they are."""
 
+import itertools
 from pathlib import Path
 
 import msgspec
 import pytest
-from benches import _payload, _wires, render
-from benches._results import Bar, Bench, BenchResult, Machine, Side, SideResult, judge
+from benches import _payload, _wires, compare, render
+from benches._harness import BenchError, _Run
+from benches._results import (
+    Bar,
+    Bench,
+    BenchResult,
+    ComparedCase,
+    Comparison,
+    Machine,
+    Ratio,
+    Side,
+    SideResult,
+    Version,
+    judge,
+    load,
+    load_comparison,
+    save,
+)
+from benches._revision import commit_of
 from benches.run import all_benches
 from tests.support.wire import COMPRESSED, FrameReader
 
@@ -26,6 +44,32 @@ def result_with(*sides: SideResult) -> BenchResult:
         seconds=1.0,
         date="2026-01-01",
         commit="abc",
+        machine=Machine(cpu="CPU", cores=2, kernel="Linux", python="CPython"),
+        versions={"picows": "2.3.1"},
+    )
+
+
+def compared(*rounds: tuple[float, float, float], metric: str = "cpu_ns") -> ComparedCase:
+    """A case of rounds of before, after, and the control."""
+    return ComparedCase(
+        bench="receive",
+        side="websocket_utils on",
+        metrics=[metric],
+        rounds=[
+            {"before": {metric: before}, "after": {metric: after}, "control": {metric: control}}
+            for before, after, control in rounds
+        ],
+    )
+
+
+def comparison_with(*cases: ComparedCase) -> Comparison:
+    return Comparison(
+        cases=list(cases),
+        rounds=3,
+        seconds=0.5,
+        date="2026-01-01",
+        before="old",
+        commit="new",
         machine=Machine(cpu="CPU", cores=2, kernel="Linux", python="CPython"),
         versions={"picows": "2.3.1"},
     )
@@ -102,3 +146,73 @@ def test_results_survive_their_file() -> None:
     assert msgspec.json.decode(msgspec.json.encode(bench), type=Bench) == bench
     result = result_with(side("ours", 1))
     assert msgspec.json.decode(msgspec.json.encode(result), type=BenchResult) == result
+
+
+def test_report_shows_both_versions_their_ratio_and_the_control() -> None:
+    case = compared((100, 101, 100), (200, 204, 202), (300, 309, 297))
+    text = render.report({}, None, comparison_with(case))
+    assert "commit `old` before, and `new` after" in text
+    ratios = "1.020x (1.015 to 1.025) | 1.000x (0.995 to 1.005)"
+    assert f"| receive | websocket_utils on | CPU ns/message | 200 | 204 | {ratios} | within 3 % |" in text
+
+
+def test_report_without_comparison_has_no_section_of_it() -> None:
+    assert "Against the version before" not in render.report({})
+
+
+@pytest.mark.parametrize(
+    ("rounds", "verdict"),
+    [
+        ([(100, 103, 100)] * 3, "within 3 %"),
+        ([(100, 104, 100)] * 3, "more than 3 % slower"),
+        # The same version is now slower, now faster than itself; or slower each time.
+        ([(100, 90, 90), (100, 90, 100), (100, 90, 110)], "within 3 %; noise above it"),
+        ([(100, 104, 105)] * 3, "more than 3 % slower; noise above it"),
+    ],
+)
+def test_verdict_of_a_comparison_tells_slower_versions_and_noisy_machines(
+    rounds: list[tuple[float, float, float]], verdict: str
+) -> None:
+    ((*_, told),) = render.comparison_rows(compared(*rounds))
+    assert told == verdict
+
+
+def test_ratio_above_one_is_slower_for_rates_too() -> None:
+    case = compared((200, 100, 200), metric="rate")
+    assert case.ratio("after", "rate") == Ratio(2, 2, 2)
+    assert case.within("rate") is False
+
+
+def test_six_rounds_of_a_comparison_have_every_order_once() -> None:
+    assert {compare.turn_order(number) for number in range(6)} == set(itertools.permutations(compare.VERSIONS))
+
+
+def test_round_of_a_comparison_counts_when_none_of_its_runs_was_disturbed() -> None:
+    def taken(before: float, after: float, control: float) -> compare.Round:
+        yardsticks: dict[Version, float] = {"before": before, "after": after, "control": control}
+        return {version: _Run({}, yardstick) for version, yardstick in yardsticks.items()}
+
+    rounds = [taken(100, 130, 100), taken(110, 100, 105), taken(100, 100, 120), taken(100, 100, 100)]
+    assert compare.choose(rounds, 2) == [rounds[1], rounds[3]]
+    # Too few: the least disturbed one joins them.
+    assert compare.choose(rounds, 3) == [rounds[3], rounds[1], rounds[2]]
+
+
+def test_comparison_runs_a_side_of_ours_in_each_of_its_benches() -> None:
+    assert {bench.name for bench, _ in compare.sides_of(compare.NAMES)} == set(compare.NAMES)
+    with pytest.raises(BenchError, match="no bench called nope"):
+        compare.sides_of(["nope"])
+
+
+def test_comparison_with_what_is_no_commit_says_so() -> None:
+    for revision in ("", "no-such-revision"):
+        with pytest.raises(BenchError, match="is no commit of this repository"):
+            commit_of(revision)
+
+
+def test_comparison_survives_its_file_and_is_no_bench(tmp_path: Path) -> None:
+    result = comparison_with(compared((1, 2, 3)))
+    save(result, tmp_path)
+    save(result_with(side("ours", 1)), tmp_path)
+    assert load_comparison(tmp_path) == result
+    assert list(load(tmp_path)) == ["receive"]
