@@ -93,12 +93,14 @@ class OpeningProtocol(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._head = _core.HeadReader()
         self._buffer = bytearray(_READ_BYTES)
+        # Transports read a second TLS record into a slice of what they get: of a bytearray that would be a copy.
+        self._view = memoryview(self._buffer)
         self._is_busy = False
         self._taker: Taker | None = None
         self._rest = b""
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self._buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
 
     def pause_writing(self) -> None:
         self._is_busy = True
