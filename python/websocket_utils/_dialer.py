@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ssl import SSLContext
 
 from ._handshake import Compression, Opened, Taker
-from ._transport import dial
+from ._transport import context_faults, dial
 from ._url import Target
 from .config import WebSocketConfig
 from .exceptions import ConfigError, HandshakeError
@@ -35,9 +35,9 @@ class Dialer:
         """Check what goes into the request as it is: a line break in it would begin another header.
 
         Raises:
-            ConfigError: If a header or a subprotocol can't be sent; it names all that can't.
+            ConfigError: If a header or a subprotocol can't be sent, or `ssl` is no context; it names all faults.
         """
-        faults: list[str] = []
+        faults = context_faults(self.ssl)
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")
