@@ -98,6 +98,8 @@ class Listener:
                 opening.connection_lost(None)
                 accepted.close()
                 continue
+            # Before the task runs: the next accept of this turn looks at it.
+            self._refused_in_tls += opening.is_refused
             task = self._loop.create_task(self._open(opening, accepted))
             self._opening[task] = accepted
             task.add_done_callback(self._opening.pop)
@@ -116,7 +118,6 @@ class Listener:
             )
 
     async def _open(self, opening: ServerOpening, accepted: socket.socket) -> None:
-        self._refused_in_tls += opening.is_refused
         try:
             await self._open_accepted(lambda: opening, accepted)
         except Exception as error:  # noqa: BLE001  # whatever a peer makes of TLS ends its connection alone

@@ -1,4 +1,4 @@
-"""TLS that goes wrong: who is not who it says, what is no TLS, handshakes that never end, and connections cut inside."""
+"""TLS that goes wrong: who is not who it says, what is no TLS, handshakes without end, and connections cut inside."""
 
 import asyncio
 import contextlib
@@ -235,14 +235,14 @@ async def test_silence_behind_tls_has_no_time_of_its_own(secure: Network) -> Non
 
 
 async def test_close_of_the_server_ends_connections_inside_tls(secure: Network) -> None:
-    async with secure.bind(open_timeout=60) as server:
-        async with raw_client(f"ws://127.0.0.1:{server.local_addr[1]}", None) as peer:
-            peer.write(b"\x16\x03\x01")
-            await until(lambda: server._acceptor.admission.count == 1)
-            await server.close()
-            async with asyncio.timeout(2):
-                await peer.read_until_closed()
-            assert server._acceptor.admission.count == 0
+    server = await secure.bind(open_timeout=60)
+    async with raw_client(f"ws://127.0.0.1:{server.local_addr[1]}", None) as peer:
+        peer.write(b"\x16\x03\x01")
+        await until(lambda: server._acceptor.admission.count == 1)
+        await server.close()
+        async with asyncio.timeout(2):
+            await peer.read_until_closed()
+        assert server._acceptor.admission.count == 0
 
 
 # --- connections that are cut inside TLS ---
