@@ -24,8 +24,8 @@ _MAX_LINGERING = 256
 class Request:
     """A client's opening request, in order as RFC 6455 section 4.2.1 has it."""
 
-    path: str
-    headers: Sequence[tuple[str, str]]
+    path: str = field(repr=False)
+    headers: Sequence[tuple[str, str]] = field(repr=False)
     """Names in lower case, in the order of the wire."""
     address: str | None
     """The client's; None where the transport does not know it."""

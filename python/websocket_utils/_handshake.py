@@ -12,7 +12,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from . import _core
@@ -55,8 +55,8 @@ class Opened:
     transport_busy: bool
     """The transport still holds bytes: those of the handshake."""
     subprotocol: str | None
-    path: str
-    """Client: empty. Server: the target asked for."""
+    path: str = field(repr=False)
+    """Client: empty. Server: the target asked for, whose query may hold a token."""
     deflate: Agreement | None = None
     """Parameters of permessage-deflate; None where messages are not compressed."""
     leave: Callable[[], None] = lambda: None

@@ -132,7 +132,8 @@ async def dial(
         OSError: If the name does not resolve or nobody listens.
     """
     request = dict(headers)
-    if target.authorization is not None:
+    # What the caller says in a header is what he means.
+    if target.authorization is not None and not any(name.lower() == "authorization" for name in headers):
         request["Authorization"] = target.authorization
     scheme, host, port = target.origin
     is_secure = scheme == "wss"

@@ -59,7 +59,9 @@ async def as_transport(factory: Any, accepted: socket.socket) -> object:
     return await asyncio.get_running_loop().connect_accepted_socket(factory, accepted)
 
 
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN, errno.EPROTO])
+@pytest.mark.parametrize(
+    "error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN, errno.EPROTO]
+)
 async def test_accept_that_fails_is_paused_and_tried_again_without_spinning(
     error: int, listening: FailingSocket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
