@@ -23,9 +23,9 @@ unwrapped: a caller who handles them already need not learn new names.
 
 Rules of this file: it imports nothing of ours, so that everyone (the Rust binding too) can import it; an exception
 carries data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because
-strategies run in process pools; no user, password or query of a URL gets into any attribute or text, and nothing that a
-peer chose gets into a text unescaped, where a line break would begin another line of a log. What `headers` and `body` of
-a `HandshakeError` hold is the peer's, as it came.
+strategies run in process pools; no user, password or query of a URL gets into any attribute or text, and nothing that
+a peer chose gets into a text unescaped, where a line break would begin another line of a log. Attributes hold a peer's
+words as they came.
 """
 
 import copyreg
