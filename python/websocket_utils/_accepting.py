@@ -129,16 +129,18 @@ class ServerOpening(OpeningProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # Not from in here: a transport begins to read behind this call, whatever became of it meanwhile, and the loop
+        # would watch a descriptor that is closed.
         if self._is_done:
-            self.abort()
+            asyncio.get_running_loop().call_soon(self.abort)
         elif self._no_room is not None:
-            self._refuse(self._no_room)
+            asyncio.get_running_loop().call_soon(self._refuse, self._no_room)
 
     def buffer_updated(self, nbytes: int) -> None:
         transport = self._transport
         # After any answer but 101 nothing more is parsed: what a proxy may take for another request is none
         # (RFC 9112 §11.2).
-        if transport is None or self._is_done:
+        if transport is None or self._is_done or self._no_room is not None:
             return
         try:
             end = self._head.feed(self._view[:nbytes])
@@ -199,7 +201,8 @@ class ServerOpening(OpeningProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and end: half-close, then drop what still comes until the peer ends or its time is over."""
         transport = self._transport
-        if transport is None:
+        # It may have been lost, or its time be over, since it was made.
+        if transport is None or self._is_done:
             return
         self._is_done = True
         self._deadline.cancel()

@@ -112,6 +112,21 @@ async def test_connections_of_one_address_are_limited_from_the_accept_on(network
             assert client.is_connected
 
 
+async def test_refused_connections_leave_no_descriptor_with_the_loop(network: Network) -> None:
+    async with network.bind(max_connections=1) as server, network.connect(server.url):
+        for _ in range(5):
+            # Refused at once; what the loop still watched would be taken for one of the next connection's descriptors.
+            error = await refused_with(network, server)
+            assert error.status == 503
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(*server.local_addr, ssl=network.client_ssl)
+            async with asyncio.timeout(5):
+                assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
 async def test_opening_that_is_not_done_counts(plain: Network) -> None:
     async with plain.bind(max_connections=1) as server, raw_client(server.url, None) as peer:
         peer.write(b"GET / HT")
