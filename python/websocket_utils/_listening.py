@@ -80,6 +80,7 @@ class Listener:
         self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
+        peer: tuple[Any, ...] | str
         for _ in range(_ACCEPTS_A_TURN):
             try:
                 accepted, peer = listening.accept()

@@ -232,10 +232,7 @@ impl<'a> Fields<'a> {
         let values = self.values(name);
         #[cfg(test)]
         let values = values.inspect(|value| super::work::add(value.len()));
-        values
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .map(trimmed)
-            .filter(|member| !member.is_empty())
+        values.flat_map(|value| value.split(|&byte| byte == b',')).map(trimmed).filter(|member| !member.is_empty())
     }
 
     pub(super) fn single(&self, name: &str) -> Single<'a> {
