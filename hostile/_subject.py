@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -81,6 +82,14 @@ class Subject:
         """Return the CPU time of its main thread so far, in milliseconds; the kernel's work for it included."""
         text = Path(f"/proc/{self._process.pid}/schedstat").read_text(encoding="ascii")
         return int(text.split()[0]) / 1e6
+
+    def descriptors(self) -> int:
+        """Return how many descriptors it has open."""
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    def limit_descriptors(self, most: int) -> None:
+        """Let it open no more than so many descriptors."""
+        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (most, most))
 
     def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii").splitlines():

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 from . import _core
 from ._admission import Admission
@@ -25,8 +24,8 @@ _MAX_LINGERING = 256
 class Request:
     """A client's opening request, in order as RFC 6455 section 4.2.1 has it."""
 
-    path: str
-    headers: Sequence[tuple[str, str]]
+    path: str = field(repr=False)
+    headers: Sequence[tuple[str, str]] = field(repr=False)
     """Names in lower case, in the order of the wire."""
     address: str | None
     """The client's; None where the transport does not know it."""
@@ -83,8 +82,9 @@ class Acceptor:
     lingering: int = 0
     _openings: "set[ServerOpening]" = field(default_factory=set["ServerOpening"])
 
-    def __call__(self) -> "ServerOpening":
-        opening = ServerOpening(self)
+    def __call__(self, address: str | None) -> "ServerOpening":
+        """Make the protocol of a connection that was accepted from `address` just now."""
+        opening = ServerOpening(self, address)
         self._openings.add(opening)
         return opening
 
@@ -99,45 +99,55 @@ class Acceptor:
 
 
 class ServerOpening(OpeningProtocol):
-    """One client's opening handshake."""
+    """One client's opening handshake.
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    Attributes:
+        address: The client's; None where it has none.
+    """
+
+    def __init__(self, acceptor: Acceptor, address: str | None) -> None:
         super().__init__(is_secure=acceptor.is_secure, watches_errors=acceptor.watches_errors)
         self._acceptor = acceptor
-        self._address: str | None = None
+        self.address = address
+        # Counted at the accept, so that TLS counts. What no room is left for is told behind TLS.
         self._has_entered = acceptor.admission.enter()
+        self._is_identified = self._has_entered and address is not None and acceptor.admission.identify(address)
+        self._no_room: Refusal | None = None
+        if not self._has_entered:
+            self._no_room = Refusal(503, "too many connections")
+        elif address is not None and not self._is_identified:
+            self._no_room = Refusal(503, "too many connections from this address")
         self._is_lingering = False
         self._is_done = False
-        # Made at the accept, so that TLS counts: its own timeout ends the transport that we do not know yet.
+        # Begins at the accept, so that TLS counts.
         self._deadline = asyncio.get_running_loop().call_later(acceptor.open_timeout, self._on_deadline)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there was no room for it at its accept."""
+        return self._no_room is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # Not from in here: a transport begins to read behind this call, whatever became of it meanwhile, and the loop
+        # would watch a descriptor that is closed.
         if self._is_done:
-            self.abort()
-            return
-        peer: tuple[Any, ...] | str | None = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else None
-        if not self._has_entered:
-            self._refuse(Refusal(503, "too many connections"))
-        elif address is not None:
-            if self._acceptor.admission.identify(address):
-                self._address = address
-            else:
-                self._refuse(Refusal(503, "too many connections from this address"))
+            asyncio.get_running_loop().call_soon(self.abort)
+        elif self._no_room is not None:
+            asyncio.get_running_loop().call_soon(self._refuse, self._no_room)
 
     def buffer_updated(self, nbytes: int) -> None:
         transport = self._transport
         # After any answer but 101 nothing more is parsed: what a proxy may take for another request is none
         # (RFC 9112 §11.2).
-        if transport is None or self._is_done:
+        if transport is None or self._is_done or self._no_room is not None:
             return
         try:
-            end = self._head.feed(memoryview(self._buffer)[:nbytes])
+            end = self._head.feed(self._view[:nbytes])
             if end is None:
                 return
             path, key, headers = self._head.request()
-            request = Request(path, headers, self._address)
+            request = Request(path, headers, self.address)
             compression, answer = self._acceptor.compression, None
             if compression is not None:
                 extensions = request.values("sec-websocket-extensions")
@@ -149,7 +159,7 @@ class ServerOpening(OpeningProtocol):
             verdict = self._acceptor.judge(request)
         except Exception:
             # Its text is for us alone: it may hold what no client shall read.
-            _logger.exception("judging a request from %s failed", self._address)
+            _logger.exception("judging a request from %s failed", self.address)
             verdict = Refusal(500, "internal error")
         if isinstance(verdict, Refusal):
             self._refuse(verdict)
@@ -166,7 +176,7 @@ class ServerOpening(OpeningProtocol):
             lines.append(f"Sec-WebSocket-Extensions: {answer[1]}")
         transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._finish()
-        admission, address = self._acceptor.admission, self._address
+        admission, counted = self._acceptor.admission, self._counted_address
         self._has_entered = False
         self._found_taker(
             transport,
@@ -175,9 +185,13 @@ class ServerOpening(OpeningProtocol):
             subprotocol=verdict.subprotocol,
             path=path,
             deflate=answer[0] if answer is not None else None,
-            leave=lambda: admission.leave(address),
+            leave=lambda: admission.leave(counted),
         )
         self._hand_over()
+
+    @property
+    def _counted_address(self) -> str | None:
+        return self.address if self._is_identified else None
 
     def _finish(self) -> None:
         self._is_done = True
@@ -187,12 +201,13 @@ class ServerOpening(OpeningProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and end: half-close, then drop what still comes until the peer ends or its time is over."""
         transport = self._transport
-        if transport is None:
+        # It may have been lost, or its time be over, since it was made.
+        if transport is None or self._is_done:
             return
         self._is_done = True
         self._deadline.cancel()
         self._acceptor.on_refused()
-        _logger.debug("refused %s: %d %s", self._address, refusal.status, refusal.reason)
+        _logger.debug("refused %s: %d %s", self.address, refusal.status, refusal.reason)
         transport.write(_refusal_bytes(refusal))
         may_linger = self._has_entered and self._acceptor.lingering < _MAX_LINGERING and transport.can_write_eof()
         if not may_linger:
@@ -204,7 +219,7 @@ class ServerOpening(OpeningProtocol):
         transport.write_eof()
 
     def _on_deadline(self) -> None:
-        _logger.debug("%s sent no opening request within %g s", self._address, self._acceptor.open_timeout)
+        _logger.debug("%s sent no opening request within %g s", self.address, self._acceptor.open_timeout)
         self._acceptor.on_refused()
         self.abort()
 
@@ -215,7 +230,7 @@ class ServerOpening(OpeningProtocol):
         if self._transport is not None:
             self._transport.abort()
         else:
-            # Inside TLS, which has a deadline of its own and does not tell of its failure.
+            # Inside TLS, which has a deadline of its own.
             self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -230,7 +245,7 @@ class ServerOpening(OpeningProtocol):
             self._acceptor.lingering -= 1
         if self._has_entered:
             self._has_entered = False
-            self._acceptor.admission.leave(self._address)
+            self._acceptor.admission.leave(self._counted_address)
 
 
 _REFUSAL_HEADERS: Mapping[int, str] = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
+from .exceptions import without_credentials
 
 __all__ = ["Connection", "ServerConnection"]
 
@@ -20,7 +21,7 @@ class ServerConnection(Connection):
 
     Attributes:
         remote_addr: Host and port of the client; None where the transport does not know.
-        path: Path of the request.
+        path: Path and query of the request, as the client sent them; `repr` shows `?...` for the query.
         channels: Channels the client is subscribed to.
         leave: Gives its place among the server's connections back.
     """
@@ -48,4 +49,5 @@ class ServerConnection(Connection):
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closing"
-        return f"<ServerConnection {self.remote_addr} {self.path} {state}, {len(self.channels)} channels>"
+        path = without_credentials(self.path)
+        return f"<ServerConnection {self.remote_addr} {path} {state}, {len(self.channels)} channels>"

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from ._handshake import Compression, Opened, Taker
-from ._transport import dial
+from ._transport import context_faults, dial
 from ._url import Target
 from .config import WebSocketConfig
 from .exceptions import ConfigError, HandshakeError
@@ -15,10 +15,12 @@ __all__ = ["Dialer"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0A-\x1F\x7F]")
+_LATIN_1 = 0xFF
 _OURS = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Meant for the server they were given for, not for wherever it points.
-_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# Meant for the server they were given for, not for wherever it points: credentials by the names that exchanges give
+# them (X-API-Key, CB-ACCESS-SIGN, X-Session-Token...), and the name of that server.
+_OF_ONE_ORIGIN = re.compile(r"auth|cookie|token|key|secret|sign|pass|session|credential|jwt|^host$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Dialer:
 
     target: Target
     config: WebSocketConfig
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     subprotocols: tuple[str, ...]
     ssl: SSLContext | None
 
@@ -35,9 +37,9 @@ class Dialer:
         """Check what goes into the request as it is: a line break in it would begin another header.
 
         Raises:
-            ConfigError: If a header or a subprotocol can't be sent; it names all that can't.
+            ConfigError: If a header or a subprotocol can't be sent, or `ssl` is no context; it names all faults.
         """
-        faults: list[str] = []
+        faults = context_faults(self.ssl)
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")
@@ -46,6 +48,8 @@ class Dialer:
             elif _CONTROL.search(value):
                 # Not shown: the value may be a secret.
                 faults.append(f"headers: the value of {name} contains a control character")
+            elif any(ord(character) > _LATIN_1 for character in value):
+                faults.append(f"headers: the value of {name} contains a character outside Latin-1 (RFC 9110 §5.5)")
         faults += [
             f"subprotocols: {name!r} is no name of a subprotocol (RFC 6455 §4.1)"
             for name in self.subprotocols
@@ -93,4 +97,4 @@ class Dialer:
     def _headers_for(self, target: Target) -> Mapping[str, str]:
         if target.origin == self.target.origin:
             return self.headers
-        return {name: value for name, value in self.headers.items() if name.lower() not in _SECRETS}
+        return {name: value for name, value in self.headers.items() if not _OF_ONE_ORIGIN.search(name)}

@@ -7,7 +7,12 @@ from typing import Any
 
 from .exceptions import DecodeError
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "is_power_of_ten"]
+
+
+def is_power_of_ten(count: int) -> bool:
+    """Whether the `count`-th time (from 1) is one that gets a line in the log."""
+    return str(count).strip("0") == "1"
 
 
 class Faults:
@@ -65,7 +70,7 @@ class Faults:
     def _log(self, error: BaseException) -> None:
         count = self._counts.get(type(error), 0) + 1
         self._counts[type(error)] = count
-        if str(count).strip("0") != "1":
+        if not is_power_of_ten(count):
             return
         seen = f" (seen {count} times; logged at each power of ten)" if count > 1 else ""
         if isinstance(error, DecodeError):

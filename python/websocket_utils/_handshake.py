@@ -12,7 +12,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from . import _core
@@ -55,8 +55,8 @@ class Opened:
     transport_busy: bool
     """The transport still holds bytes: those of the handshake."""
     subprotocol: str | None
-    path: str
-    """Client: empty. Server: the target asked for."""
+    path: str = field(repr=False)
+    """Client: empty. Server: the target asked for, whose query may hold a token."""
     deflate: Agreement | None = None
     """Parameters of permessage-deflate; None where messages are not compressed."""
     leave: Callable[[], None] = lambda: None
@@ -93,12 +93,14 @@ class OpeningProtocol(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._head = _core.HeadReader()
         self._buffer = bytearray(_READ_BYTES)
+        # Transports read a second TLS record into a slice of what they get: of a bytearray that would be a copy.
+        self._view = memoryview(self._buffer)
         self._is_busy = False
         self._taker: Taker | None = None
         self._rest = b""
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self._buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
 
     def pause_writing(self) -> None:
         self._is_busy = True

@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 
 from ._accepting import Acceptor
 from ._handshake import Compression, Opened, Taker
+from ._listening import Listener, bound_sockets
 from ._requesting import ClientOpening, opening_request
 from ._url import Target
 
-__all__ = ["dial", "listen", "run"]
+__all__ = ["context_faults", "dial", "listen", "run"]
 
 T = TypeVar("T")
 
@@ -44,13 +45,42 @@ def _watches_errors(use_aiofastnet: bool | None) -> bool:
     return _is_chosen(use_aiofastnet) and type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
 
 
+class _TransportLoop:
+    """The running loop as transports see it: what a peer does to its connection is no error of the loop.
+
+    Each method is looked up once; from then on it is an attribute of this object.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._loop, name)
+        setattr(self, name, found)
+        return found
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Hand on errors, but for those of a socket or of TLS, which the connection's owner is told of."""
+        error = context.get("exception")
+        if isinstance(error, OSError) or (isinstance(error, type) and issubclass(error, OSError)):
+            return
+        self._loop.call_exception_handler(context)
+
+
 def _method(name: str, use_aiofastnet: bool | None) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """`create_connection` or `create_server` of aiofastnet or of the running loop; both take the same arguments."""
+    """`create_connection` or `connect_accepted_socket` of aiofastnet or of the loop; both take the same arguments."""
     loop = asyncio.get_running_loop()
     if _is_chosen(use_aiofastnet):
-        return functools.partial(getattr(importlib.import_module("aiofastnet"), name), loop)
+        return functools.partial(getattr(importlib.import_module("aiofastnet"), name), _TransportLoop(loop))
     method: Callable[..., Coroutine[Any, Any, Any]] = getattr(loop, name)
     return method
+
+
+def context_faults(ssl: object) -> list[str]:
+    """What is wrong with an argument `ssl`: asyncio takes `False` for no TLS at all."""
+    if ssl is None or isinstance(ssl, SSLContext):
+        return []
+    return [f"ssl: must be an ssl.SSLContext or None, not {ssl!r}; TLS is a matter of ws:// or wss://"]
 
 
 async def _connect(host: str, port: int) -> socket.socket:
@@ -102,7 +132,8 @@ async def dial(
         OSError: If the name does not resolve or nobody listens.
     """
     request = dict(headers)
-    if target.authorization is not None:
+    # What the caller says in a header is what he means.
+    if target.authorization is not None and not any(name.lower() == "authorization" for name in headers):
         request["Authorization"] = target.authorization
     scheme, host, port = target.origin
     is_secure = scheme == "wss"
@@ -146,7 +177,7 @@ async def listen(
     *,
     ssl: SSLContext | None,
     use_aiofastnet: bool | None = None,
-) -> asyncio.Server:
+) -> Listener:
     """Listen, and let `acceptor` make the protocol of every connection.
 
     Args:
@@ -161,8 +192,8 @@ async def listen(
     """
     tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": acceptor.open_timeout}
     acceptor.watches_errors = _watches_errors(use_aiofastnet)
-    server: asyncio.Server = await _method("create_server", use_aiofastnet)(acceptor, host, port, **tls)
-    return server
+    open_accepted = functools.partial(_method("connect_accepted_socket", use_aiofastnet), **tls)
+    return Listener(await bound_sockets(host, port), acceptor, open_accepted)
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:

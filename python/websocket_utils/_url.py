@@ -1,15 +1,17 @@
 """URLs of WebSocket servers: parsed once, with credentials taken out."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from .exceptions import InvalidURL
+from .exceptions import InvalidURL, without_credentials
 
 __all__ = ["Target", "parse_address", "parse_url"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_PORT = 65535
+# The errors of `urllib` repeat what they don't understand, which may be a piece of a password.
+_MALFORMED_HOST = "its host is no name, IPv4 address or [IPv6 address] (RFC 3986 §3.2.2)"
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -18,22 +20,18 @@ class Target:
     """Where to connect."""
 
     url: str
-    """Without credentials: safe for logs, errors and the `Host` header."""
+    """Without user and password, and with `?...` for its query: safe for logs and errors."""
+    authority: str
+    """Host and port as the URL has them: the `Host` header."""
+    resource: str
+    """Path and query: what is asked for (RFC 6455 §3). The query may hold a token, so it is shown nowhere."""
     authorization: str | None
     """Value of the `Authorization` header made of the URL's user and password (RFC 7617)."""
     origin: tuple[str, str, int]
     """Scheme, host and port: what decides whether a redirect may be shown credentials."""
 
-    @property
-    def authority(self) -> str:
-        """Host and port as the URL has them: the `Host` header."""
-        return urlsplit(self.url).netloc
-
-    @property
-    def resource(self) -> str:
-        """Path and query: what is asked for (RFC 6455 §3)."""
-        parts = urlsplit(self.url)
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    def __repr__(self) -> str:
+        return f"<Target {self.url}>"
 
     def redirected(self, location: str) -> "Target":
         """Return where `location` leads from here; credentials stay only with the same origin.
@@ -42,9 +40,9 @@ class Target:
             InvalidURL: If it is no WebSocket URL, or leads from `wss` to `ws`.
         """
         try:
-            absolute = urljoin(self.url, location)
-        except ValueError as error:
-            raise InvalidURL(location, str(error)) from None
+            absolute = urljoin(f"{self.origin[0]}://{self.authority}{self.resource}", location)
+        except ValueError:
+            raise InvalidURL(location, _MALFORMED_HOST) from None
         # Servers name redirects in the scheme of HTTP.
         for http, ws in (("http://", "ws://"), ("https://", "wss://")):
             if absolute.startswith(http):
@@ -53,7 +51,7 @@ class Target:
         if self.origin[0] == "wss" and target.origin[0] == "ws":
             raise InvalidURL(target.url, "a redirect from wss to ws would give up encryption")
         if target.origin == self.origin and target.authorization is None:
-            return Target(target.url, self.authorization, target.origin)
+            return replace(target, authorization=self.authorization)
         return target
 
 
@@ -61,15 +59,18 @@ def parse_url(url: str) -> Target:
     """Parse and check a `ws://` or `wss://` URL.
 
     Raises:
-        InvalidURL: If it is not such a URL; it names the fault and never the password.
+        InvalidURL: If it is not such a URL; it names the fault, and never the password or the query.
     """
     if any(ord(character) <= ord(" ") or ord(character) == 0x7F for character in url):  # noqa: PLR2004  # DEL
         raise InvalidURL(url, "it contains a space or a control character")
     try:
         parts = urlsplit(url)
+    except ValueError:
+        raise InvalidURL(url, _MALFORMED_HOST) from None
+    try:
         port = parts.port
-    except ValueError as error:
-        raise InvalidURL(url, str(error)) from None
+    except ValueError:
+        raise InvalidURL(url, f"its port is no number from 1 to {_MAX_PORT}") from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise InvalidURL(url, f"the scheme is {parts.scheme!r}" if parts.scheme else "it has no scheme")
     if not parts.hostname:
@@ -92,8 +93,13 @@ def parse_url(url: str) -> Target:
         authorization = "Basic " + base64.b64encode(pair.encode()).decode()
     # What is not ASCII is written in its percent form; what is, stays as it was written (RFC 3987 §3.1).
     path, query = (quote(part, safe=_ASCII) for part in (parts.path, parts.query))
-    plain = urlunsplit((parts.scheme, authority, path, query, ""))
-    return Target(plain, authorization, (parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]))
+    return Target(
+        url=without_credentials(urlunsplit((parts.scheme, authority, path, query, ""))),
+        authority=authority,
+        resource=(path or "/") + (f"?{query}" if query else ""),
+        authorization=authorization,
+        origin=(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]),
+    )
 
 
 def parse_address(address: str) -> tuple[str, int]:

@@ -97,7 +97,8 @@ class WebSocketClient(Receiving, Closing):
         """Connect to a WebSocket server; to be awaited, or entered with `async with`, which closes it at the end.
 
         Args:
-            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header only.
+            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header only, its query is sent
+                and never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
             config: Settings; None takes the defaults.
             codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack.
             headers: Additional headers of the opening request.
@@ -203,7 +204,7 @@ class WebSocketClient(Receiving, Closing):
 
     @property
     def url(self) -> str:
-        """The server's URL, without credentials."""
+        """The server's URL without user and password, and with `?...` for its query: safe to log."""
         return self._dialer.target.url
 
     @property

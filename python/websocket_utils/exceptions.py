@@ -23,7 +23,9 @@ unwrapped: a caller who handles them already need not learn new names.
 
 Rules of this file: it imports nothing of ours, so that everyone (the Rust binding too) can import it; an exception
 carries data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because
-strategies run in process pools; no credential of a URL gets into any attribute or text.
+strategies run in process pools; no user, password or query of a URL gets into any attribute or text, and nothing that
+a peer chose gets into a text unescaped, where a line break would begin another line of a log. Attributes hold a peer's
+words as they came.
 """
 
 import copyreg
@@ -53,6 +55,7 @@ __all__ = [
     "SendQueueFull",
     "WebSocketError",
     "WireFormat",
+    "on_one_line",
     "without_credentials",
 ]
 
@@ -70,10 +73,12 @@ _HOST_AND_PORT = re.compile(r"[^:@\[\]]*(:\d*)?|\[[^\]@]*\](:\d*)?")
 
 
 def without_credentials(url: str) -> str:
-    """Return `url` without its user and password, for attributes, logs and messages.
+    """Return `url` without its user, password and query, for attributes, logs and messages.
 
-    Works on broken URLs too, where it rather removes too much than too little: a password with an unescaped `/`
-    makes the URL invalid, and the error about it must not print the password.
+    Exchanges take tokens in the query, under any name, so `?...` is all that is shown of it (and `#...` of a fragment,
+    which makes a URL invalid). Works on broken URLs too,
+    where it rather removes too much than too little: a password with an unescaped `/` makes the URL invalid, and the
+    error about it must not print the password.
     """
     prefix = _SCHEME_AND_SLASHES.match(url)
     start = prefix.end() if prefix else 0
@@ -83,7 +88,15 @@ def without_credentials(url: str) -> str:
         rest = authority.rpartition("@")[2] + rest[len(authority) :]
     elif not _HOST_AND_PORT.fullmatch(authority):
         rest = rest.rpartition("@")[2]
-    return url[:start] + rest
+    hidden = re.search(r"[?#]", rest)
+    return url[:start] + (f"{rest[: hidden.end()]}..." if hidden else rest)
+
+
+def on_one_line(text: str) -> str:
+    """Return `text` with all that is not printable escaped: a peer's words must not look like a log's next line."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _excerpt(raw: bytes) -> str:
@@ -102,7 +115,7 @@ class Close:
     """Close reason, at most 123 bytes in UTF-8; may be empty."""
 
     def __str__(self) -> str:
-        return f"{self.code} ({self.reason})" if self.reason else str(self.code)
+        return f"{self.code} ({on_one_line(self.reason)})" if self.reason else str(self.code)
 
 
 class WebSocketError(Exception):
@@ -134,7 +147,7 @@ class InvalidURL(WebSocketError, ValueError):
     """A URL cannot be connected to. Nothing was opened.
 
     Attributes:
-        url: The URL, with its credentials removed.
+        url: The URL without user and password, and with `?...` for its query.
         reason: What is wrong with it.
     """
 
@@ -151,7 +164,7 @@ class HandshakeError(WebSocketError):
     """The peer did not complete the opening handshake (RFC 6455 §4). The transport is closed.
 
     Attributes:
-        url: Where we connected to, with its credentials removed; on a server, the address of the client.
+        url: Where we connected to, without user and password, and with `?...` for its query.
         status: HTTP status of the answer; None when no complete answer came.
         headers: Header fields of the answer, names in lower case; empty when no complete answer came.
         body: The first bytes of the answer's body; often the server's own explanation.
@@ -190,7 +203,7 @@ class HandshakeError(WebSocketError):
             return "check the credentials and the Origin"
         if 300 <= status < 400:  # noqa: PLR2004  # the 3xx class of RFC 9110 §15.4
             location = self.headers.get("location")
-            where = f" to {without_credentials(location)}" if location else ""
+            where = f" to {on_one_line(without_credentials(location))}" if location else ""
             return f"it redirects{where}: connect there, or allow it with follow_redirects"
         if status == 404:  # noqa: PLR2004  # Not Found, RFC 9110 §15.5.5
             return "check the path of the URL"
@@ -284,9 +297,10 @@ class DecodeError(CodecError):
         self.raw = raw
 
     def __str__(self) -> str:
-        at = f" - at `{self.path}`" if self.path else ""
+        at = f" - at `{on_one_line(self.path)}`" if self.path else ""
         byte = "" if self.offset is None else f" (byte {self.offset})"
-        return f"cannot decode the {self.format} message: {self.args[0]}{at}{byte}; it was {_excerpt(self.raw)}"
+        what = on_one_line(self.args[0])
+        return f"cannot decode the {self.format} message: {what}{at}{byte}; it was {_excerpt(self.raw)}"
 
 
 class SendQueueFull(WebSocketError):

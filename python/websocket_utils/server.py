@@ -13,11 +13,12 @@ from ._connection import ServerConnection
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
+from ._listening import Listener
 from ._opening import Closing, Opening
-from ._transport import listen
+from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
-from .exceptions import DecodeError
+from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Pong, Subscribe, Unsubscribe
 from .metrics import ServerStats
 
@@ -67,7 +68,7 @@ class WebSocketServer(Closing):
             on_refused=self._on_refused,
         )
         self._origins = None if config.origins is None else frozenset(map(normal_origin, config.origins))
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._local_addr: tuple[str, int] | None = None
         # Every open connection: transports that are not read are referred to by nobody else.
         self._connections: set[ServerConnection] = set()
@@ -115,7 +116,10 @@ class WebSocketServer(Closing):
         if address is not None:
             host, port = parse_address(address)
             settings = settings.replace(host=host, port=port)
-        server = cls(settings.replace(**overrides), ssl)
+        settings = settings.replace(**overrides)
+        if faults := context_faults(ssl):
+            raise ConfigError(faults)
+        server = cls(settings, ssl)
         return Opening(server, server._open)
 
     async def _open(self) -> None:
@@ -125,7 +129,7 @@ class WebSocketServer(Closing):
         except OSError as error:
             error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
             raise
-        host, port = self._listener.sockets[0].getsockname()[:2]
+        host, port = self._listener.address[:2]
         self._local_addr = (host, port)
         if config.ping_interval is not None:
             self._heartbeat = Heartbeat(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.integration.conftest import Certificates, Network
+from tests.integration.conftest import RawPeer as HeadPeer
 from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import RawPeer, raw_server
 from tests.support.wire import CLOSE, close_payload
@@ -71,11 +73,96 @@ async def test_credentials_show_in_no_error_of_the_handshake(caplog: pytest.LogC
     assert base64.b64encode(f"alice:{password}".encode()).decode() not in text
 
 
+async def test_token_of_the_query_travels_and_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    # Tracebacks show source lines: it must not stand in one.
+    token = "".join(["s3", "cret"])
+    requests: list[bytes] = []
+
+    async def script(peer: RawPeer) -> None:
+        if not requests:
+            requests.append((await peer.upgrade()).request)
+            peer.send(CLOSE, close_payload(4000))
+            await peer.read_close()
+            return
+        requests.append(await peer.read_head())
+        if len(requests) == 2:
+            peer.answer("302 Found", f"Location: /elsewhere?session={token}")
+        elif len(requests) == 3:
+            await peer.read_until_closed()
+
+    shown: list[str] = []
+    async with raw_server(script) as server:
+        url = f"ws://127.0.0.1:{server.port}/feed?token={token}"
+        async with WebSocketClient.connect(url, reconnect=False) as client:
+            shown += [repr(client), client.url]
+            with pytest.raises(ConnectionClosedError) as caught:
+                await client.receive()
+            shown += traceback.format_exception(caught.value)
+        # A redirect that is not followed, an answer that never comes, and one that ends in the middle.
+        for error in (HandshakeError, TimeoutError, HandshakeError):
+            with pytest.raises(error) as failed:
+                await WebSocketClient.connect(url, open_timeout=0.2)
+            shown += [*traceback.format_exception(failed.value), repr(failed.value)]
+    # Nobody listens there any more.
+    with pytest.raises(ConnectionRefusedError) as refused:
+        await WebSocketClient.connect(url)
+    shown += traceback.format_exception(refused.value)
+    assert all(request.startswith(f"GET /feed?token={token} ".encode()) for request in requests)
+    assert len(requests) == 4
+    assert [text for text in (*shown, caplog.text) if token in text] == []
+    assert "/feed?..." in "".join(shown)
+
+
+async def test_server_shows_no_token_of_its_clients(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with (
+        WebSocketServer.bind("127.0.0.1:0") as server,
+        WebSocketClient.connect(f"{server.url}/feed?token=s3cret", headers={"Cookie": "s3cret"}),
+    ):
+        (connection,) = server.connections
+        assert connection.path == "/feed?token=s3cret"
+        assert "/feed?..." in repr(connection)
+        assert "s3cret" not in repr(connection) + repr(server)
+    assert "s3cret" not in caplog.text
+
+
+async def test_header_of_the_caller_goes_before_credentials_of_the_url() -> None:
+    requests: list[bytes] = []
+
+    async def script(peer: RawPeer) -> None:
+        requests.append((await peer.upgrade()).request)
+        await peer.read_close()
+        peer.send(CLOSE, close_payload(1000))
+
+    async with (
+        raw_server(script) as server,
+        WebSocketClient.connect(f"ws://u:p@127.0.0.1:{server.port}", headers={"authorization": "Bearer x"}),
+    ):
+        pass
+    assert requests[0].lower().count(b"\r\nauthorization: ") == 1
+    assert b"\r\nauthorization: Bearer x\r\n" in requests[0]
+
+
+async def test_reason_of_a_close_frame_adds_no_line_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: RawPeer) -> None:
+        await peer.upgrade()
+        peer.send(CLOSE, close_payload(4000, "bye\nERROR all is lost\x1b[2J"))
+        await peer.read_close()
+
+    async with raw_server(script) as server, WebSocketClient.connect(server.url, reconnect=False) as client:
+        with pytest.raises(ConnectionClosedError):
+            await client.receive()
+    (record,) = [record for record in caplog.records if "all is lost" in record.getMessage()]
+    assert record.getMessage().isprintable()
+
+
 @pytest.mark.parametrize(
     ("headers", "subprotocols", "fault"),
     [
         ({"X-Token": "a\r\nX-Injected: b"}, (), "X-Token"),
         ({"X-Token": "a\x00b"}, (), "X-Token"),
+        ({"X-Token": "a\x85b€"}, (), "X-Token"),
         ({"X Token": "a"}, (), "X Token"),
         ({"": "a"}, (), "''"),
         ({"X:": "a"}, (), "X:"),
@@ -134,13 +221,25 @@ async def test_redirect_to_another_origin_takes_no_credentials_along() -> None:
 
     async with raw_server(destination) as there, raw_server(redirect_to(f"ws://127.0.0.1:{there.port}/")) as here:
         url = f"ws://alice:s3cret@127.0.0.1:{here.port}"
-        headers = {"Cookie": "session=1", "X-Kept": "yes", "authorization": "Bearer x", "Proxy-Authorization": "y"}
-        async with WebSocketClient.connect(url, headers=headers, follow_redirects=3):
+        secrets = [
+            "Cookie",
+            "authorization",
+            "Proxy-Authorization",
+            "X-API-Key",
+            "KC-API-PASSPHRASE",
+            "CB-ACCESS-SIGN",
+            "X-Auth-Token",
+            "x-session-id",
+            "Client-Secret",
+        ]
+        headers = {"X-Kept": "yes", "User-Agent": "desk", "Host": "here.example", **dict.fromkeys(secrets, "s3cret")}
+        async with WebSocketClient.connect(f"{url}?token=s3cret", headers=headers, follow_redirects=3):
             pass
     head = requests[0].lower()
-    assert b"\r\nx-kept: yes\r\n" in head
-    assert b"authorization" not in head
-    assert b"cookie" not in head
+    assert b"\r\nx-kept: yes\r\nuser-agent: desk\r\n" in head
+    assert b"s3cret" not in head
+    assert not any(f"\r\n{name.lower()}:".encode() in head for name in secrets)
+    assert f"\r\nhost: 127.0.0.1:{there.port}\r\n".encode() in head
 
 
 async def test_redirect_within_the_origin_keeps_credentials() -> None:
@@ -163,6 +262,22 @@ async def test_redirect_within_the_origin_keeps_credentials() -> None:
     assert requests[1].startswith(b"GET /elsewhere HTTP/1.1\r\n")
     assert b"Authorization: Basic dTpw\r\n" in requests[1]
     assert b"Cookie: c\r\n" in requests[1]
+
+
+async def test_redirect_from_wss_to_ws_is_refused_and_nothing_is_sent(certificates: Certificates) -> None:
+    async def to_plain(peer: HeadPeer) -> None:
+        await peer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://%b/\r\n\r\n" % where.encode())
+        await peer.reader.read()
+
+    async def never(peer: RawPeer) -> None:
+        pytest.fail("it was connected to")
+
+    async with raw_server(never) as plain:
+        where = f"127.0.0.1:{plain.port}"
+        async with Network(certificates).raw_server(to_plain) as url:
+            with pytest.raises(InvalidURL, match="would give up encryption"):
+                await WebSocketClient.connect(url, ssl=certificates.client, follow_redirects=3)
+        assert plain.accepted == 0
 
 
 async def test_redirects_end_at_the_limit() -> None:

@@ -39,7 +39,16 @@ async def test_refused_connection_is_an_os_error_that_names_the_url(unused_tcp_p
 
 
 @pytest.mark.parametrize(
-    "status", ["400 Bad Request", "401 Unauthorized", "404 Not Found", "429 Too Many Requests", "503 Busy", "200 OK"]
+    "status",
+    [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "429 Too Many Requests",
+        "503 Busy",
+        "200 OK",
+    ],
 )
 async def test_answer_that_is_no_101_is_a_handshake_error_with_all_of_it(status: str) -> None:
     async def script(peer: RawPeer) -> None:

@@ -1,13 +1,17 @@
 """Short runs of what `make hostile` and `make mutate` run in full: a server of its own, bare sockets against it."""
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
 import sys
 import threading
+import time
 
 import pytest
+from hostile._peer import Peer, answers_honestly
+from hostile._subject import Subject
 from hostile.attacks import ATTACKS, Attack
 from hostile.mutate import against_client, against_server, show
 from hostile.run import attack
@@ -42,6 +46,30 @@ def test_mutated_servers_leave_the_client_unharmed() -> None:
     side = against_client(200, seed=7)
     assert side.met, show(side)
     assert side.opened > 50
+
+
+def test_server_without_descriptors_does_not_spin_and_serves_again() -> None:
+    with Subject("hostile._server", '{"open_timeout": 60}') as server, contextlib.ExitStack() as stack:
+        port = server.hear()["port"]
+        assert answers_honestly(port)
+        most = server.descriptors() + 10
+        server.limit_descriptors(most)
+        # Half of them is accepted, the others wait in the kernel.
+        peers = [stack.enter_context(Peer(port)) for _ in range(20)]
+        deadline = time.monotonic() + 10
+        while server.descriptors() < most and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.descriptors() == most
+        cpu = server.cpu_ms()
+        time.sleep(1)
+        # A loop that spins takes all of the second.
+        assert server.cpu_ms() - cpu < 300
+        for peer in peers:
+            peer.close()
+        while server.descriptors() == most and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert answers_honestly(port)
+        assert server.ask()["loop_errors"] == []
 
 
 async def test_reset_that_comes_with_data_ends_the_connection_at_once() -> None:

@@ -23,6 +23,7 @@ LAYERS = [
         "_handshake",
         "_accepting",
         "_requesting",
+        "_listening",
         "_admission",
         "_receiving",
         "_connection",

@@ -111,7 +111,11 @@ def test_config_error_lists_every_fault() -> None:
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("ws://host:80/path?a=b", "ws://host:80/path?a=b"),
+        ("ws://host:80/path?token=secret", "ws://host:80/path?..."),
+        ("ws://host?secret", "ws://host?..."),
+        ("ws://user:secret@host?secret@secret", "ws://host?..."),
+        ("/path?token=secret", "/path?..."),
+        ("ws://host/#secret", "ws://host/#..."),
         ("ws://user:secret@host:80/path", "ws://host:80/path"),
         ("ws://user:sec@ret@host/", "ws://host/"),
         ("ws://secret@[::1]:80/", "ws://[::1]:80/"),
@@ -136,16 +140,36 @@ def test_credentials_never_get_into_an_exception(url: str, shown: str) -> None:
     ("status", "advice"),
     [
         (None, "check that a WebSocket server listens there"),
-        (301, "it redirects to wss://other/: connect there"),
+        (301, "it redirects to wss://other/?...: connect there"),
         (401, "check the credentials"),
         (404, "check the path"),
         (500, "the server's log"),
     ],
 )
 def test_handshake_error_says_what_to_do_now(status: int | None, advice: str) -> None:
-    error = HandshakeError("ws://h/", reason="no", status=status, headers={"location": "wss://u:secret@other/"})
+    location = "wss://u:secret@other/?token=secret"
+    error = HandshakeError("ws://h/?token=secret", reason="no", status=status, headers={"location": location})
     assert advice in str(error)
     assert "secret" not in str(error)
+
+
+NASTY = "bye\n2026-01-01 ERROR all is lost\r\x1b[2J\x85\u2028\x00"
+
+
+def test_words_of_a_peer_add_no_line_to_a_log() -> None:
+    texts = [
+        str(Close(1000, NASTY)),
+        str(ConnectionClosedError(Close(1011, NASTY), None, "peer")),
+        str(ReconnectGaveUp(1, ConnectionClosedError(Close(1011, NASTY), None, "peer"))),
+        str(HandshakeError("ws://h", reason="no", status=302, headers={"location": NASTY}, body=NASTY.encode())),
+        str(DecodeError(f"unknown type {NASTY}", format="json", path=f"$.{NASTY}", raw=NASTY.encode())),
+    ]
+    for text in texts:
+        assert text.isprintable(), text
+        assert "all is lost" in text
+    # The data is what came.
+    assert Close(1000, NASTY).reason == NASTY
+    assert str(Close(1000, "grüße, 世界")) == "1000 (grüße, 世界)"
 
 
 def test_redirect_without_location_still_says_what_to_do() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from tests.support.memory import BOTH_ROLES, Link
-from tests.support.wire import BINARY, CLOSE, PING, TEXT, close_frame, frame
+from tests.support.wire import BINARY, CLOSE, COMPRESSED, PING, TEXT, Deflater, close_frame, frame
 
 from websocket_utils import Message, Pong, PriceUpdate
 from websocket_utils.exceptions import ConnectionClosedError, DecodeError
@@ -402,3 +402,41 @@ def test_flood_of_empty_messages_pauses_reading_too() -> None:
     assert not reads(link)
     assert link.queued() == [b""] * 100
     assert reads(link)
+
+
+@pytest.mark.parametrize("deflate", [None, (15, True, 15, True)], ids=["plain", "compressed"])
+def test_what_is_handed_out_outlives_the_reads_behind_it(deflate: Any) -> None:
+    link = Link(deflate=deflate)
+    kept: list[Any] = []
+    link.inbox.on(bytes, kept.append)
+    link.inbox.on(PriceUpdate, kept.append)
+    update = b'{"type":"PriceUpdate","input_mint":"%b","output_mint":"USDC","price":1.5,"timestamp":1}'
+    compressor = Deflater()
+
+    def say(opcode: int, payload: bytes) -> bytes:
+        if deflate is None:
+            return frame(opcode, payload, masked=False)
+        return frame(opcode, compressor.payload(payload), masked=False, reserved_bits=COMPRESSED)
+
+    # Whole in one read, and put together out of two.
+    link.receive(say(BINARY, b"first" * 100) + say(TEXT, update % (b"A" * 50)))
+    cut = say(BINARY, b"second" * 5000)
+    link.receive(cut[:7])
+    link.receive(cut[7:])
+    # The same memory, with other words in it.
+    for _ in range(20):
+        link.receive(say(BINARY, b"\xee" * 40_000))
+    first, price, second, *_ = kept
+    assert (first, second) == (b"first" * 100, b"second" * 5000)
+    assert price.input_mint == "A" * 50
+
+
+def test_bytes_of_an_error_outlive_the_reads_behind_it() -> None:
+    link = Link()
+    link.inbox.on(Tick, lambda _: None)
+    link.receive(frame(TEXT, b'{"type":"Tick","n":"no number"}', masked=False))
+    for _ in range(5):
+        link.receive(frame(PING, b"\xee" * 100, masked=False))
+    (error,) = link.faults
+    assert isinstance(error, DecodeError)
+    assert error.raw == b'{"type":"Tick","n":"no number"}'

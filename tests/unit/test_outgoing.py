@@ -1,9 +1,11 @@
+import array
+import math
 import threading
 from typing import Any
 
 import pytest
 from tests.support.memory import Link
-from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, close_code, frame
+from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, Inflater, close_code, frame
 
 from websocket_utils import PriceUpdate, _core
 from websocket_utils.exceptions import ConnectionClosed, EncodeError, SendQueueFull
@@ -255,3 +257,44 @@ def _with_broadcaster(max_lag: int = 1 << 20) -> tuple[Link, Any]:
     link = Link(is_client=False, event_loop=probe.loop, broadcaster=broadcaster)
     broadcaster.add(link.connection)
     return link, broadcaster
+
+
+# --- payloads of every kind of memory ---
+
+DOUBLES = array.array("d", [1.5, -0.0, math.inf] * 100)
+GRID = memoryview(bytes(range(240))).cast("B", (20, 12))
+BUFFERS: dict[str, tuple[Any, bytes]] = {
+    "bytes": (b"plain" * 50, b"plain" * 50),
+    "bytearray": (bytearray(b"plain" * 50), b"plain" * 50),
+    "view into the middle": (memoryview(b"x" * 100 + b"middle" + b"y" * 100)[100:106], b"middle"),
+    "every second byte": (memoryview(bytes(range(256)))[::2], bytes(range(0, 256, 2))),
+    "backwards": (memoryview(bytes(range(256)))[::-1], bytes(reversed(range(256)))),
+    "two dimensions": (GRID, bytes(range(240))),
+    "doubles as bytes": (memoryview(DOUBLES).cast("B"), DOUBLES.tobytes()),
+    "array of bytes": (array.array("B", range(200)), bytes(range(200))),
+    "nothing": (memoryview(b""), b""),
+}
+
+
+@BOTH_ROLES
+@pytest.mark.parametrize("deflate", [None, (15, True, 15, True)], ids=["plain", "compressed"])
+@pytest.mark.parametrize("case", BUFFERS)
+def test_payload_of_any_memory_is_sent_byte_for_byte(case: str, is_client: bool, deflate: Any) -> None:
+    buffer, expected = BUFFERS[case]
+    link = Link(is_client=is_client, deflate=deflate)
+    link.connection.send(buffer, compress=deflate is not None)
+    (sent,) = link.sent()
+    assert sent.opcode == BINARY
+    assert Inflater().message(sent) == expected
+
+
+@BOTH_ROLES
+@pytest.mark.parametrize(
+    "wrong", [DOUBLES, memoryview(DOUBLES), memoryview(DOUBLES)[::2], array.array("H", [1, 2])], ids=repr
+)
+def test_buffer_of_anything_but_bytes_is_refused_and_nothing_is_sent(wrong: Any, is_client: bool) -> None:
+    link = Link(is_client=is_client)
+    with pytest.raises(TypeError, match="format 'B'"):
+        link.connection.send(wrong)
+    link.loop.turn()
+    assert link.sent() == []

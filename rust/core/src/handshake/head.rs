@@ -229,10 +229,10 @@ impl<'a> Fields<'a> {
 
     /// The members of a header that is a list, over all its lines; empty members do not count (RFC 9110 section 5.6.1).
     pub fn list(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.values(name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .map(trimmed)
-            .filter(|member| !member.is_empty())
+        let values = self.values(name);
+        #[cfg(test)]
+        let values = values.inspect(|value| super::work::add(value.len()));
+        values.flat_map(|value| value.split(|&byte| byte == b',')).map(trimmed).filter(|member| !member.is_empty())
     }
 
     pub(super) fn single(&self, name: &str) -> Single<'a> {

@@ -114,6 +114,23 @@ mod tests {
     }
 
     #[test]
+    fn reading_lists_of_tokens_is_linear_whatever_they_repeat() {
+        for name in ["Sec-WebSocket-Protocol", "Connection", "Upgrade"] {
+            for piece in [",", "a,", "a ,", "chat, ", "\t,"] {
+                assert_linear(|size| {
+                    let head = format!(
+                        "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                         {name}: {}\r\n\r\n",
+                        piece.repeat(size)
+                    );
+                    Request::parse(head.as_bytes()).unwrap();
+                });
+            }
+        }
+    }
+
+    #[test]
     fn reading_extensions_is_linear_whatever_they_repeat() {
         for piece in [",", "a,", "a;b=\"c\",", "permessage-deflate,", "permessage-deflate; x=\"\\a\\b\" , ", "a  \t ,"]
         {

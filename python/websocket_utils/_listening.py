@@ -1,0 +1,143 @@
+"""Listening sockets: from accept(2) to a transport, TLS included.
+
+The loop around accept(2) is ours, so that a connection is known and counted from its accept on, with its address, and
+is forgotten when its TLS handshake fails; and so that a machine without free descriptors costs a pause and one line in
+the log, not an error of the event loop in each of its turns.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ._accepting import Acceptor, ServerOpening
+from ._faults import is_power_of_ten
+
+__all__ = ["Listener", "bound_sockets"]
+
+_logger = logging.getLogger("websocket_utils.server")
+
+# Connections that wait in the kernel to be accepted.
+_BACKLOG = 100
+# Connections accepted in one turn of the event loop: those that are open wait no longer for their reads.
+_ACCEPTS_A_TURN = 64
+# How long nothing is accepted after accept(2) failed. Clients wait in the backlog meanwhile, so it is short.
+_PAUSE_SECONDS = 0.1
+# Refused peers inside TLS, behind which their answer is; more are cut at once, so that refusing costs no descriptors.
+_MAX_REFUSED_IN_TLS = 256
+
+Opener = Callable[[Callable[[], asyncio.BaseProtocol], socket.socket], Awaitable[object]]
+
+
+async def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Bind and listen on every address of `host`.
+
+    Raises:
+        OSError: If an address is in use or is not this machine's.
+    """
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(infos):
+            one = socket.create_server(address, family=family, backlog=_BACKLOG)
+            made.append(one)
+            one.setblocking(False)
+    except BaseException:
+        for one in made:
+            one.close()
+        raise
+    return made
+
+
+class Listener:
+    """Accepts connections until it is closed.
+
+    Args:
+        sockets: Bound and listening; they belong to this object.
+        acceptor: Makes the protocol of each connection.
+        open_accepted: Makes a transport of an accepted socket; done when its TLS handshake is.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket], acceptor: Acceptor, open_accepted: Opener) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = tuple(sockets)
+        self._acceptor = acceptor
+        self._open_accepted = open_accepted
+        # Connections that are no transport yet: inside TLS, or on their way through the loop.
+        self._opening: dict[asyncio.Task[None], socket.socket] = {}
+        self._refused_in_tls = 0
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._failures = 0
+        self.address: tuple[Any, ...] = self._sockets[0].getsockname()
+        """Where the first of the sockets listens."""
+        for one in self._sockets:
+            self._resume(one)
+
+    def _resume(self, listening: socket.socket) -> None:
+        self._pauses.pop(listening, None)
+        self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        peer: tuple[Any, ...] | str
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                accepted, peer = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                # The client has gone before it was accepted.
+                continue
+            except OSError as error:
+                # No descriptor or no memory, and Linux tells network errors here too (accept(2)). The socket stays
+                # readable: without a pause the loop would do nothing else.
+                self._pause(listening, error)
+                return
+            opening = self._acceptor(str(peer[0]) if isinstance(peer, tuple) else None)
+            if self._acceptor.is_secure and opening.is_refused and self._refused_in_tls >= _MAX_REFUSED_IN_TLS:
+                opening.connection_lost(None)
+                accepted.close()
+                continue
+            # Before the task runs: the next accept of this turn looks at it.
+            self._refused_in_tls += opening.is_refused
+            task = self._loop.create_task(self._open(opening, accepted))
+            self._opening[task] = accepted
+            task.add_done_callback(self._opening.pop)
+
+    def _pause(self, listening: socket.socket, error: OSError) -> None:
+        self._loop.remove_reader(listening.fileno())
+        self._pauses[listening] = self._loop.call_later(_PAUSE_SECONDS, self._resume, listening)
+        self._failures += 1
+        if is_power_of_ten(self._failures):
+            _logger.error(
+                "cannot accept connections: %s; tried again every %g s (failed %d times; logged at each power of ten); "
+                "raise the limit of open files (ulimit -n), or lower max_connections",
+                error,
+                _PAUSE_SECONDS,
+                self._failures,
+            )
+
+    async def _open(self, opening: ServerOpening, accepted: socket.socket) -> None:
+        try:
+            await self._open_accepted(lambda: opening, accepted)
+        except Exception as error:  # noqa: BLE001  # whatever a peer makes of TLS ends its connection alone
+            _logger.debug("no connection from %s: %r", opening.address, error)
+            opening.connection_lost(error)
+        finally:
+            self._refused_in_tls -= opening.is_refused
+
+    def close(self) -> None:
+        """Stop listening, and end the connections that are no transports yet."""
+        for timer in self._pauses.values():
+            timer.cancel()
+        self._pauses.clear()
+        for one in self._sockets:
+            if one.fileno() != -1:
+                self._loop.remove_reader(one.fileno())
+                one.close()
+        for task, accepted in tuple(self._opening.items()):
+            # The socket is the transport's, so it is not closed here: at the end of the stream it closes itself.
+            with contextlib.suppress(OSError):
+                accepted.shutdown(socket.SHUT_RDWR)
+            task.cancel()
