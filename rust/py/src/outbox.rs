@@ -108,6 +108,28 @@ impl Outbox {
         })
     }
 
+    /// Copies what is still wanted of `log`: nothing of it is wanted any more. Nothing is given up, and nothing changes places.
+    #[cold]
+    pub(crate) fn copy_log(&mut self, log: &Log) {
+        let mut own = Vec::with_capacity(self.own.len() - self.own_start - self.own_listed + self.queued);
+        let mut own_at = self.own_start;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Own(length) => {
+                    own.extend_from_slice(&self.own[own_at..own_at + length]);
+                    own_at += length;
+                }
+                Piece::Log(range) => log.slices(*range).for_each(|slice| own.extend_from_slice(slice)),
+            }
+        }
+        self.own_listed = own.len();
+        own.extend_from_slice(&self.own[own_at..]);
+        self.own = own;
+        self.own_start = 0;
+        self.pieces.clear();
+        self.pieces.push_back(Piece::Own(self.own_listed));
+    }
+
     /// The front of the queue as slices for one write, at most `MAX_SLICES`.
     pub(crate) fn front<'a>(&'a self, log: Option<&'a Log>, slices: &mut Vec<IoSlice<'a>>) {
         let mut own_at = self.own_start;

@@ -6,6 +6,7 @@
 //! - Publishing never waits for a client and never writes by itself unless [`FLUSH_BYTES`] are unflushed.
 //! - A connection that can't take more keeps its ranges; the others are not touched by it.
 //! - A connection more than `max_lag` behind is reported to its owner, which ends it.
+//! - A connection that waits for little of what was published holds the log no longer than that either: it gets a copy.
 //! - A compressed frame refers to nothing before it: it means the same to every peer, whatever it has inflated until then.
 //! - The log is borrowed for the length of a flush, also while the GIL is released: calls from other threads are refused
 //!   by [`LoopBound`], so nothing changes under the kernel's eyes.
@@ -309,11 +310,20 @@ impl Broadcaster {
                 continue;
             };
             let place = target.variant.place();
-            oldest[place] = oldest[place].min(position);
+            let log = state.logs[place].read()?;
             // One message always fits, whatever its size: while it is on its way it is no lag.
-            if queued > state.max_lag + state.oversized[place].get() {
-                too_far.push((connection.clone_ref(py), queued));
+            let most = state.max_lag + state.oversized[place].get();
+            let behind = (log.head() - position) as usize;
+            // Who takes some channels only has less queued than lies behind it in the log, and must not hold all of that.
+            if queued <= most && behind > most && queued <= target.max_send_queue {
+                target.outbox.lock()?.copy_log(&log);
+                target.lagging.set(false);
+                continue;
             }
+            if behind.max(queued) > most {
+                too_far.push((connection.clone_ref(py), behind.max(queued)));
+            }
+            oldest[place] = oldest[place].min(position);
             kept.push(connection);
         }
         for ((log, position), oversized) in state.logs.iter().zip(oldest).zip(&state.oversized) {
