@@ -250,6 +250,49 @@ def test_one_message_over_the_bound_reaches_a_client_that_keeps_up() -> None:
     assert [len(one.payload) for one in client.sent()] == [1 << 20, 9]
 
 
+@pytest.mark.parametrize("more", [b"logged", bytes(200_000)], ids=["little", "more than waits for a flush"])
+def test_transport_that_has_us_publish_while_it_writes_costs_no_byte(
+    more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed()
+    slow, first, last = feed.client(), feed.client(), feed.client()
+    slow.transport.room = 0
+    feed.broadcaster.broadcast("lags")
+    feed.loop.turn()
+
+    def write(data: bytes) -> None:
+        # What a handler of the log does that publishes it.
+        monkeypatch.undo()
+        feed.broadcaster.broadcast(more)
+        first.transport.write(data)
+
+    monkeypatch.setattr(first.transport, "write", write)
+    feed.broadcaster.broadcast("said")
+    while feed.loop.turn():
+        pass
+    slow.transport.drain()
+    for client in (slow, first, last):
+        assert [one.payload for one in client.sent()] == [b"lags", b"said", more]
+
+
+def test_transport_that_raises_is_no_concern_of_the_others_nor_of_who_publishes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = Feed()
+    broken, other = feed.client(), feed.client()
+
+    def write(_: bytes) -> None:
+        raise RuntimeError("closed under our feet")
+
+    monkeypatch.setattr(broken.transport, "write", write)
+    feed.broadcaster.broadcast(bytes(200_000))
+    feed.broadcaster.broadcast("next")
+    feed.loop.turn()
+    assert [len(one.payload) for one in other.sent()] == [200_000, 4]
+    assert broken.owner.calls == ["closing"]
+    assert isinstance(broken.faults[0], RuntimeError)
+
+
 def test_closing_connection_gets_nothing_more_and_does_not_count() -> None:
     feed = Feed()
     closing, other = feed.client(), feed.client()

@@ -167,8 +167,8 @@ impl State {
         }
     }
 
-    /// Runs one step of receiving and keeps what goes wrong away from the event loop.
-    pub(super) fn contain(
+    /// Runs one step and keeps what goes wrong away from the event loop.
+    pub(crate) fn contain(
         &self,
         object: &Bound<'_, PyAny>,
         step: impl FnOnce(&Self, &Bound<'_, PyAny>) -> PyResult<()>,
