@@ -194,13 +194,14 @@ class ServerOpening(OpeningProtocol):
         self._acceptor.on_refused()
         _logger.debug("refused %s: %d %s", self._address, refusal.status, refusal.reason)
         transport.write(_refusal_bytes(refusal))
+        # Closing takes its time too: TLS waits for the peer's answer to its end.
+        self._deadline = asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
         may_linger = self._has_entered and self._acceptor.lingering < _MAX_LINGERING and transport.can_write_eof()
         if not may_linger:
             transport.close()
             return
         self._acceptor.lingering += 1
         self._is_lingering = True
-        self._deadline = asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
         transport.write_eof()
 
     def _on_deadline(self) -> None:
