@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -348,3 +349,17 @@ def test_flood_of_empty_messages_pauses_reading_too() -> None:
     assert not reads(link)
     assert link.queued() == [b""] * 100
     assert reads(link)
+
+
+def test_error_that_nobody_took_keeps_nothing_alive() -> None:
+    class Client:
+        pass
+
+    link, client, error = Link(), Client(), ValueError()
+    gone = weakref.ref(client)
+    client.inbox = link.inbox  # type: ignore[attr-defined]  # what a traceback leads to
+    error.client = client  # type: ignore[attr-defined]
+    link.inbox.close(error)
+    del link, client, error
+    gc.collect()
+    assert gone() is None
