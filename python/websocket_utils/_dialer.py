@@ -15,10 +15,11 @@ __all__ = ["Dialer"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0A-\x1F\x7F]")
+_NOT_LATIN_1 = re.compile(r"[^\x00-\xFF]")
 _OURS = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Meant for the server they were given for, not for wherever it points.
-_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_PERSONAL = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,11 @@ class Dialer:
                 faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")
             elif name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
                 faults.append(f"headers: {name} belongs to the handshake itself")
+            # Values are not shown: they may be secrets.
             elif _CONTROL.search(value):
-                # Not shown: the value may be a secret.
                 faults.append(f"headers: the value of {name} contains a control character")
+            elif _NOT_LATIN_1.search(value):
+                faults.append(f"headers: the value of {name} has a character that no header can hold (RFC 9110 §5.5)")
         faults += [
             f"subprotocols: {name!r} is no name of a subprotocol (RFC 6455 §4.1)"
             for name in self.subprotocols
@@ -93,4 +96,4 @@ class Dialer:
     def _headers_for(self, target: Target) -> Mapping[str, str]:
         if target.origin == self.target.origin:
             return self.headers
-        return {name: value for name, value in self.headers.items() if name.lower() not in _SECRETS}
+        return {name: value for name, value in self.headers.items() if name.lower() not in _PERSONAL}
