@@ -126,6 +126,7 @@ class ClientOpening(OpeningProtocol):
                 transport, self._take, bytes(rest), subprotocol=chosen[0] if chosen else None, path="", deflate=deflate
             )
         except BaseException as error:  # noqa: BLE001  # it belongs to who dials
+            self._taker = None
             transport.abort()
             self.done.set_exception(error)
             return

@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from tests.integration.raw_peer import accept_value
 from tests.support.memory import MemoryTransport
+from tests.support.wire import FrameReader
 
+from websocket_utils import WebSocketClient
 from websocket_utils._handshake import Opened
 from websocket_utils._requesting import ClientOpening
 
@@ -42,7 +45,7 @@ class Taker:
 class Dial:
     """A handshake whose request has left."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[Opened], Any] | None = None) -> None:
         self.taker = Taker()
         self.transport = Transport()
         self.opening = ClientOpening(
@@ -50,10 +53,11 @@ class Dial:
             lambda key: key.encode(),
             subprotocols=(),
             compression=None,
-            take=self._take,
+            take=take or self._take,
             is_secure=False,
             watches_errors=False,
         )
+        self.transport.protocol = cast("Any", self.opening)
         self.opening.connection_made(cast("Any", self.transport))
 
     def _take(self, opened: Opened) -> Any:
@@ -85,6 +89,24 @@ async def test_end_that_is_told_to_the_opening_reaches_the_taker(is_handed_over:
     await asyncio.sleep(0)
     assert await dial.opening.done is cast("Any", dial.taker)
     assert dial.taker.calls == [b"early more", end]
+
+
+async def test_what_is_sent_on_taking_over_does_not_pass_what_the_transport_holds() -> None:
+    client = WebSocketClient.connect("ws://h", when_down="queue", ping_interval=None)._opened
+    messages = [bytes([number]) * 70_000 for number in range(5)]
+    for message in messages:
+        client.send(message)
+    dial = Dial(client._take)
+    dial.transport.room = 100_000
+    dial.answer(b"")
+    written = len(dial.transport.writes)
+    client.send(b"later")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(dial.transport.writes) == written
+    dial.transport.drain()
+    frames = FrameReader().feed(b"".join(dial.transport.writes[1:]))
+    assert [one.payload for one in frames] == [*messages, b"later"]
 
 
 async def test_end_of_a_dial_that_nobody_waits_for_any_more_is_silent() -> None:
