@@ -167,7 +167,6 @@ class ServerOpening(OpeningProtocol):
         transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._finish()
         admission, address = self._acceptor.admission, self._address
-        self._has_entered = False
         self._found_taker(
             transport,
             self._acceptor.take,
@@ -177,6 +176,8 @@ class ServerOpening(OpeningProtocol):
             deflate=answer[0] if answer is not None else None,
             leave=lambda: admission.leave(address),
         )
+        # Its place is the taker's now.
+        self._has_entered = False
         self._hand_over()
 
     def _finish(self) -> None:
@@ -202,7 +203,11 @@ class ServerOpening(OpeningProtocol):
             return
         self._acceptor.lingering += 1
         self._is_lingering = True
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            # The peer reset the connection since the write.
+            transport.close()
 
     def _on_deadline(self) -> None:
         _logger.debug("%s sent no opening request within %g s", self._address, self._acceptor.open_timeout)
