@@ -88,6 +88,15 @@ impl Outbox {
     /// Takes back what was appended to `own` since the last `commit_own`.
     pub(crate) fn discard_uncommitted(&mut self) {
         self.own.truncate(self.own_start + self.own_listed);
+        self.give_back();
+    }
+
+    /// Gives memory back that one big frame took, which has left or is refused, while others wait.
+    fn give_back(&mut self) {
+        let needed = self.own.len();
+        if self.own.capacity() > BURST_CAPACITY.max(4 * needed) {
+            self.own.shrink_to(BURST_CAPACITY.max(needed));
+        }
     }
 
     /// Queues a range of the log; merges with the range before when they touch.
@@ -198,6 +207,7 @@ impl Outbox {
             // More than half is gone: moving the rest costs less than what was written since the last move.
             self.own.drain(..self.own_start);
             self.own_start = 0;
+            self.give_back();
         }
     }
 }
