@@ -156,9 +156,12 @@ async def test_host_of_its_own_is_for_the_server_that_it_was_given_for() -> None
         requests.append(await peer.read_head())
         peer.answer("302 Found", f"Location: ws://127.0.0.1:{there.port}/")
 
-    async with raw_server(destination) as there, raw_server(first) as here:
-        async with WebSocketClient.connect(here.url, headers={"Host": "desk.example"}, follow_redirects=1):
-            pass
+    async with (
+        raw_server(destination) as there,
+        raw_server(first) as here,
+        WebSocketClient.connect(here.url, headers={"Host": "desk.example"}, follow_redirects=1),
+    ):
+        pass
     assert b"\r\nHost: desk.example\r\n" in requests[0]
     assert b"\r\nHost: 127.0.0.1:%d\r\n" % there.port in requests[1]
     assert b"desk.example" not in requests[1]

@@ -12,6 +12,7 @@ import msgpack
 import pytest
 from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.raw_peer import UPGRADE, RawPeer, raw_client, raw_server
+from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, TEXT, Frame, close_payload, frame
 
 from websocket_utils import (
@@ -277,7 +278,7 @@ async def test_violation_that_comes_with_the_handshake_is_found_too(code: int, d
 )
 async def test_what_a_peer_says_right_before_its_reset_is_answered_to_nobody_and_holds_nothing(last: bytes) -> None:
     loop = asyncio.get_running_loop()
-    async with WebSocketServer.bind("127.0.0.1:0", close_timeout=60) as server, asyncio.timeout(10):
+    async with WebSocketServer.bind("127.0.0.1:0", close_timeout=60) as server:
         with socket.socket() as peer:
             peer.setblocking(False)
             await loop.sock_connect(peer, server.local_addr)
@@ -286,8 +287,7 @@ async def test_what_a_peer_says_right_before_its_reset_is_answered_to_nobody_and
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             # No turn of the loop in between: the server finds both together.
             peer.send(last)
-        while server.connections:
-            await asyncio.sleep(0.01)
+        await until(lambda: not server.connections)
 
 
 async def test_messages_after_a_close_frame_are_not_delivered() -> None:
