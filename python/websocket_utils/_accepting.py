@@ -177,7 +177,6 @@ class ServerOpening(OpeningProtocol):
         transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._finish()
         admission, counted = self._acceptor.admission, self._counted_address
-        self._has_entered = False
         self._found_taker(
             transport,
             self._acceptor.take,
@@ -187,6 +186,8 @@ class ServerOpening(OpeningProtocol):
             deflate=answer[0] if answer is not None else None,
             leave=lambda: admission.leave(counted),
         )
+        # Its place is the taker's now.
+        self._has_entered = False
         self._hand_over()
 
     @property
@@ -209,14 +210,19 @@ class ServerOpening(OpeningProtocol):
         self._acceptor.on_refused()
         _logger.debug("refused %s: %d %s", self.address, refusal.status, refusal.reason)
         transport.write(_refusal_bytes(refusal))
+        # Closing takes its time too: TLS waits for the peer's answer to its end.
+        self._deadline = asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
         may_linger = self._has_entered and self._acceptor.lingering < _MAX_LINGERING and transport.can_write_eof()
         if not may_linger:
             transport.close()
             return
         self._acceptor.lingering += 1
         self._is_lingering = True
-        self._deadline = asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            # The peer reset the connection since the write.
+            transport.close()
 
     def _on_deadline(self) -> None:
         _logger.debug("%s sent no opening request within %g s", self.address, self._acceptor.open_timeout)

@@ -45,8 +45,8 @@ class Dialer:
                 faults.append(f"headers: {name!r} is no name of a header (RFC 9110 §5.1)")
             elif name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
                 faults.append(f"headers: {name} belongs to the handshake itself")
+            # Values are not shown: they may be secrets.
             elif _CONTROL.search(value):
-                # Not shown: the value may be a secret.
                 faults.append(f"headers: the value of {name} contains a control character")
             elif any(ord(character) > _LATIN_1 for character in value):
                 faults.append(f"headers: the value of {name} contains a character outside Latin-1 (RFC 9110 §5.5)")

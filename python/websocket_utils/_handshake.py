@@ -61,6 +61,8 @@ class Opened:
     """Parameters of permessage-deflate; None where messages are not compressed."""
     leave: Callable[[], None] = lambda: None
     """To be called once, when the connection is gone."""
+    announce: "Callable[[Taker], None]" = lambda taker: None
+    """To be called with the taker before it sends anything: from then on it is told of `pause_writing`."""
 
 
 class Taker(Protocol):
@@ -124,17 +126,22 @@ class OpeningProtocol(asyncio.BufferedProtocol):
     ) -> Taker:
         """Make what takes the transport over; `rest` are the bytes behind the head."""
         descriptor: int = transport.get_extra_info("socket").fileno()
-        self._taker = take(
+        taker = take(
             Opened(
                 transport=transport,
                 descriptor=-1 if self._is_secure else descriptor,
                 watched_descriptor=descriptor if self._watches_errors else -1,
                 transport_busy=self._is_busy,
+                announce=self._announced,
                 **known,
             )
         )
+        self._taker = taker
         self._rest = rest
-        return self._taker
+        return taker
+
+    def _announced(self, taker: Taker) -> None:
+        self._taker = taker
 
     def _hand_over(self) -> None:
         """Let the taker have the transport, and the bytes that came behind the head."""

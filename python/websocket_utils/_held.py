@@ -26,7 +26,7 @@ class HeldMessages:
     def __init__(self, codec: Literal["json", "msgpack"], config: WebSocketConfig) -> None:
         self._codec = codec
         self._encoder = _core.Encoder(codec)
-        self._messages: deque[tuple[str | bytes, bool | None]] = deque()
+        self._messages: deque[tuple[str | bytes, bool | None, int]] = deque()
         self._bytes = 0
         self._max_messages = config.message_buffer_size
         self._max_bytes = config.max_send_queue
@@ -51,12 +51,12 @@ class HeldMessages:
         size = len(encoded) * (4 if isinstance(encoded, str) and not encoded.isascii() else 1) + _MAX_HEADER
         if self._messages and self._bytes + size > self._max_bytes:
             raise SendQueueFull(self._bytes, size, self._max_bytes)
-        self._messages.append((encoded, compress))
+        self._messages.append((encoded, compress, size))
         self._bytes += size
 
     def send_all(self, connection: Connection) -> None:
-        """Send what is kept, in the order it came."""
+        """Send what is kept, in the order it came, until the connection ends; the rest stays."""
         while self._messages and connection.is_open:
-            message, compress = self._messages.popleft()
+            message, compress, size = self._messages.popleft()
+            self._bytes -= size
             connection.send(message, compress=compress)
-        self._bytes = 0

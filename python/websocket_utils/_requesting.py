@@ -79,7 +79,10 @@ class ClientOpening(OpeningProtocol):
         self._body = bytearray()
         self._answer: tuple[int, dict[str, str]] | None = None
         self._body_timer: asyncio.TimerHandle | None = None
+        self._successor: Taker | None = None
         self.done: asyncio.Future[Taker] = asyncio.get_running_loop().create_future()
+        # A dial that was given up does not come to look what became of it: that is no error of the loop.
+        self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -123,9 +126,11 @@ class ClientOpening(OpeningProtocol):
                 transport, self._take, bytes(rest), subprotocol=chosen[0] if chosen else None, path="", deflate=deflate
             )
         except BaseException as error:  # noqa: BLE001  # it belongs to who dials
+            self._taker = None
             transport.abort()
             self.done.set_exception(error)
             return
+        self._successor = taker
         self.done.set_result(taker)
         # Messages that came with the answer wait for this turn's end: who awaits the connection registers its handlers.
         asyncio.get_running_loop().call_soon(self._hand_over)
@@ -171,10 +176,10 @@ class ClientOpening(OpeningProtocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        taker = self._taker
-        if taker is not None:
+        if self._successor is not None:
             self._hand_over()
-            taker.connection_lost(exc)
+            # Also behind the handover: a TLS transport may have chosen before it whom to tell.
+            self._successor.connection_lost(exc)
             return
         if self._answer is not None:
             self._end_body()

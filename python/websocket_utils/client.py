@@ -247,6 +247,7 @@ class WebSocketClient(Receiving, Closing):
             deflate=opened.deflate,
             compression_threshold=self._config.compression_threshold,
         )
+        opened.announce(connection)
         replaced, self._connection = self._connection, connection
         if replaced is not None:
             # A dial can time out in the very turn that completes its handshake: nobody waits for that connection.

@@ -242,6 +242,29 @@ async def test_redirect_to_another_origin_takes_no_credentials_along() -> None:
     assert f"\r\nhost: 127.0.0.1:{there.port}\r\n".encode() in head
 
 
+async def test_host_of_its_own_is_for_the_server_that_it_was_given_for() -> None:
+    requests: list[bytes] = []
+
+    async def destination(peer: RawPeer) -> None:
+        requests.append((await peer.upgrade()).request)
+        await peer.read_close()
+        peer.send(CLOSE, close_payload(1000))
+
+    async def first(peer: RawPeer) -> None:
+        requests.append(await peer.read_head())
+        peer.answer("302 Found", f"Location: ws://127.0.0.1:{there.port}/")
+
+    async with (
+        raw_server(destination) as there,
+        raw_server(first) as here,
+        WebSocketClient.connect(here.url, headers={"Host": "desk.example"}, follow_redirects=1),
+    ):
+        pass
+    assert b"\r\nHost: desk.example\r\n" in requests[0]
+    assert b"\r\nHost: 127.0.0.1:%d\r\n" % there.port in requests[1]
+    assert b"desk.example" not in requests[1]
+
+
 async def test_redirect_within_the_origin_keeps_credentials() -> None:
     requests: list[bytes] = []
 

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgpack
 import pytest
 from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
-from tests.integration.raw_peer import RawPeer, raw_client, raw_server
+from tests.integration.raw_peer import UPGRADE, RawPeer, raw_client, raw_server
+from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, KEY, PING, TEXT, Frame, close_payload, frame
 
 from websocket_utils import (
@@ -268,6 +271,23 @@ async def test_violation_that_comes_with_the_handshake_is_found_too(code: int, d
     async with client_of(script, max_message_size=LIMIT) as client:
         with pytest.raises(ConnectionClosedError):
             await client.receive(str)
+
+
+@pytest.mark.parametrize(
+    "last", [pytest.param(b"\xff\xff", id="violation"), pytest.param(frame(PING, b"", masked=True), id="ping")]
+)
+async def test_what_a_peer_says_right_before_its_reset_is_answered_to_nobody_and_holds_nothing(last: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    async with WebSocketServer.bind("127.0.0.1:0", close_timeout=60) as server:
+        with socket.socket() as peer:
+            peer.setblocking(False)
+            await loop.sock_connect(peer, server.local_addr)
+            await loop.sock_sendall(peer, UPGRADE)
+            assert (await loop.sock_recv(peer, 1000)).startswith(b"HTTP/1.1 101 ")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # No turn of the loop in between: the server finds both together.
+            peer.send(last)
+        await until(lambda: not server.connections)
 
 
 async def test_messages_after_a_close_frame_are_not_delivered() -> None:

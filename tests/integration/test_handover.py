@@ -2,13 +2,14 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import sys
 import weakref
 from collections import Counter
 from typing import Any
 
 import pytest
-from tests.integration.conftest import Network, RawPeer
+from tests.integration.conftest import UPGRADE, Network, RawPeer
 from tests.support.waiting import until
 from tests.support.wire import CLOSE, PING, PONG, TEXT, close_code, close_frame, frame
 
@@ -206,6 +207,22 @@ async def test_refused_opening_leaves_nothing(network: Network, monkeypatch: pyt
         assert (acceptor.lingering, acceptor.admission.count) == (0, 0)
         assert all(timer.cancelled() for timer in openings.timers)
         assert server.stats().rejected == 3
+
+
+async def test_refused_peer_that_does_not_go_is_cut(network: Network) -> None:
+    def ask(server: WebSocketServer) -> socket.socket:
+        host, port = server.local_addr
+        peer = socket.create_connection((host, port), timeout=5)
+        if network.client_ssl is not None:
+            peer = network.client_ssl.wrap_socket(peer, server_hostname=host)
+        peer.sendall(UPGRADE % b"")
+        assert peer.recv(13) == b"HTTP/1.1 403 "
+        return peer
+
+    async with network.bind(hosts=("desk.example",)) as server:
+        # Nothing of it answers by itself: neither the end of the stream nor that of TLS.
+        with await asyncio.to_thread(ask, server):
+            await until(lambda: server._acceptor.admission.count == 0)
 
 
 # --- nothing leaks ---

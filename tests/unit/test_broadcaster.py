@@ -157,6 +157,53 @@ def test_laggard_over_the_bound_is_reported_and_the_others_are_not() -> None:
     assert len(fast.sent()) >= 10
 
 
+def subscriber_that_does_not_read(feed: Feed, size: int, **settings: Any) -> Link:
+    """A client with one message on its way and one of `size` bytes that waits in the log."""
+    slow = feed.client(**settings)
+    feed.broadcaster.subscribe(slow.connection, "quiet")
+    slow.transport.room = 0
+    slow.connection.send("before")
+    feed.broadcaster.publish("quiet", bytes(size))
+    feed.loop.turn()
+    assert feed.lagging == 1
+    return slow
+
+
+def test_client_that_waits_for_little_does_not_hold_what_others_are_sent() -> None:
+    feed = Feed(max_lag=100_000)
+    slow, fast = subscriber_that_does_not_read(feed, 1000), feed.client()
+    feed.broadcaster.subscribe(fast.connection, "busy")
+    for number in range(200):
+        feed.broadcaster.publish("busy", bytes(50_000))
+        if number % 50 == 0:
+            feed.broadcaster.publish("quiet", b"%d" % number)
+        feed.loop.turn()
+        assert len(fast.sent()) == 1
+        assert feed.log_bytes <= 1 << 20
+    assert feed.cut == []
+    slow.connection.close(1000, "behind them")
+    slow.transport.drain()
+    expected = [b"before", bytes(1000), b"0", b"50", b"100", b"150", b"\x03\xe8behind them"]
+    assert [one.payload for one in slow.sent()] == expected
+    feed.loop.turn()
+    assert feed.lagging == 0
+
+
+def test_client_that_waits_for_more_than_it_may_hold_itself_is_as_far_behind_as_the_log() -> None:
+    feed = Feed(max_lag=100_000)
+    slow, fast = subscriber_that_does_not_read(feed, 50_000, max_send_queue=20_000), feed.client()
+    feed.broadcaster.subscribe(fast.connection, "busy")
+    for _ in range(20):
+        feed.broadcaster.publish("busy", bytes(10_000))
+        feed.loop.turn()
+        if feed.cut:
+            break
+    ((cut, behind),) = feed.cut
+    assert cut is slow.connection
+    assert 100_000 < behind <= 112_000
+    assert feed.log_bytes <= 1 << 20
+
+
 def test_log_is_freed_when_the_last_laggard_has_read_on() -> None:
     feed = Feed(max_lag=1 << 30)
     slow = feed.client()
@@ -201,6 +248,49 @@ def test_one_message_over_the_bound_reaches_a_client_that_keeps_up() -> None:
     client.transport.drain()
     feed.loop.turn()
     assert [len(one.payload) for one in client.sent()] == [1 << 20, 9]
+
+
+@pytest.mark.parametrize("more", [b"logged", bytes(200_000)], ids=["little", "more than waits for a flush"])
+def test_transport_that_has_us_publish_while_it_writes_costs_no_byte(
+    more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed()
+    slow, first, last = feed.client(), feed.client(), feed.client()
+    slow.transport.room = 0
+    feed.broadcaster.broadcast("lags")
+    feed.loop.turn()
+
+    def write(data: bytes) -> None:
+        # What a handler of the log does that publishes it.
+        monkeypatch.undo()
+        feed.broadcaster.broadcast(more)
+        first.transport.write(data)
+
+    monkeypatch.setattr(first.transport, "write", write)
+    feed.broadcaster.broadcast("said")
+    while feed.loop.turn():
+        pass
+    slow.transport.drain()
+    for client in (slow, first, last):
+        assert [one.payload for one in client.sent()] == [b"lags", b"said", more]
+
+
+def test_transport_that_raises_is_no_concern_of_the_others_nor_of_who_publishes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = Feed()
+    broken, other = feed.client(), feed.client()
+
+    def write(_: bytes) -> None:
+        raise RuntimeError("closed under our feet")
+
+    monkeypatch.setattr(broken.transport, "write", write)
+    feed.broadcaster.broadcast(bytes(200_000))
+    feed.broadcaster.broadcast("next")
+    feed.loop.turn()
+    assert [len(one.payload) for one in other.sent()] == [200_000, 4]
+    assert broken.owner.calls == ["closing"]
+    assert isinstance(broken.faults[0], RuntimeError)
 
 
 def test_closing_connection_gets_nothing_more_and_does_not_count() -> None:

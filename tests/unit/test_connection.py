@@ -1,13 +1,14 @@
 """One connection without a network: what it reads and answers, how it closes, and when a send is done."""
 
 import asyncio
+import errno
 import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.memory import BOTH_ROLES, Link
+from tests.support.memory import BOTH_ROLES, Link, MemoryTransport
 from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_code, close_frame, frame
 
 from websocket_utils.exceptions import Close, ConnectionClosedError, ConnectionClosedOK, LocalProtocolError
@@ -196,6 +197,19 @@ def test_violation_over_tls_closes_the_transport_which_has_no_half_close() -> No
     link.transport.has_half_close = False
     link.receive(frame(0x3, b"", masked=False))
     assert link.transport.is_closed
+
+
+def test_violation_closes_the_transport_where_the_half_close_finds_the_peer_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write_eof(_: MemoryTransport) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(MemoryTransport, "write_eof", write_eof)
+    link = Link(is_client=False)
+    link.receive(b"\xff\x80")
+    assert link.transport.is_closed
+    assert link.faults == []
 
 
 def test_violation_after_our_close_frame_sends_no_second_one() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -440,3 +441,17 @@ def test_bytes_of_an_error_outlive_the_reads_behind_it() -> None:
     (error,) = link.faults
     assert isinstance(error, DecodeError)
     assert error.raw == b'{"type":"Tick","n":"no number"}'
+
+
+def test_error_that_nobody_took_keeps_nothing_alive() -> None:
+    class Client:
+        pass
+
+    link, client, error = Link(), Client(), ValueError()
+    gone = weakref.ref(client)
+    client.inbox = link.inbox  # type: ignore[attr-defined]  # what a traceback leads to
+    error.client = client  # type: ignore[attr-defined]
+    link.inbox.close(error)
+    del link, client, error
+    gc.collect()
+    assert gone() is None

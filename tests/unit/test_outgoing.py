@@ -110,6 +110,24 @@ def test_full_queue_raises_and_keeps_nothing_of_the_message() -> None:
     assert payloads(link) == [b"f" * 10, b"a" * 600, b"c" * 300]
 
 
+def test_big_message_that_is_refused_or_has_left_holds_nothing_while_others_wait() -> None:
+    link = Link(max_send_queue=100_000)
+    link.transport.room = 0
+    link.connection.send(b"held by the transport")
+    link.connection.send(b"waits")
+    with pytest.raises(SendQueueFull):
+        link.connection.send(bytes(8 << 20))
+    assert link.connection.held_bytes <= 128 << 10
+
+    link = Link(max_send_queue=100_000)
+    link.transport.room = 0
+    link.connection.send(bytes(4 << 20))
+    while link.connection.send_queue_bytes > 50_000:
+        link.transport.drain(room=0)
+    assert link.connection.send_queue_bytes > 0
+    assert link.connection.held_bytes <= 512 << 10
+
+
 def test_one_message_over_the_bound_passes_an_empty_queue() -> None:
     link = Link(max_send_queue=1000)
     link.transport.room = 0

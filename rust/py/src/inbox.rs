@@ -467,8 +467,11 @@ impl Inbox {
                 visit.call(waiter)?;
             }
         }
-        if let Ok(paused) = state.paused.read() {
-            visit.call(&*paused)?;
+        // A traceback leads from an error to its client, and from there to here.
+        for cell in [&state.paused, &state.error] {
+            if let Ok(value) = cell.read() {
+                visit.call(&*value)?;
+            }
         }
         Ok(())
     }
@@ -482,8 +485,10 @@ impl Inbox {
         if let Ok(mut waiters) = state.waiters.lock() {
             waiters.clear();
         }
-        if let Ok(mut paused) = state.paused.lock() {
-            paused.take();
+        for cell in [&state.paused, &state.error] {
+            if let Ok(mut value) = cell.lock() {
+                value.take();
+            }
         }
     }
 }

@@ -100,6 +100,15 @@ impl Outbox {
     /// Takes back what was appended to `own` since the last `commit_own`.
     pub(crate) fn discard_uncommitted(&mut self) {
         self.own.truncate(self.own_start + self.own_listed);
+        self.give_back();
+    }
+
+    /// Gives memory back that one big frame took, which has left or is refused, while others wait.
+    fn give_back(&mut self) {
+        let needed = self.own.len();
+        if self.own.capacity() > BURST_CAPACITY.max(4 * needed) {
+            self.own.shrink_to(BURST_CAPACITY.max(needed));
+        }
     }
 
     /// Queues a range of the log; merges with the range before when they touch.
@@ -118,6 +127,28 @@ impl Outbox {
             Piece::Log(range) => Some(range.start),
             Piece::Own(_) => None,
         })
+    }
+
+    /// Copies what is still wanted of `log`: nothing of it is wanted any more. Nothing is given up, and nothing changes places.
+    #[cold]
+    pub(crate) fn copy_log(&mut self, log: &Log) {
+        let mut own = Vec::with_capacity(self.own.len() - self.own_start - self.own_listed + self.queued);
+        let mut own_at = self.own_start;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Own(length) => {
+                    own.extend_from_slice(&self.own[own_at..own_at + length]);
+                    own_at += length;
+                }
+                Piece::Log(range) => log.slices(*range).for_each(|slice| own.extend_from_slice(slice)),
+            }
+        }
+        self.own_listed = own.len();
+        own.extend_from_slice(&self.own[own_at..]);
+        self.own = own;
+        self.own_start = 0;
+        self.pieces.clear();
+        self.pieces.push_back(Piece::Own(self.own_listed));
     }
 
     /// The front of the queue as slices for one write, at most `MAX_SLICES`.
@@ -190,6 +221,7 @@ impl Outbox {
             // More than half is gone: moving the rest costs less than what was written since the last move.
             self.own.drain(..self.own_start);
             self.own_start = 0;
+            self.give_back();
         }
     }
 }

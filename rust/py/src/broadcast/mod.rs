@@ -6,6 +6,7 @@
 //! - Publishing never waits for a client and never writes by itself unless [`FLUSH_BYTES`] are unflushed.
 //! - A connection that can't take more keeps its ranges; the others are not touched by it.
 //! - A connection more than `max_lag` behind is reported to its owner, which ends it.
+//! - A connection that waits for little of what was published holds the log no longer than that either: it gets a copy.
 //! - A compressed frame refers to nothing before it: it means the same to every peer, whatever it has inflated until then.
 //! - The log is borrowed for the length of a flush, also while the GIL is released: calls from other threads are refused
 //!   by [`LoopBound`], so nothing changes under the kernel's eyes.
@@ -28,7 +29,7 @@ pub(crate) use self::audience::Variant;
 use self::audience::{Audience, FORMATS, VARIANTS};
 use crate::codec::Format;
 use crate::compression::{self, with_compressed_buffer};
-use crate::connection::{Connection, LogQueued};
+use crate::connection::{Connection, LogQueued, State as ConnectionState};
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outgoing::{PlainFrame, append_message, payload_len};
 use crate::socket::{self, Written};
@@ -65,6 +66,7 @@ struct State {
     /// The largest frame of each log that was appended since nobody was behind, if it is over `max_lag`.
     oversized: [Cell<usize>; VARIANTS],
     flush_method: Guarded<Option<Py<PyAny>>>,
+    flushing: Cell<bool>,
     scheduled: Cell<bool>,
     unflushed: Cell<usize>,
     published: Cell<u64>,
@@ -229,28 +231,52 @@ impl Broadcaster {
 
     /// Writes every listed connection's bytes, then frees what nobody wants any more.
     fn flush(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        // Whoever a transport calls may publish, a handler of its log for one: what that queues is for the next flush.
+        if state.flushing.replace(true) {
+            return Self::schedule_flush(slf);
+        }
+        let outcome = Self::write_listed(slf, state).and_then(|()| Self::settle_lagging(slf.py(), state));
+        state.flushing.set(false);
+        for (connection, queued) in outcome? {
+            state.on_lag.call1(slf.py(), (connection, queued))?;
+        }
+        Ok(())
+    }
+
+    fn write_listed(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         let py = slf.py();
         state.unflushed.set(0);
         let listed = std::mem::take(&mut *state.listed.lock()?);
-        let plain = Self::write_directly(py, state, &listed)?;
-        let mut lagging = std::mem::take(&mut *state.lagging.lock()?);
-        for (connection, written) in listed.iter().zip(plain) {
+        let written = match Self::write_directly(py, state, &listed) {
+            Ok(written) => written,
+            Err(error) => {
+                // An encode hook has published so much that it is to be written, inside a send of one of these.
+                state.listed.lock()?.extend(listed);
+                Self::schedule_flush(slf)?;
+                return Err(error);
+            }
+        };
+        // What has left is taken note of before anybody is called: it must not leave twice.
+        for (connection, written) in listed.iter().zip(written) {
             let target = connection.get().state()?;
             target.listed.set(false);
             // Blocked, failed, or not written directly: the connection's own way out deals with each.
             if let Some(Written::Bytes(count)) = written {
                 target.outbox.lock()?.advance(count);
             }
-            let mut queued = target.outbox.read()?.queued();
-            if queued > 0 && !target.busy.get() {
-                target.flush(connection.bind(py).as_any())?;
-                queued = target.outbox.read()?.queued();
+        }
+        let mut outcome = Ok(());
+        for connection in &listed {
+            let target = connection.get().state()?;
+            if target.outbox.read()?.queued() > 0 && !target.busy.get() {
+                // What goes wrong with one is no concern of the others, nor of who publishes.
+                outcome = outcome.and(target.contain(connection.bind(py).as_any(), ConnectionState::flush));
             }
-            if queued > 0 && !target.lagging.replace(true) {
-                lagging.push(connection.clone_ref(py));
+            if target.outbox.read()?.queued() > 0 && !target.lagging.replace(true) {
+                state.lagging.lock()?.push(connection.clone_ref(py));
             }
         }
-        Self::settle_lagging(py, state, lagging)
+        outcome
     }
 
     /// One `send(2)` for each connection that may be written directly; `None` for the others.
@@ -290,8 +316,9 @@ impl Broadcaster {
         Ok(if listed.len() >= RELEASE_GIL_FROM { py.detach(|| write_all(slices)) } else { write_all(slices) })
     }
 
-    /// Reports who is too far behind, and trims the logs to the oldest position still wanted.
-    fn settle_lagging(py: Python<'_>, state: &State, lagging: Vec<Py<Connection>>) -> PyResult<()> {
+    /// Trims the logs to the oldest position still wanted; returns who is too far behind, and how far.
+    fn settle_lagging(py: Python<'_>, state: &State) -> PyResult<Vec<(Py<Connection>, usize)>> {
+        let lagging = std::mem::take(&mut *state.lagging.lock()?);
         let mut oldest = [0; VARIANTS];
         for (oldest, log) in oldest.iter_mut().zip(&state.logs) {
             *oldest = log.read()?.head();
@@ -309,12 +336,29 @@ impl Broadcaster {
                 continue;
             };
             let place = target.variant.place();
-            oldest[place] = oldest[place].min(position);
+            let log = state.logs[place].read()?;
             // One message always fits, whatever its size: while it is on its way it is no lag.
-            if queued > state.max_lag + state.oversized[place].get() {
-                too_far.push((connection.clone_ref(py), queued));
+            let most = state.max_lag + state.oversized[place].get();
+            let behind = (log.head() - position) as usize;
+            // Who takes some channels only has less queued than lies behind it in the log, and must not hold all of that.
+            if queued <= most && behind > most && queued <= target.max_send_queue {
+                target.outbox.lock()?.copy_log(&log);
+                target.lagging.set(false);
+                continue;
             }
+            if behind.max(queued) > most {
+                too_far.push((connection.clone_ref(py), behind.max(queued)));
+            }
+            oldest[place] = oldest[place].min(position);
             kept.push(connection);
+        }
+        // Queued since this flush began.
+        for connection in &*state.listed.read()? {
+            let target = connection.get().state()?;
+            if let Some(position) = target.outbox.read()?.oldest_log_position() {
+                let oldest = &mut oldest[target.variant.place()];
+                *oldest = position.min(*oldest);
+            }
         }
         for ((log, position), oversized) in state.logs.iter().zip(oldest).zip(&state.oversized) {
             let mut log = log.lock()?;
@@ -324,9 +368,6 @@ impl Broadcaster {
             }
         }
         *state.lagging.lock()? = kept;
-        for (connection, queued) in too_far {
-            state.on_lag.call1(py, (connection, queued))?;
-        }
-        Ok(())
+        Ok(too_far)
     }
 }

@@ -39,6 +39,7 @@ impl Broadcaster {
                 frames: Guarded::default(),
                 oversized: Default::default(),
                 flush_method: Guarded::default(),
+                flushing: Cell::new(false),
                 scheduled: Cell::new(false),
                 unflushed: Cell::new(0),
                 published: Cell::new(0),

@@ -1,5 +1,6 @@
 //! The ways a connection ends: the peer's close frame, ours, and failing it (RFC 6455 section 7).
 
+use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::close::CloseCode;
@@ -88,11 +89,15 @@ impl State {
         };
         let transport = transport.bind(py);
         let failed = self.fault.read()?.is_some() && self.received_close.read()?.is_none();
-        if failed && transport.call_method0(intern!(py, "can_write_eof"))?.is_truthy()? {
-            transport.call_method0(intern!(py, "write_eof"))?;
-        } else {
-            transport.call_method0(intern!(py, "close"))?;
+        // Of a socket that takes nothing any more there is no half to close.
+        if failed && !self.broken.get() && transport.call_method0(intern!(py, "can_write_eof"))?.is_truthy()? {
+            match transport.call_method0(intern!(py, "write_eof")) {
+                // The peer reset the connection since the last write.
+                Err(error) if error.is_instance_of::<PyOSError>(py) => {}
+                outcome => return outcome.map(drop),
+            }
         }
+        transport.call_method0(intern!(py, "close"))?;
         Ok(())
     }
 }

@@ -101,14 +101,32 @@ impl State {
 
     /// An error that came together with data is told of once, and the transport reads on: it is looked for here. The
     /// transport ends at the end of the turn, when it has read what came before the error.
-    fn look_for_error(&self, py: Python<'_>) -> PyResult<()> {
+    fn look_for_error(&self, py: Python<'_>, was_broken: bool) -> PyResult<()> {
         let descriptor = self.watched_descriptor.get();
-        if descriptor >= 0
-            && socket::take_error(descriptor)
+        if descriptor < 0 {
+            return Ok(());
+        }
+        if self.broken.get() != was_broken {
+            return self.watch_anew(py);
+        }
+        if socket::take_error(descriptor)
             && let Some(transport) = &*self.transport.read()?
         {
             self.watched_descriptor.set(-1);
             self.call_soon.call1(py, (transport.getattr(py, intern!(py, "abort"))?,))?;
+        }
+        Ok(())
+    }
+
+    /// An answer that failed inside a read has taken the error from the socket. A watch that ended with the error begins
+    /// anew, and finds what is left to read and then the end.
+    #[cold]
+    fn watch_anew(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(transport) = self.transport.read()?.as_ref().map(|one| one.clone_ref(py)) else { return Ok(()) };
+        let transport = transport.bind(py);
+        if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+            transport.call_method0(intern!(py, "pause_reading"))?;
+            transport.call_method0(intern!(py, "resume_reading"))?;
         }
         Ok(())
     }
@@ -152,8 +170,8 @@ impl State {
         }
     }
 
-    /// Runs one step of receiving and keeps what goes wrong away from the event loop.
-    pub(super) fn contain(
+    /// Runs one step and keeps what goes wrong away from the event loop.
+    pub(crate) fn contain(
         &self,
         object: &Bound<'_, PyAny>,
         step: impl FnOnce(&Self, &Bound<'_, PyAny>) -> PyResult<()>,
@@ -190,6 +208,7 @@ impl Connection {
         state.active.set(true);
         state.reading.set(true);
         state.turn.set(false);
+        let was_broken = state.broken.get();
         let outcome = state.contain(object.as_any(), step);
         state.reading.set(false);
         state.turn.set(false);
@@ -206,7 +225,7 @@ impl Connection {
             if state.outbox.read()?.queued() > 0 {
                 state.flush(object)?;
             }
-            state.look_for_error(py)
+            state.look_for_error(py, was_broken)
         })
     }
 }
