@@ -49,7 +49,7 @@ class Accepting:
         raise RuntimeError(opened.path)
 
     def accept(self) -> tuple[ServerOpening, Transport]:
-        opening, transport = self.acceptor("203.0.113.1"), Transport()
+        opening, transport = self.acceptor("192.0.2.1"), Transport()
         opening.connection_made(cast("Any", transport))
         return opening, transport
 
