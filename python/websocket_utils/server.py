@@ -144,7 +144,7 @@ class WebSocketServer(Closing):
 
     # --- publishing ---
 
-    def broadcast(self, message: Any, *, compress: bool | None = None) -> int:
+    def broadcast(self, message: Any, compress: bool | None = None) -> int:
         """Queue a message for every connection; never waits for any of them.
 
         It is encoded once for each codec in use and leaves with everything else of this event loop turn.
@@ -163,7 +163,7 @@ class WebSocketServer(Closing):
         """
         return self._broadcaster.broadcast(message, compress=compress)
 
-    def publish(self, channel: str, message: Any, *, compress: bool | None = None) -> int:
+    def publish(self, channel: str, message: Any, compress: bool | None = None) -> int:
         """Queue a message for the subscribers of one channel; otherwise as `broadcast`.
 
         Args:

@@ -211,7 +211,7 @@ impl Outbox {
             self.own.clear();
             match self.own.capacity() {
                 ..=KEPT_CAPACITY => {}
-                BURST_CAPACITY => SPARE.set(std::mem::take(&mut self.own)),
+                BURST_CAPACITY => SPARE.set(std::mem::replace(&mut self.own, Vec::with_capacity(KEPT_CAPACITY))),
                 _ => self.own = Vec::new(),
             }
             if self.pieces.capacity() > KEPT_PIECES {
