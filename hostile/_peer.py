@@ -7,7 +7,7 @@ import struct
 import time
 from typing import Self
 
-from tests.support.wire import CLOSE, FrameReader, close_code, frame
+from tests.support.wire import CLOSE, PING, PONG, FrameReader, close_code, frame
 
 # A read takes what is there, up to this many bytes.
 _READ = 1 << 16
@@ -91,6 +91,23 @@ class Peer:
         while self.sent < most and (left := deadline - time.monotonic()) > 0:
             if not self.push(data, left):
                 return
+
+    def round_trip(self, seconds: float) -> float:
+        """Send a ping and return the seconds until its pong; `seconds` at the most."""
+        began = time.monotonic()
+        payload = struct.pack("d", began)
+        self.send(PING, payload)
+        while (left := began + seconds - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                data = self.socket.recv(_READ)
+            except TimeoutError:
+                break
+            if not data:
+                break
+            if any(one.opcode == PONG and one.payload == payload for one in self._reader.feed(data)):
+                return time.monotonic() - began
+        return seconds
 
     def ending(self, seconds: float) -> str:
         """Read until the other side ends the connection and say how: by which close code, or how else."""

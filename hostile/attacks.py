@@ -4,6 +4,7 @@ Each is a function that is given the port and the limit of messages, and yields 
 holds then, handshakes included, is what its growth is measured from. It returns how it ended.
 """
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Generator
@@ -163,6 +164,27 @@ def _bomb_behind_full_fragment(limit: int) -> bytes:
     )
 
 
+def _small_bombs(port: int, limit: int) -> Generator[None, None, Ending]:
+    """Messages that each inflate to the limit, while another peer asks for pongs."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = (compressor.compress(bytes(limit)) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+    block = frame(BINARY, bomb, masked=True, reserved_bits=_COMPRESSED) * 64
+    with Peer(port) as peer, Peer(port) as other:
+        peer.upgrade(_DEFLATE)
+        other.upgrade()
+        yield
+        flood = threading.Thread(target=peer.flood, args=(block, FLOOD_SECONDS, FLOOD_BYTES))
+        flood.start()
+        waits: list[float] = []
+        while flood.is_alive():
+            waits.append(other.round_trip(5))
+        flood.join()
+        return Ending(
+            f"others waited {1000 * sorted(waits)[len(waits) // 2]:.0f} ms, at most {1000 * max(waits):.0f} ms",
+            peer.sent,
+        )
+
+
 def _head_in_segments(port: int, _: int) -> Generator[None, None, Ending]:
     with Peer(port) as peer:
         head = request("X-Padding: " + "x" * 5000, "X-More: " + "y" * 5000, "X-Last: " + "z" * 4800)
@@ -240,6 +262,12 @@ ATTACKS = (
         "bomb_behind",
         "the same behind a fragment that inflates to exactly the limit",
         _sends(_bomb_behind_full_fragment, _DEFLATE),
+        {"compression": True},
+    ),
+    Attack(
+        "small_bombs",
+        "messages of 1 KiB that each inflate to the limit, one behind the other",
+        _small_bombs,
         {"compression": True},
     ),
     Attack("long_head", "a request of 15 KiB in TCP segments of one byte", _head_in_segments),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-__all__ = ["Admission", "is_host_listed", "normal_origin"]
+__all__ = ["Admission", "is_host_listed", "list_faults", "normal_origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -67,6 +67,22 @@ def normal_origin(origin: str) -> str | None:
     if port is None:
         port = _DEFAULT_PORTS.get(parts.scheme)
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def list_faults(origins: Iterable[str] | None, hosts: Iterable[str] | None) -> list[str]:
+    """What is wrong with a server's lists: an entry that is no origin, or no host, would match nobody."""
+    return [
+        *(
+            f"origins: {origin!r} is no origin, such as https://desk.example or http://localhost:3000 (RFC 6454 §6.2)"
+            for origin in origins or ()
+            if normal_origin(origin) is None
+        ),
+        *(
+            f"hosts: {host!r} is no host, such as feed.example or feed.example:8080"
+            for host in hosts or ()
+            if _split_host(host) is None
+        ),
+    ]
 
 
 def is_host_listed(host: str, listed: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from . import _core
 from .exceptions import DecodeError
 
 __all__ = ["Faults", "is_power_of_ten"]
@@ -46,14 +47,19 @@ class Faults:
             return
         self._log(error)
 
-    def run(self, awaitable: Awaitable[Any]) -> None:
-        """Run what an `async def` handler returned."""
+    def run(self, awaitable: Awaitable[Any], connection: _core.Connection, nbytes: int) -> None:
+        """Run what an `async def` handler returned for a message of `nbytes` bytes from `connection`.
+
+        While such handlers of a connection work on more than `max_inbox`, nothing is read from it.
+        """
         if not asyncio.iscoroutine(awaitable) and not asyncio.isfuture(awaitable):
             # A handler that returns some value: it means nothing to us.
             return
         task = asyncio.ensure_future(awaitable)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        connection.begin_handling(nbytes)
+        task.add_done_callback(lambda _: connection.end_handling(nbytes))
 
     def _done(self, task: "asyncio.Future[Any]") -> None:
         self._tasks.discard(task)

@@ -128,8 +128,8 @@ class WebSocketClient(Receiving, Closing):
 
     # --- sending ---
 
-    # `compress` by position too, here and in `broadcast`: CPython looks defaults of keyword-only arguments up in a dict,
-    # which would make a call of this 20 ns slower.
+    # `compress` by position too, here and in `broadcast`: CPython looks defaults of keyword-only arguments up in a
+    # dict, which would make each call 20 ns slower.
     def send(self, message: Any, compress: bool | None = None) -> Awaitable[None]:
         """Send one message now; what it returns may be awaited to keep pace with a slow peer.
 
@@ -254,7 +254,7 @@ class WebSocketClient(Receiving, Closing):
         if replaced is not None:
             # A dial can time out in the very turn that completes its handshake: nobody waits for that connection.
             replaced.abort()
-            self._inbox.forget_transport()
+            self._inbox.forget_connection()
         self._connects += 1
         if self._state != "closing":
             self._state = "open"
@@ -324,7 +324,7 @@ class WebSocketClient(Receiving, Closing):
         self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
         if self._connection is not connection:
             return
-        self._inbox.forget_transport()
+        self._inbox.forget_connection()
         self._connection = None
         if self._closing_timer is not None:
             self._closing_timer.cancel()

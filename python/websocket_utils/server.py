@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from . import _core
 from ._accepting import Acceptance, Acceptor, Refusal, Request
-from ._admission import Admission, is_host_listed, normal_origin
+from ._admission import Admission, is_host_listed, list_faults, normal_origin
 from ._connection import ServerConnection
 from ._faults import Faults
 from ._handshake import Compression, Opened
@@ -117,7 +117,7 @@ class WebSocketServer(Closing):
             host, port = parse_address(address)
             settings = settings.replace(host=host, port=port)
         settings = settings.replace(**overrides)
-        if faults := context_faults(ssl):
+        if faults := context_faults(ssl) + list_faults(settings.origins, settings.hosts):
             raise ConfigError(faults)
         server = cls(settings, ssl)
         return Opening(server, server._open)

@@ -185,6 +185,7 @@ class Link:
         broadcaster: _core.Broadcaster | None = None,
         deflate: tuple[int, bool, int, bool] | None = None,
         compression_threshold: int = 1024,
+        run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
         self.loop = cast("Any", event_loop or VirtualLoop())
@@ -192,8 +193,15 @@ class Link:
         self.owner = Owner()
         self.faults: list[BaseException] = []
         self.awaitables: list[Any] = []
+        # No method: a link would keep itself alive.
+        awaitables = self.awaitables
+
+        def note(awaitable: object, connection: _core.Connection, nbytes: int) -> None:
+            del connection, nbytes
+            awaitables.append(awaitable)
+
         self.inbox = _core.Inbox(
-            self.loop, self.faults.append, self.awaitables.append, limit=max_inbox, pass_connection=pass_connection
+            self.loop, self.faults.append, run or note, limit=max_inbox, pass_connection=pass_connection
         )
         self.connection = Connection(
             is_client=is_client,

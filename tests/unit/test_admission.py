@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from websocket_utils import ConfigError, WebSocketServer
 from websocket_utils._admission import Admission, is_host_listed, normal_origin
 
 
@@ -86,3 +87,19 @@ def test_host_is_one_of_those_listed(host: str, listed: tuple[str, ...], is_list
 def test_any_text_is_an_origin_and_a_host_or_is_none(text: str) -> None:
     normal_origin(text)
     is_host_listed(text, ("desk.example",))
+
+
+async def test_entry_that_would_match_nobody_is_refused_when_the_server_is_made() -> None:
+    with pytest.raises(ConfigError) as caught:
+        await WebSocketServer.bind(
+            "127.0.0.1:0",
+            origins=("https://desk.example", "desk.example", "https://desk.example/page"),
+            hosts=("feed.example:8080", "feed.example/", "http://feed.example"),
+        )
+    named = [fault.split(" is no ")[0] for fault in caught.value.faults]
+    assert named == [
+        "origins: 'desk.example'",
+        "origins: 'https://desk.example/page'",
+        "hosts: 'feed.example/'",
+        "hosts: 'http://feed.example'",
+    ]

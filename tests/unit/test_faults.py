@@ -2,6 +2,8 @@ import asyncio
 import logging
 
 import pytest
+from tests.support.memory import Link
+from tests.support.wire import BINARY, frame
 
 from websocket_utils._faults import Faults
 from websocket_utils.exceptions import DecodeError
@@ -60,14 +62,14 @@ async def test_what_an_async_handler_raises_is_logged(caplog: pytest.LogCaptureF
     async def handler() -> None:
         raise ValueError("later")
 
-    faults.run(handler())
+    faults.run(handler(), Link().connection, 1)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert "later" in caplog.text
 
 
 async def test_a_plain_value_of_a_handler_means_nothing() -> None:
-    Faults(LOGGER).run(7)  # type: ignore[arg-type]  # what handlers return by accident
+    Faults(LOGGER).run(7, Link().connection, 1)  # type: ignore[arg-type]  # what handlers return by accident
 
 
 async def test_finish_cancels_and_awaits_handlers_but_not_its_caller(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,10 +86,55 @@ async def test_finish_cancels_and_awaits_handlers_but_not_its_caller(caplog: pyt
         await faults.finish()
         ends.append("finished")
 
-    faults.run(waits())
-    faults.run(finishes())
+    faults.run(waits(), Link().connection, 1)
+    faults.run(finishes(), Link().connection, 1)
     async with asyncio.timeout(1):
         while len(ends) < 2:  # noqa: ASYNC110  # the list is what is waited for
             await asyncio.sleep(0)
     assert ends == ["cancelled", "finished"]
     assert caplog.records == []
+
+
+async def test_slow_async_handlers_hold_reading_at_the_bound_and_let_go_under_half() -> None:
+    faults = Faults(LOGGER)
+    go_on = asyncio.Semaphore(0)
+
+    async def handler(_message: bytes) -> None:
+        await go_on.acquire()
+
+    link = Link(max_inbox=100_000, run=faults.run)
+    link.inbox.on(bytes, handler)
+    message = frame(BINARY, bytes(20_000), masked=False)
+    held: list[bool] = []
+    for _ in range(6):
+        link.receive(message)
+        link.loop.turn()
+        held.append(not link.transport.reads())
+    # Five of them, with what a task takes, are over it.
+    assert held == [False] * 4 + [True] * 2
+    assert link.connection.take_activity()
+    assert link.connection.take_activity(), "silence says nothing while we do not read"
+    for left in range(5, -1, -1):
+        go_on.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert link.transport.reads() is (left <= 2), left
+    assert not link.connection.take_activity()
+
+
+async def test_async_handlers_of_a_lost_connection_end_in_peace() -> None:
+    faults = Faults(LOGGER)
+    go_on = asyncio.Event()
+
+    async def handler(_message: bytes) -> None:
+        await go_on.wait()
+
+    link = Link(max_inbox=10, run=faults.run)
+    link.inbox.on(bytes, handler)
+    link.receive(frame(BINARY, bytes(100), masked=False))
+    link.loop.turn()
+    link.connection.connection_lost(None)
+    go_on.set()
+    await faults.finish()
+    assert link.owner.calls == ["lost"]
+    assert link.faults == []

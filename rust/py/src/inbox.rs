@@ -5,7 +5,7 @@
 //! - A message is delivered once: to the handlers of its class if there are any, else it waits in the queue.
 //! - Queued messages are raw bytes; they are decoded when somebody pulls, as the type that the puller asks for.
 //! - A handler is never called while anything here or in the connection is borrowed: it may call back into both.
-//! - The queue is bounded in bytes: over the bound the transport stops reading, under half of it it reads again.
+//! - The queue is bounded in bytes: over the bound the connection is held, under half of it it reads again.
 //! - With handlers only, and nobody who ever pulled, a message without a handler is counted and dropped: a queue that
 //!   nobody reads would otherwise fill up and stop the handlers' messages too.
 
@@ -18,6 +18,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::connection::MessageKind;
 
 use crate::codec::{Decoder, Router};
+use crate::connection::{Connection, Hold};
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
 use crate::queue::MessageQueue;
@@ -31,7 +32,7 @@ pub(crate) enum Taken {
     Queued,
     Dropped,
     /// To be given to these callbacks once nothing is borrowed.
-    Call(Py<PyList>, Py<PyAny>),
+    Call(Py<PyList>, Py<PyAny>, usize),
     Fault(PyErr),
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct State {
     event_loop: Py<PyAny>,
     /// Called with an exception that has no caller to be raised in: a handler's, or a `DecodeError`.
     on_fault: Py<PyAny>,
-    /// Called with what an `async def` handler returned.
+    /// Called with what an `async def` handler returned, the connection, and the bytes of the message.
     on_awaitable: Py<PyAny>,
     /// A server's handlers are told which connection the message came from.
     pass_connection: bool,
@@ -56,10 +57,8 @@ pub(crate) struct State {
     pulled: Cell<bool>,
     closed: Cell<bool>,
     error: Guarded<Option<Py<PyAny>>>,
-    /// The transport that was told to stop reading because the queue is full.
-    paused: Guarded<Option<Py<PyAny>>>,
-    /// It has been told so; until the end of the turn it is about to be.
-    is_stopped: Cell<bool>,
+    /// The connection that is held because the queue is full.
+    paused: Guarded<Option<Py<Connection>>>,
     messages: Cell<u64>,
     bytes: Cell<u64>,
     decode_errors: Cell<u64>,
@@ -88,7 +87,9 @@ impl State {
             let router = self.router.read()?;
             if let Some((decoder, index)) = router.route(payload, is_text) {
                 return Ok(match decoder.decode(py, payload, is_text) {
-                    Ok(message) => Taken::Call(self.callbacks.read()?[*index].1.clone_ref(py), message.unbind()),
+                    Ok(message) => {
+                        Taken::Call(self.callbacks.read()?[*index].1.clone_ref(py), message.unbind(), payload.len())
+                    }
                     Err(error) => {
                         count(&self.decode_errors);
                         Taken::Fault(error)
@@ -101,7 +102,8 @@ impl State {
                 } else {
                     PyBytes::new(py, payload).into_any()
                 };
-                return Ok(Taken::Call(self.callbacks.read()?[index].1.clone_ref(py), message.unbind()));
+                let callbacks = self.callbacks.read()?[index].1.clone_ref(py);
+                return Ok(Taken::Call(callbacks, message.unbind(), payload.len()));
             }
             if self.pass_connection || !self.pulled.get() {
                 count(&self.unhandled);
@@ -123,6 +125,7 @@ impl State {
         connection: &Bound<'_, PyAny>,
         callbacks: &Bound<'_, PyList>,
         message: &Bound<'_, PyAny>,
+        size: usize,
     ) -> PyResult<()> {
         for index in 0..callbacks.len() {
             // A handler may remove itself: the list is asked anew for each.
@@ -133,7 +136,7 @@ impl State {
                 // `lambda connection, message: connection.send(message)`: what `send` returns need not be awaited.
                 Ok(value) if value.is_none() || value.is_exact_instance_of::<Drain>() => {}
                 Ok(value) => {
-                    self.on_awaitable.call1(py, (value,))?;
+                    self.on_awaitable.call1(py, (value, connection, size))?;
                 }
                 Err(error) => {
                     count(&self.handler_errors);
@@ -156,8 +159,7 @@ impl State {
 
     /// Ends one read: wakes who waits for messages, and stops the transport when too much waits here.
     #[inline]
-    pub(crate) fn end_read(&self, inbox: &Bound<'_, Inbox>, transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let py = inbox.py();
+    pub(crate) fn end_read(&self, py: Python<'_>, connection: Option<&Bound<'_, Connection>>) -> PyResult<()> {
         let (messages, held) = {
             let queue = self.queue.read()?;
             (queue.len(), queue.held())
@@ -167,14 +169,11 @@ impl State {
         }
         self.wake(py, messages)?;
         if held > self.limit
-            && let Some(transport) = transport
+            && let Some(connection) = connection
             && self.paused.read()?.is_none()
         {
-            // Not from inside the read: aiofastnet (1.2.0) that is paused there keeps what it has decrypted, and forgets it
-            // when it resumes and the socket is empty. Until the turn ends, one read more may come.
-            *self.paused.lock()? = Some(transport.clone().unbind());
-            let pause = inbox.getattr(intern!(py, "pause"))?;
-            self.event_loop.bind(py).call_method1(intern!(py, "call_soon"), (pause,))?;
+            *self.paused.lock()? = Some(connection.clone().unbind());
+            connection.get().state()?.hold(connection.as_any(), Hold::Inbox)?;
         }
         Ok(())
     }
@@ -202,9 +201,9 @@ impl State {
         self.wake(py, messages)
     }
 
-    /// Whether a transport is told not to read because the queue is full.
-    pub(crate) fn is_paused(&self) -> PyResult<bool> {
-        Ok(self.paused.read()?.is_some())
+    /// Bytes that may wait.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
@@ -214,14 +213,13 @@ impl State {
         Ok(())
     }
 
-    /// Lets a paused transport read again, however much is queued.
+    /// Lets a connection that is held read again, however much is queued.
     pub(crate) fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(transport) = self.paused.lock()?.take() else { return Ok(()) };
-        let transport = transport.bind(py);
-        if self.is_stopped.replace(false) && !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
-            transport.call_method0(intern!(py, "resume_reading"))?;
+        let paused = self.paused.lock()?.take();
+        match paused {
+            Some(connection) => connection.get().state()?.release(py, Hold::Inbox),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The next queued message, decoded; `None` when nothing is queued. A message that fails to decode is consumed.
@@ -338,7 +336,6 @@ impl Inbox {
                 closed: Cell::new(false),
                 error: Guarded::default(),
                 paused: Guarded::default(),
-                is_stopped: Cell::new(false),
                 messages: Cell::new(0),
                 bytes: Cell::new(0),
                 decode_errors: Cell::new(0),
@@ -411,26 +408,10 @@ impl Inbox {
         state.wake(py, usize::MAX)
     }
 
-    /// Forgets a transport that is gone, so that it isn't told to read again.
-    #[pyo3(name = "forget_transport")]
-    fn py_forget_transport(&self) -> PyResult<()> {
-        let state = self.state()?;
-        state.is_stopped.set(false);
-        state.paused.lock()?.take();
-        Ok(())
-    }
-
-    /// Stops reading if the inbox is still full. The loop calls it at the end of the turn in which it filled up.
-    #[pyo3(name = "pause")]
-    fn py_pause(&self, py: Python<'_>) -> PyResult<()> {
-        let state = self.state()?;
-        let transport = state.paused.read()?.as_ref().map(|transport| transport.clone_ref(py));
-        let Some(transport) = transport else { return Ok(()) };
-        let transport = transport.bind(py);
-        if !state.is_stopped.get() && !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
-            state.is_stopped.set(true);
-            transport.call_method0(intern!(py, "pause_reading"))?;
-        }
+    /// Forgets a connection that is gone: the next one may be held.
+    #[pyo3(name = "forget_connection")]
+    fn py_forget_connection(&self) -> PyResult<()> {
+        self.state()?.paused.lock()?.take();
         Ok(())
     }
 
@@ -467,11 +448,12 @@ impl Inbox {
                 visit.call(waiter)?;
             }
         }
+        if let Ok(paused) = state.paused.read() {
+            visit.call(&*paused)?;
+        }
         // A traceback leads from an error to its client, and from there to here.
-        for cell in [&state.paused, &state.error] {
-            if let Ok(value) = cell.read() {
-                visit.call(&*value)?;
-            }
+        if let Ok(error) = state.error.read() {
+            visit.call(&*error)?;
         }
         Ok(())
     }
@@ -485,10 +467,11 @@ impl Inbox {
         if let Ok(mut waiters) = state.waiters.lock() {
             waiters.clear();
         }
-        for cell in [&state.paused, &state.error] {
-            if let Ok(mut value) = cell.lock() {
-                value.take();
-            }
+        if let Ok(mut paused) = state.paused.lock() {
+            paused.take();
+        }
+        if let Ok(mut error) = state.error.lock() {
+            error.take();
         }
     }
 }

@@ -73,21 +73,31 @@ fn append_compressible(
     key: Option<[u8; 4]>,
     out: &mut Vec<u8>,
 ) -> PyResult<usize> {
-    with_payload_buffer(|buffer| {
-        append_message(message.py(), message, state.format, None, 0, buffer)?;
-        let frame = PlainFrame::new(buffer);
-        let is_compressed = compression::is_wanted(compress, frame.payload.len(), compression.threshold)
+    let mut append = |opcode: Opcode, payload: &[u8]| {
+        let is_compressed = compression::is_wanted(compress, payload.len(), compression.threshold)
             && with_compressed_buffer(|compressed| {
-                let pays = compression.compress(state.has_peer_moved_on.take(), frame.payload, compressed);
+                let pays = compression.compress(state.has_peer_moved_on.take(), payload, compressed);
                 if pays {
-                    append_compressed_frame(out, frame.opcode, compressed, key);
+                    append_compressed_frame(out, opcode, compressed, key);
                 }
                 pays
             });
         if !is_compressed {
-            append_frame(out, frame.opcode, true, frame.payload, key);
+            append_frame(out, opcode, true, payload, key);
         }
-        Ok(frame.payload.len())
+        payload.len()
+    };
+    // These two are payload as they are.
+    if let Ok(text) = message.cast::<PyString>() {
+        return Ok(append(Opcode::Text, text.to_str()?.as_bytes()));
+    }
+    if let Ok(bytes) = message.cast::<PyBytes>() {
+        return Ok(append(Opcode::Binary, bytes.as_bytes()));
+    }
+    with_payload_buffer(|buffer| {
+        append_message(message.py(), message, state.format, None, 0, buffer)?;
+        let frame = PlainFrame::new(buffer);
+        Ok(append(frame.opcode, frame.payload))
     })
 }
 

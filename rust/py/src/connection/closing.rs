@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::Role;
 
-use super::State;
+use super::{Connection, Hold, State};
 use crate::errors::{self, CloseInfo};
 
 impl State {
@@ -76,9 +76,21 @@ impl State {
         self.descriptor.set(-1);
         self.outbox.lock()?.clear();
         if !self.broken.replace(true) {
+            self.release(object.py(), Hold::Handlers)?;
             self.inbox.get().state()?.resume(object.py())?;
             self.wake_drain_waiters(object.py())?;
             self.tell_closing(object)?;
+        }
+        Ok(())
+    }
+
+    /// The connection is gone, and all that it brought is delivered.
+    pub(super) fn tell_loss(&self, object: &Bound<'_, Connection>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = object.py();
+        self.protocol.lock()?.handle_transport_closed();
+        let owner = self.owner.lock()?.take();
+        if let Some(owner) = owner {
+            owner.bind(py).call_method1(intern!(py, "connection_lost"), (object, error))?;
         }
         Ok(())
     }

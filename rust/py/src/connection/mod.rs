@@ -19,6 +19,8 @@
 
 mod closing;
 mod compressing;
+mod deferring;
+mod gate;
 mod python;
 mod receiving;
 
@@ -26,6 +28,8 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 
 pub(crate) use self::compressing::Compression;
+use self::deferring::PutOffLoss;
+pub(crate) use self::gate::Hold;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -76,6 +80,15 @@ pub(crate) struct State {
     reading: Cell<bool>,
     /// Big frames are coming: more is read at once.
     reads_big: Cell<bool>,
+    /// Reasons why the transport is not to read: bits of [`Hold`].
+    holds: Cell<u8>,
+    /// The transport was told so.
+    is_stopped: Cell<bool>,
+    /// Bytes that were read and not looked at yet.
+    deferred: Guarded<Vec<u8>>,
+    put_off_loss: Guarded<PutOffLoss>,
+    /// What `async def` handlers work on at the moment, in bytes.
+    handling: Cell<usize>,
     /// Data may be sent: no close frame has left or come.
     pub(crate) open: Cell<bool>,
     /// Received messages are still wanted.

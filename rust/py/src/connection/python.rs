@@ -10,7 +10,7 @@ use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::limits::Limits;
 
 use super::compressing::Compression;
-use super::{Connection, State};
+use super::{Connection, Hold, State};
 use crate::broadcast::{Broadcaster, Variant};
 use crate::codec::Format;
 use crate::compression::{self, AgreementTuple};
@@ -82,6 +82,11 @@ impl Connection {
                 turn: Cell::new(false),
                 reading: Cell::new(false),
                 reads_big: Cell::new(false),
+                holds: Cell::new(0),
+                is_stopped: Cell::new(false),
+                deferred: Guarded::default(),
+                put_off_loss: Guarded::default(),
+                handling: Cell::new(0),
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 lost: Cell::new(false),
@@ -177,7 +182,6 @@ impl Connection {
         state.open.set(false);
         state.descriptor.set(-1);
         state.watched_descriptor.set(-1);
-        state.protocol.lock()?.handle_transport_closed();
         state.outbox.lock()?.clear();
         state.drop_compressor()?;
         state.release_log(py)?;
@@ -185,10 +189,23 @@ impl Connection {
         state.drain.lock()?.take();
         state.transport.lock()?.take();
         state.wake_drain_waiters(py)?;
-        if let Some(owner) = state.owner.lock()?.take() {
-            owner.bind(py).call_method1(intern!(py, "connection_lost"), (slf, exc))?;
+        if state.deferred.read()?.is_empty() {
+            return state.tell_loss(slf, exc);
         }
+        *state.put_off_loss.lock()? = Some(exc);
         Ok(())
+    }
+
+    /// Tells the transport to stop reading, if there is still a reason. The loop calls it at the end of a turn.
+    #[pyo3(name = "settle_reading")]
+    fn py_settle_reading(&self, py: Python<'_>) -> PyResult<()> {
+        self.state()?.settle_reading(py)
+    }
+
+    /// Looks at more of what was read. The loop calls it in each turn until nothing waits.
+    #[pyo3(name = "read_deferred")]
+    fn py_read_deferred(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::read_deferred(slf)
     }
 
     // --- what the owner calls ---
@@ -245,6 +262,7 @@ impl Connection {
         state.open.set(false);
         state.delivering.set(false);
         state.outbox.lock()?.clear();
+        state.drop_deferred()?;
         let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
         if let Some(transport) = transport {
             transport.bind(py).call_method0(intern!(py, "abort"))?;
@@ -257,14 +275,27 @@ impl Connection {
     fn py_stop_delivering(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state()?;
         state.delivering.set(false);
+        state.release(py, Hold::Handlers)?;
         state.inbox.get().state()?.resume(py)
     }
 
-    /// Whether bytes have arrived since the last call. While the inbox is full we do not look: silence says nothing.
+    /// An `async def` handler has begun to work on a message of this many bytes: over the inbox's bound reading stops.
+    #[pyo3(name = "begin_handling")]
+    fn py_begin_handling(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        slf.get().state()?.begin_handling(slf.as_any(), nbytes)
+    }
+
+    /// It is done: under half of the bound reading goes on.
+    #[pyo3(name = "end_handling")]
+    fn py_end_handling(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
+        self.state()?.end_handling(py, nbytes)
+    }
+
+    /// Whether bytes have arrived since the last call. While reading is held we do not look: silence says nothing.
     #[pyo3(name = "take_activity")]
     fn py_take_activity(&self) -> PyResult<bool> {
         let state = self.state()?;
-        Ok(state.active.replace(false) || state.inbox.get().state()?.is_paused()?)
+        Ok(state.active.replace(false) || state.is_held())
     }
 
     /// Writes what was sent after the first message of a turn. The loop calls it at the turn's end.

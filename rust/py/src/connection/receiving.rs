@@ -9,13 +9,16 @@ use websocket_utils_core::error::ProtocolError;
 use websocket_utils_core::header::header_len;
 use websocket_utils_core::opcode::Opcode;
 
-use super::{Connection, State};
+use super::{Connection, Hold, State};
 use crate::errors::CloseInfo;
 use crate::inbox::Taken;
 use crate::{scratch, socket};
 
 /// Payload bytes of a frame from which on more than usual is read at once.
 const BIG_FRAME: u64 = 32 * 1024;
+
+/// What a running handler takes besides its message: a coroutine, its frame and a task.
+const HANDLER_BYTES: usize = 2 * 1024;
 
 /// What one event asks for, without its borrow of the read buffer.
 enum Next {
@@ -28,20 +31,31 @@ enum Next {
 
 impl State {
     /// All that one read brought.
-    fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
+    pub(super) fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
         let py = object.py();
         let inbox = self.inbox.get().state()?;
         let mut protocol = self.protocol.lock()?;
+        let mut budget = self.work_budget();
         loop {
+            if budget == 0 && !input.is_empty() {
+                drop(protocol);
+                return self.defer(object, input);
+            }
             let next = match protocol.next_event(&mut input) {
                 // The hot path: message after message into the queue, with nothing let go and taken again.
                 Ok(Some(Event::Message { kind, payload })) if self.delivering.get() => {
+                    budget = budget.saturating_sub(payload.len());
                     match inbox.take(py, payload, kind)? {
                         Taken::Queued | Taken::Dropped => continue,
                         taken => Next::Deliver(taken),
                     }
                 }
-                outcome => self.sort(py, outcome)?,
+                outcome => {
+                    if let Ok(Some(Event::Message { payload, .. })) = &outcome {
+                        budget = budget.saturating_sub(payload.len());
+                    }
+                    self.sort(py, outcome)?
+                }
             };
             // Python is called with the protocol free: it may send, close, or feed back.
             drop(protocol);
@@ -92,8 +106,8 @@ impl State {
         let py = object.py();
         match taken {
             Taken::Queued | Taken::Dropped => Ok(()),
-            Taken::Call(callbacks, message) => {
-                self.inbox.get().state()?.call(py, object, callbacks.bind(py), message.bind(py))
+            Taken::Call(callbacks, message, size) => {
+                self.inbox.get().state()?.call(py, object, callbacks.bind(py), message.bind(py), size)
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
         }
@@ -124,7 +138,8 @@ impl State {
     fn watch_anew(&self, py: Python<'_>) -> PyResult<()> {
         let Some(transport) = self.transport.read()?.as_ref().map(|one| one.clone_ref(py)) else { return Ok(()) };
         let transport = transport.bind(py);
-        if !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
+        // One that is held watches anew when it is let go.
+        if !self.is_stopped.get() && !transport.call_method0(intern!(py, "is_closing"))?.is_truthy()? {
             transport.call_method0(intern!(py, "pause_reading"))?;
             transport.call_method0(intern!(py, "resume_reading"))?;
         }
@@ -161,6 +176,29 @@ impl State {
             && self.fault.read()?.is_none())
     }
 
+    /// Whether messages are wanted and more of them may come: else nothing that a slow reader does holds reading.
+    fn may_hold(&self) -> PyResult<bool> {
+        Ok(self.delivering.get() && !self.broken.get() && !self.lost.get() && self.received_close.read()?.is_none())
+    }
+
+    /// An `async def` handler has begun to work on a message.
+    pub(super) fn begin_handling(&self, object: &Bound<'_, PyAny>, nbytes: usize) -> PyResult<()> {
+        self.handling.set(self.handling.get() + nbytes + HANDLER_BYTES);
+        if self.handling.get() > self.inbox.get().state()?.limit() && self.may_hold()? {
+            self.hold(object, Hold::Handlers)?;
+        }
+        Ok(())
+    }
+
+    /// It is done.
+    pub(super) fn end_handling(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
+        self.handling.set(self.handling.get().saturating_sub(nbytes + HANDLER_BYTES));
+        if self.handling.get() <= self.inbox.get().state()?.limit() / 2 {
+            self.release(py, Hold::Handlers)?;
+        }
+        Ok(())
+    }
+
     /// Queues the pong that had to wait for room.
     pub(crate) fn queue_latest_pong(&self) -> PyResult<()> {
         let payload = self.latest_pong.lock()?.take();
@@ -190,6 +228,9 @@ impl Connection {
     /// All that one read brought.
     pub(super) fn take_bytes(object: &Bound<'_, Self>, input: &mut [u8]) -> PyResult<()> {
         let state = object.get().state()?;
+        if state.is_put_behind(input)? {
+            return Ok(());
+        }
         let filled_usual = input.len() >= scratch::USUAL_BYTES;
         Self::take_in(object, state, |state, object| state.read(object, input))?;
         // Ends with the first read that is small again, wherever that ended.
@@ -199,7 +240,7 @@ impl Connection {
     }
 
     /// One read: a turn of its own, at whose end all answers leave together.
-    fn take_in(
+    pub(super) fn take_in(
         object: &Bound<'_, Self>,
         state: &State,
         step: impl FnOnce(&State, &Bound<'_, PyAny>) -> PyResult<()>,
@@ -213,15 +254,14 @@ impl Connection {
         state.reading.set(false);
         state.turn.set(false);
         outcome?;
+        let connection = object;
         state.contain(object.as_any(), |state, object| {
             // What a big message took goes back at once: an idle connection has no later moment to do it.
             state.protocol.lock()?.release_memory();
             // A full inbox pauses reading while messages are wanted. At the end of a connection what is read is the
             // peer's close frame or its end of file, which must not wait for a slow reader.
-            let may_pause = state.delivering.get() && !state.broken.get() && state.received_close.read()?.is_none();
-            let transport = state.transport.read()?.as_ref().filter(|_| may_pause).map(|one| one.clone_ref(py));
-            let inbox = state.inbox.bind(py);
-            inbox.get().state()?.end_read(inbox, transport.as_ref().map(|transport| transport.bind(py)))?;
+            let may_pause = state.may_hold()?;
+            state.inbox.get().state()?.end_read(py, may_pause.then_some(connection))?;
             if state.outbox.read()?.queued() > 0 {
                 state.flush(object)?;
             }
