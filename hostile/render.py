@@ -28,7 +28,7 @@ ATTACKS = """\
 - Growth is that of the server's resident memory over what it held before the attack, its connections included. The peak
   is the kernel's own mark (`VmHWM`, begun anew before each attack), so that none is missed; the kernel counts in steps
   of up to 256 KiB. The kernel's own buffers of the sockets are not in it.
-- "Kept" is the growth that is left once the peer is gone: one spare block of at most 2 MiB that a process keeps, mostly.
+- "Kept" is the growth that is left once the peer is gone, mostly one spare block of at most 2 MiB that a process has.
 - After each attack a peer that keeps to the protocol is served, and the event loop's exception handler was never
   called; a row where that is not so says it."""
 MUTATIONS = """\

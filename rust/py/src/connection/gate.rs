@@ -1,7 +1,7 @@
 //! Whether the transport reads: it is told to stop while there is any reason to, and to go on when there is none.
 //!
-//! It is told at the end of a turn, never inside a read: aiofastnet (1.2.0) that is paused there keeps what it has decrypted,
-//! and forgets it when it resumes and the socket is empty. Until the turn ends, the rest of its reads may come.
+//! It is told at the end of a turn, never inside a read: there a transport may have taken more from the socket, and decrypted
+//! it, than it has handed on. Until the turn ends, the rest of its reads may come.
 
 use pyo3::intern;
 use pyo3::prelude::*;
