@@ -3,7 +3,6 @@
 //! The only code of the project that knows Python objects and file descriptors. It decides nothing about the protocol.
 
 use pyo3::prelude::*;
-use websocket_utils_blocks::BigBlocks;
 
 mod broadcast;
 mod codec;
@@ -24,7 +23,7 @@ mod socket;
 // The address sanitizer has to know every block, so that it sees who writes behind one.
 #[cfg(not(fuzzing))]
 #[global_allocator]
-static ALLOCATOR: BigBlocks = BigBlocks;
+static ALLOCATOR: websocket_utils_blocks::BigBlocks = websocket_utils_blocks::BigBlocks;
 
 // The GIL guards the interning table and the read buffer: a free-threaded interpreter is told to keep it.
 #[pymodule(gil_used = true)]
