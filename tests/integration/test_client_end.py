@@ -236,6 +236,8 @@ import asyncio, sys
 from websocket_utils import WebSocketClient, WebSocketServer, run
 
 async def main():
+    # A machine that is busy makes steps slow, which debug mode would tell of.
+    asyncio.get_running_loop().slow_callback_duration = 60
     async with WebSocketServer.bind("127.0.0.1:0") as server:
         async with WebSocketClient.connect(server.url) as client:
             print("ready", flush=True)
