@@ -145,6 +145,7 @@ class ServerOpening(OpeningProtocol):
         try:
             end = self._head.feed(self._view[:nbytes])
             if end is None:
+                self._look_for_error()
                 return
             path, key, headers = self._head.request()
             request = Request(path, headers, self.address)

@@ -11,6 +11,7 @@ The head is collected, parsed and judged by the core (`_core.HeadReader`); bytes
 import asyncio
 import base64
 import hashlib
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -120,6 +121,16 @@ class OpeningProtocol(asyncio.BufferedProtocol):
         # The transport says `pause_writing` with the first byte it has to hold and `resume_writing` when it holds
         # none: what decides whether `send(2)` may be used. TLS transports compare with >=: 0 would pause them for ever.
         opened.set_write_buffer_limits(high=1 if self._is_secure else 0, low=0)
+
+    def _look_for_error(self) -> None:
+        """End the connection if an error came together with bytes that complete nothing: nobody tells of it again."""
+        transport = self._transport
+        if transport is None or not self._watches_errors:
+            return
+        tcp: socket.socket = transport.get_extra_info("socket")
+        if tcp.fileno() != -1 and tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            # Not from inside its read.
+            asyncio.get_running_loop().call_soon(transport.abort)
 
     def _found_taker(
         self, transport: asyncio.Transport, take: Callable[[Opened], Taker], rest: bytes, **known: Any

@@ -104,6 +104,7 @@ class ClientOpening(OpeningProtocol):
             while True:
                 end = self._head.feed(rest)
                 if end is None:
+                    self._look_for_error()
                     return
                 rest = rest[end:]
                 status, _, headers = self._head.response(accept_value(self._key), self._subprotocols)
@@ -172,6 +173,11 @@ class ClientOpening(OpeningProtocol):
             self._body_timer.cancel()
         if not self.done.done():
             self.done.set_exception(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """End it now, whoever has the transport; inside TLS nobody has one yet."""
         if self._transport is not None:
             self._transport.abort()
 

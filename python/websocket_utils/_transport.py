@@ -142,8 +142,10 @@ async def dial(
         context = ssl if ssl is not None else create_default_context()
         tls = {"ssl": context, "server_hostname": host, "ssl_handshake_timeout": open_timeout}
 
+    made: list[ClientOpening] = []
+
     def opening() -> ClientOpening:
-        return ClientOpening(
+        one = ClientOpening(
             target.url,
             lambda key: opening_request(target.resource, target.authority, key, request, subprotocols, compression),
             subprotocols=subprotocols,
@@ -152,6 +154,8 @@ async def dial(
             is_secure=is_secure,
             watches_errors=_watches_errors(use_aiofastnet),
         )
+        made.append(one)
+        return one
 
     try:
         async with asyncio.timeout(open_timeout):
@@ -161,7 +165,10 @@ async def dial(
                 taker: Taker = await protocol.done
             except BaseException:
                 # A dial that was given up, inside TLS or waiting for the answer. The socket is the transport's, so it
-                # is not closed here: at the end of the stream the transport closes itself.
+                # is not closed here. Inside TLS there is no transport to be had: at the end of the stream it closes
+                # itself.
+                for one in made:
+                    one.abort()
                 with contextlib.suppress(OSError):
                     tcp.shutdown(socket.SHUT_RDWR)
                 raise

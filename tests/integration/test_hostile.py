@@ -18,7 +18,7 @@ from hostile.run import attack
 from tests.integration.raw_peer import accept_value
 from tests.support.wire import BINARY, frame
 
-from websocket_utils import ConnectionClosedError, WebSocketClient
+from websocket_utils import ConnectionClosedError, HandshakeError, WebSocketClient, WebSocketServer
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory of another process is read from /proc"),
@@ -100,3 +100,65 @@ async def test_reset_that_comes_with_data_ends_the_connection_at_once() -> None:
                 with pytest.raises(ConnectionClosedError):
                     await client.receive(bytes)
         await serving
+
+
+def _reset(one: socket.socket, data: bytes) -> None:
+    """Send `data` and a reset behind it."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with one:
+        one.sendall(data)
+
+
+async def test_reset_that_comes_with_half_an_answer_ends_the_dial_at_once() -> None:
+    asked, may_send, is_reset = threading.Event(), threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        one, _ = listener.accept()
+        one.recv(65_536)
+        asked.set()
+        may_send.wait(5)
+        _reset(one, b"HTTP/1.1 101 X\r\nUpgrade: webso")
+        is_reset.set()
+
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = loop.run_in_executor(None, serve, listener)
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        opening = asyncio.ensure_future(WebSocketClient.connect(url, reconnect=False, open_timeout=30))
+        async with asyncio.timeout(5):
+            await loop.run_in_executor(None, asked.wait, 5)
+            may_send.set()
+            # As above: both in one turn.
+            assert is_reset.wait(5)
+            with pytest.raises(HandshakeError, match="closed the connection"):
+                await opening
+        await serving
+
+
+async def test_reset_that_comes_with_half_a_request_frees_its_place_at_once() -> None:
+    async with WebSocketServer.bind("127.0.0.1:0", max_connections=1, open_timeout=30) as server:
+        port = server.local_addr[1]
+        with socket.create_connection(("127.0.0.1", port)) as one:
+            # Its first bytes are read by themselves: the transport is there.
+            one.sendall(b"GET / HTTP/1.1\r\n")
+            await asyncio.sleep(0.05)
+            _reset(one, b"Host: x\r\n")
+        async with asyncio.timeout(5):
+            while server.stats().rejected == 0:  # noqa: ASYNC110  # nobody is told of it
+                await asyncio.sleep(0)
+        async with WebSocketClient.connect(server.url, reconnect=False) as client:
+            assert client.is_connected
+
+
+async def test_dial_that_is_given_up_leaves_its_descriptor_to_the_next_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await WebSocketClient.connect(url, reconnect=False, open_timeout=0.02)
+            # Nothing of it is left: the same number serves for another connection.
+            async with (
+                WebSocketServer.bind("127.0.0.1:0") as server,
+                WebSocketClient.connect(server.url, reconnect=False) as client,
+            ):
+                assert client.is_connected
