@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use super::gate::Hold;
 use super::{Connection, State};
+use crate::scratch;
 
 /// Inflated bytes after which a turn ends, at the next message: some 5 ms of zeros, and far more than one read of a feed.
 const MOST_INFLATED: usize = 1024 * 1024;
@@ -26,26 +27,36 @@ impl State {
     /// The rest of a read is for the next turn.
     #[cold]
     pub(super) fn defer(&self, object: &Bound<'_, PyAny>, rest: &[u8]) -> PyResult<()> {
-        *self.deferred.lock()? = rest.to_vec();
+        self.deferred.lock()?.push_front(rest.to_vec());
         self.hold(object, Hold::Deferred)?;
-        let read_on = object.getattr(intern!(object.py(), "read_deferred"))?;
-        self.call_soon.call1(object.py(), (read_on,))?;
+        self.read_on_soon(object)
+    }
+
+    fn read_on_soon(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !self.reads_on.replace(true) {
+            let read_on = object.getattr(intern!(object.py(), "read_deferred"))?;
+            self.call_soon.call1(object.py(), (read_on,))?;
+        }
         Ok(())
     }
 
     /// Bytes of a read that came while others wait go behind them; returns whether it was so.
     #[inline]
     pub(super) fn is_put_behind(&self, input: &[u8]) -> PyResult<bool> {
-        if self.deferred.read()?.is_empty() {
+        if !self.reads_on.get() {
             return Ok(false);
         }
-        self.deferred.lock()?.extend_from_slice(input);
+        let mut deferred = self.deferred.lock()?;
+        match deferred.back_mut() {
+            Some(last) if last.len() + input.len() <= scratch::USUAL_BYTES => last.extend_from_slice(input),
+            _ => deferred.push_back(input.to_vec()),
+        }
         Ok(true)
     }
 
     /// Nobody wants what waits.
     pub(super) fn drop_deferred(&self) -> PyResult<()> {
-        *self.deferred.lock()? = Vec::new();
+        self.deferred.lock()?.clear();
         Ok(())
     }
 }
@@ -54,10 +65,13 @@ impl Connection {
     /// Looks at what waits, or at a part of it.
     pub(super) fn read_deferred(object: &Bound<'_, Self>) -> PyResult<()> {
         let state = object.get().state()?;
-        let mut input = std::mem::take(&mut *state.deferred.lock()?);
-        Self::take_in(object, state, |state, object| state.read(object, &mut input))?;
+        state.reads_on.set(false);
+        let part = state.deferred.lock()?.pop_front();
+        if let Some(mut part) = part {
+            Self::take_in(object, state, |state, object| state.read(object, &mut part))?;
+        }
         if !state.deferred.read()?.is_empty() {
-            return Ok(());
+            return state.read_on_soon(object.as_any());
         }
         state.release(object.py(), Hold::Deferred)?;
         let loss = state.put_off_loss.lock()?.take();

@@ -25,6 +25,7 @@ mod python;
 mod receiving;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 pub(crate) use self::compressing::Compression;
@@ -85,7 +86,9 @@ pub(crate) struct State {
     /// The transport was told so.
     is_stopped: Cell<bool>,
     /// Bytes that were read and not looked at yet.
-    deferred: Guarded<Vec<u8>>,
+    deferred: Guarded<VecDeque<Vec<u8>>>,
+    /// They are about to be looked at: what is read meanwhile goes behind them.
+    reads_on: Cell<bool>,
     put_off_loss: Guarded<PutOffLoss>,
     /// What `async def` handlers work on at the moment, in bytes.
     handling: Cell<usize>,

@@ -85,6 +85,7 @@ impl Connection {
                 holds: Cell::new(0),
                 is_stopped: Cell::new(false),
                 deferred: Guarded::default(),
+                reads_on: Cell::new(false),
                 put_off_loss: Guarded::default(),
                 handling: Cell::new(0),
                 open: Cell::new(true),
@@ -189,7 +190,7 @@ impl Connection {
         state.drain.lock()?.take();
         state.transport.lock()?.take();
         state.wake_drain_waiters(py)?;
-        if state.deferred.read()?.is_empty() {
+        if !state.reads_on.get() {
             return state.tell_loss(slf, exc);
         }
         *state.put_off_loss.lock()? = Some(exc);
