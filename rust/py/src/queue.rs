@@ -100,9 +100,10 @@ impl MessageQueue {
     #[inline]
     pub(crate) fn front(&self) -> Option<(Front<'_>, bool)> {
         let entry = self.entries.front()?;
-        let payload = match self.apart.front() {
-            Some(bytes) if entry.is_apart => Front::Big(bytes),
-            _ => Front::Small(&self.data[self.start..self.start + entry.length]),
+        let payload = if entry.is_apart {
+            Front::Big(self.apart.front()?)
+        } else {
+            Front::Small(&self.data[self.start..self.start + entry.length])
         };
         Some((payload, entry.is_text))
     }
