@@ -209,6 +209,7 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
             if descriptor >= 0 {
                 match socket::send(descriptor, &slices) {
                     Written::Bytes(count) => {
+                        state.has_written.set(true);
                         drop(slices);
                         outbox.advance(count);
                         continue;

@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) turn: Cell<bool>,
     /// Inside `buffer_updated`, whose end is the end of a turn.
     reading: Cell<bool>,
+    /// The socket has taken bytes since the read began: it had no error then.
+    pub(crate) has_written: Cell<bool>,
     /// Big frames are coming: more is read at once.
     reads_big: Cell<bool>,
     /// Reasons why the transport is not to read: bits of [`Hold`].

@@ -81,6 +81,7 @@ impl Connection {
                 busy: Cell::new(transport_busy),
                 turn: Cell::new(false),
                 reading: Cell::new(false),
+                has_written: Cell::new(false),
                 reads_big: Cell::new(false),
                 holds: Cell::new(0),
                 is_stopped: Cell::new(false),

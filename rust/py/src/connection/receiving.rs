@@ -130,7 +130,8 @@ impl State {
     /// transport ends at the end of the turn, when it has read what came before the error.
     fn look_for_error(&self, py: Python<'_>, was_broken: bool) -> PyResult<()> {
         let descriptor = self.watched_descriptor.get();
-        if descriptor < 0 {
+        // An error that came with this read's data would have failed a write behind it.
+        if descriptor < 0 || (self.has_written.get() && !self.broken.get()) {
             return Ok(());
         }
         if self.broken.get() != was_broken {
@@ -262,6 +263,7 @@ impl Connection {
         state.active.set(true);
         state.reading.set(true);
         state.turn.set(false);
+        state.has_written.set(false);
         let was_broken = state.broken.get();
         let outcome = state.contain(object.as_any(), step);
         state.reading.set(false);
