@@ -136,8 +136,8 @@ def _worst(one: Round) -> float:
 def text_of(case: ComparedCase) -> str:
     """Return a case as plain text."""
     lines = [f"{case.bench}: {case.side} (rounds: {len(case.rounds)}, disturbed ones repeated: {case.disturbed})"]
-    for metric, before, after, ratio, control, verdict in comparison_rows(case):
-        lines.append(f"  {metric:<16}{before:>12} -> {after:>12}  {ratio}, control {control}: {verdict}")
+    for metric, before, after, ratio, control, best, verdict in comparison_rows(case):
+        lines.append(f"  {metric:<16}{before:>12} -> {after:>12}  {ratio}, control {control}, best {best}: {verdict}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benches._harness import DISTURBED
 from benches._results import (
     BENCHES,
+    GAINS,
     MOST_SLOWER,
     ROOT,
     BenchResult,
@@ -25,6 +26,7 @@ from benches._results import (
     Ratio,
     SideResult,
     Verdict,
+    Version,
     judge,
     load,
     load_comparison,
@@ -86,6 +88,7 @@ COMPARISON_METHOD = f"""\
 - Ratios are taken within each round; shown are their median and quartiles. Above 1 is slower, whatever the metric.
 - The control's ratio is what the machine alone makes of two equal versions. Where its quartiles are further apart than
   the {GRANTED} that a version may be slower, or its median is further from 1, the verdict says that noise is above it.
+- Neighbours on a machine only ever add: "best / best" compares each version's best round, in brackets the control's.
 """
 
 
@@ -111,8 +114,15 @@ def bar_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def comparison_rows(case: ComparedCase) -> list[tuple[str, str, str, str, str, str]]:
-    """Return metric, values before and after, ratio, ratio of the control, and verdict, for each metric of a case."""
+def best_ratio(case: ComparedCase, version: Version, metric: str) -> float:
+    """Return the best round of a version by that of the one before: above 1 is slower, whatever the metric."""
+    values = [numbers[version][metric] for numbers in case.rounds]
+    before = [numbers["before"][metric] for numbers in case.rounds]
+    return max(before) / max(values) if metric in GAINS else min(values) / min(before)
+
+
+def comparison_rows(case: ComparedCase) -> list[tuple[str, str, str, str, str, str, str]]:
+    """Return what is shown of each metric of a case: values, ratios, best ratio, and verdict."""
     rows = []
     for metric in case.metrics:
         heading, _, digits = METRICS[metric]
@@ -124,6 +134,7 @@ def comparison_rows(case: ComparedCase) -> list[tuple[str, str, str, str, str, s
                 _number(case.median("after", metric), digits),
                 _ratio_text(case.ratio("after", metric)),
                 _ratio_text(case.ratio("control", metric)),
+                f"{best_ratio(case, 'after', metric):.3f}x ({best_ratio(case, 'control', metric):.3f}x)",
                 f"{verdict}; noise above it" if case.noisy(metric) else verdict,
             )
         )
@@ -230,9 +241,19 @@ def _comparison_parts(result: Comparison) -> list[str]:
         "after. Kept by `make compare`.",
         COMPARISON_METHOD.rstrip(),
         _table(
-            ("bench", "side", "metric", "before", "after", "after / before", "before / before", "verdict"),
+            (
+                "bench",
+                "side",
+                "metric",
+                "before",
+                "after",
+                "after / before",
+                "before / before",
+                "best / best",
+                "verdict",
+            ),
             rows,
-            right=(3, 4, 5, 6),
+            right=(3, 4, 5, 6, 7),
         ),
         f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}",
     ]
