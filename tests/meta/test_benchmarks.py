@@ -153,7 +153,7 @@ def test_report_shows_both_versions_their_ratio_and_the_control() -> None:
     text = render.report({}, None, comparison_with(case))
     assert "commit `old` before, and `new` after" in text
     ratios = "1.020x (1.015 to 1.025) | 1.000x (0.995 to 1.005)"
-    assert f"| receive | websocket_utils on | CPU ns/message | 200 | 204 | {ratios} | 1.010x (1.000x) | within 3 % |" in text
+    assert f"| websocket_utils on | CPU ns/message | 200 | 204 | {ratios} | 1.010x (1.000x) | within 3 % |" in text
 
 
 def test_report_without_comparison_has_no_section_of_it() -> None:
