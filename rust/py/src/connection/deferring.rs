@@ -12,12 +12,18 @@ use super::{Connection, State};
 use crate::scratch;
 
 /// Inflated bytes after which a turn ends, at the next message: some 5 ms of zeros, and far more than one read of a feed.
-pub(super) const MOST_INFLATED: usize = 1024 * 1024;
+const MOST_INFLATED: usize = 1024 * 1024;
 
 /// The end of a connection, put off until its input is looked at: what `connection_lost` was given.
 pub(super) type PutOffLoss = Option<Option<Py<PyAny>>>;
 
 impl State {
+    /// Payload bytes that one turn takes in: without compression they cost what they have cost their sender.
+    #[inline]
+    pub(super) fn work_budget(&self) -> usize {
+        if self.compression.is_some() { MOST_INFLATED } else { usize::MAX }
+    }
+
     /// The rest of a read is for the next turn.
     #[cold]
     pub(super) fn defer(&self, object: &Bound<'_, PyAny>, rest: &[u8]) -> PyResult<()> {

@@ -9,7 +9,6 @@ use websocket_utils_core::error::ProtocolError;
 use websocket_utils_core::header::header_len;
 use websocket_utils_core::opcode::Opcode;
 
-use super::deferring::MOST_INFLATED;
 use super::{Connection, Hold, State};
 use crate::errors::CloseInfo;
 use crate::inbox::Taken;
@@ -32,39 +31,27 @@ enum Next {
 
 impl State {
     /// All that one read brought, or as much of it as is for one turn.
-    pub(super) fn read(&self, object: &Bound<'_, PyAny>, input: &mut [u8]) -> PyResult<()> {
-        // Without compression input costs what it has cost its sender: nothing is counted.
-        if self.compression.is_none() {
-            self.read_within::<false>(object, input)
-        } else {
-            self.read_within::<true>(object, input)
-        }
-    }
-
-    #[inline]
-    fn read_within<const BOUNDED: bool>(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
+    pub(super) fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
         let py = object.py();
         let inbox = self.inbox.get().state()?;
         let mut protocol = self.protocol.lock()?;
-        let mut budget = MOST_INFLATED;
+        let mut budget = self.work_budget();
         loop {
-            if BOUNDED && budget == 0 && !input.is_empty() {
+            if budget == 0 && !input.is_empty() {
                 drop(protocol);
                 return self.defer(object, input);
             }
             let next = match protocol.next_event(&mut input) {
                 // The hot path: message after message into the queue, with nothing let go and taken again.
                 Ok(Some(Event::Message { kind, payload })) if self.delivering.get() => {
-                    if BOUNDED {
-                        budget = budget.saturating_sub(payload.len());
-                    }
+                    budget = budget.saturating_sub(payload.len());
                     match inbox.take(py, payload, kind)? {
                         Taken::Queued | Taken::Dropped => continue,
                         taken => Next::Deliver(taken),
                     }
                 }
                 outcome => {
-                    if BOUNDED && let Ok(Some(Event::Message { payload, .. })) = &outcome {
+                    if let Ok(Some(Event::Message { payload, .. })) = &outcome {
                         budget = budget.saturating_sub(payload.len());
                     }
                     self.sort(py, outcome)?
