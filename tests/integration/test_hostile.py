@@ -139,9 +139,11 @@ async def test_reset_that_comes_with_half_a_request_frees_its_place_at_once() ->
     async with WebSocketServer.bind("127.0.0.1:0", max_connections=1, open_timeout=30) as server:
         port = server.local_addr[1]
         with socket.create_connection(("127.0.0.1", port)) as one:
-            # Its first bytes are read by themselves: the transport is there.
             one.sendall(b"GET / HTTP/1.1\r\n")
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(5):
+                # There is a transport, which reads what comes next.
+                while not any(opening._transport for opening in server._acceptor._openings):  # noqa: ASYNC110  # as below
+                    await asyncio.sleep(0)
             _reset(one, b"Host: x\r\n")
         async with asyncio.timeout(5):
             while server.stats().rejected == 0:  # noqa: ASYNC110  # nobody is told of it
