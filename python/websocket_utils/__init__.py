@@ -4,6 +4,8 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 `WebSocketClient.connect(url)` and `WebSocketServer.bind(address)`.
 """
 
+from msgspec import Raw
+
 from ._connection import ServerConnection
 from ._core import Decoder, Encoder
 from ._transport import run
@@ -29,7 +31,22 @@ from .exceptions import (
     SendQueueFull,
     WebSocketError,
 )
-from .messages import AccountUpdate, Message, Ping, Pong, PriceUpdate, Subscribe, Unsubscribe, WsMessage
+from .messages import (
+    AccountUpdate,
+    FieldId,
+    Float32,
+    Int32,
+    Int64,
+    Message,
+    Ping,
+    Pong,
+    PriceUpdate,
+    Subscribe,
+    UInt32,
+    UInt64,
+    Unsubscribe,
+    WsMessage,
+)
 from .metrics import ClientStats, ServerStats
 from .server import WebSocketServer
 
@@ -46,8 +63,12 @@ __all__ = [
     "Decoder",
     "EncodeError",
     "Encoder",
+    "FieldId",
+    "Float32",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Int32",
+    "Int64",
     "InvalidURL",
     "LocalProtocolError",
     "Message",
@@ -56,12 +77,15 @@ __all__ = [
     "Pong",
     "PriceUpdate",
     "ProtocolError",
+    "Raw",
     "ReconnectGaveUp",
     "RemoteProtocolError",
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
     "Subscribe",
+    "UInt32",
+    "UInt64",
     "Unsubscribe",
     "WebSocketClient",
     "WebSocketConfig",
