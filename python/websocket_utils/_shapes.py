@@ -130,6 +130,8 @@ class Record(msgspec.Struct):
     forbids_unknown: bool = False
     post_init: Callable[..., object] | None = None
     """Runs on each new instance. Such a class is `Foreign` in the formats that msgspec decodes."""
+    parameters: tuple[Any, ...] = ()
+    """What it was given as parameters, where it is generic."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -240,7 +242,7 @@ class _Description:
     def _record(self, type_: Any, fill: Callable[[Any, Record], None]) -> Shape:
         if type_ in self._known:
             return self._known[type_]
-        record = Record(typing.get_origin(type_) or type_, "struct", ())
+        record = Record(typing.get_origin(type_) or type_, "struct", (), parameters=typing.get_args(type_))
         nested = Nested(len(self._records))
         self._records.append(record)
         record.post_init = getattr(record.type, "__post_init__", None)

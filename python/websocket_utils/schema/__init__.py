@@ -1,0 +1,8 @@
+"""Message classes described for the people at the other end: `.proto` files, TypeScript, JSON Schema.
+
+`websocket-utils schema` prints what these functions return.
+"""
+
+from ._messages import ProtoField, ProtoMessage, proto_messages, proto_model
+
+__all__ = ["ProtoField", "ProtoMessage", "proto_messages", "proto_model"]
