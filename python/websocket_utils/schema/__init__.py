@@ -4,5 +4,6 @@
 """
 
 from ._messages import ProtoField, ProtoMessage, proto_messages, proto_model
+from ._proto import proto
 
-__all__ = ["ProtoField", "ProtoMessage", "proto_messages", "proto_model"]
+__all__ = ["ProtoField", "ProtoMessage", "proto", "proto_messages", "proto_model"]

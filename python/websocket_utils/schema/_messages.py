@@ -135,7 +135,7 @@ class _Messages:
 
     def _fill(self, message: ProtoMessage, record: Record) -> None:
         names = FieldNames()
-        fields = []
+        fields: list[ProtoField] = []
         if record.tag is not None and record.tag_field is not None:
             tag = Scalar("text" if isinstance(record.tag, str) else "int")
             fields.append(
@@ -223,15 +223,16 @@ class _Messages:
         index, message = self._add(place, "box")
         inner, may_be_none = _without_none(shape)
         is_many = isinstance(_base(inner), Table) or _is_repeated(_base(inner))
-        name, absent = ("items" if is_many else "value"), ("none" if may_be_none else "zero")
+        name = "items" if is_many and not may_be_none else "value"
+        absent: Absent = "none" if may_be_none else "zero"
         # The value may need a box of its own: an absent list in a list.
         inside = f"{place}Value" if may_be_none else place
-        message.fields = (self._value(inner, inside, name=name, number=1, absent=absent),)  # type: ignore[arg-type]
+        message.fields = (self._value(inner, inside, name=name, number=1, absent=absent),)
         return index
 
     def _tuple(self, shape: Fixed, place: str) -> int:
         index, message = self._add(place, "tuple")
-        fields = []
+        fields: list[ProtoField] = []
         for number, item in enumerate(shape.items, 1):
             inner, may_be_none = _without_none(item)
             absent: Absent = "none" if may_be_none else "zero"
@@ -245,7 +246,7 @@ class _Messages:
         index, message = self._add(place, "union")
         # The choice itself is called `value`, and shares the scope of its fields.
         names = FieldNames("value")
-        fields = []
+        fields: list[ProtoField] = []
         for number, member in enumerate(shape.members, 1):
             nested = _base(member)
             if not isinstance(nested, Nested) or self._records[nested.record].tag is None:
@@ -328,7 +329,7 @@ def _absent(field: Field, shape: Shape, may_be_none: bool) -> Absent:
 def _is_zero(field: Field, base: Shape) -> bool:
     """Whether the default is what Protocol Buffers takes for an absent value anyway."""
     if isinstance(base, Sequence | Table):
-        is_empty = isinstance(field.default, tuple | frozenset) and not field.default
+        is_empty = field.default in ((), frozenset())
         return is_empty or field.factory in {list, dict, set, frozenset, tuple}
     default = field.default.value if isinstance(field.default, enum.Enum) else field.default
     if not isinstance(base, Scalar | Choice) or type(default) not in {bool, int, float, str, bytes} or default:

@@ -11,7 +11,7 @@ __all__ = ["FieldNames", "MessageNames", "camel_case", "identifier", "record_nam
 
 # Where a type is expected, `.proto` files understand these as something else than the name of a message.
 # fmt: off  # a word a line would fill a page
-_TAKEN: Final = frozenset(
+_TAKEN: Final = frozenset[str](
     (
         "bool",
         "bytes",
@@ -62,7 +62,7 @@ class MessageNames:
     """Makes names of messages that are not in use yet."""
 
     def __init__(self) -> None:
-        self._used = set(_TAKEN)
+        self._used: set[str] = set(_TAKEN)
 
     def add(self, wanted: str) -> str:
         """The wanted name, with a number behind it where it is in use."""
@@ -118,7 +118,7 @@ def snake_case(name: str) -> str:
 
 def record_name(record: Record) -> str:
     """The name of a class, with its parameters: `Box[int]` as `BoxInt`."""
-    return record.type.__name__ + "".join(_parameter_name(parameter) for parameter in record.parameters)
+    return "".join((record.type.__name__, *map(_parameter_name, record.parameters)))
 
 
 def _parameter_name(type_: Any) -> str:
