@@ -7,7 +7,7 @@ in a list, a list that may be absent, a tuple of different items, a union) get a
 import enum
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 import msgspec
 from msgspec import NODEFAULT
@@ -32,6 +32,54 @@ from .._shapes import (
 from ._names import FieldNames, MessageNames, camel_case, record_name, snake_case, type_name
 
 __all__ = ["ProtoField", "ProtoMessage", "model_of", "proto_messages", "proto_model"]
+
+# Where a type is expected, `.proto` files understand these as something else than the name of a message.
+# fmt: off  # a word a line would fill a page
+_TAKEN: Final = frozenset[str](
+    (
+        "bool",
+        "bytes",
+        "double",
+        "enum",
+        "extend",
+        "extensions",
+        "false",
+        "fixed32",
+        "fixed64",
+        "float",
+        "group",
+        "import",
+        "int32",
+        "int64",
+        "map",
+        "max",
+        "message",
+        "oneof",
+        "option",
+        "optional",
+        "package",
+        "public",
+        "repeated",
+        "required",
+        "reserved",
+        "returns",
+        "rpc",
+        "service",
+        "sfixed32",
+        "sfixed64",
+        "sint32",
+        "sint64",
+        "stream",
+        "string",
+        "syntax",
+        "to",
+        "true",
+        "uint32",
+        "uint64",
+        "weak",
+    )
+)
+# fmt: on
 
 Label: TypeAlias = Literal["singular", "optional", "repeated", "map", "oneof"]
 Absent: TypeAlias = Literal["zero", "none", "default", "missing", "error"]
@@ -123,7 +171,7 @@ class _Messages:
 
     def __init__(self, model: Model) -> None:
         self._records = model.records
-        self._names = MessageNames()
+        self._names = MessageNames(_TAKEN)
         self._messages = [
             ProtoMessage(self._names.add(record_name(record)), "record", record) for record in model.records
         ]

@@ -3,66 +3,18 @@
 import re
 import types
 import typing
-from typing import Any, Final
+from typing import Any
 
 from .._shapes import Record
 
 __all__ = ["FieldNames", "MessageNames", "camel_case", "identifier", "record_name", "snake_case", "type_name"]
 
-# Where a type is expected, `.proto` files understand these as something else than the name of a message.
-# fmt: off  # a word a line would fill a page
-_TAKEN: Final = frozenset[str](
-    (
-        "bool",
-        "bytes",
-        "double",
-        "enum",
-        "extend",
-        "extensions",
-        "false",
-        "fixed32",
-        "fixed64",
-        "float",
-        "group",
-        "import",
-        "int32",
-        "int64",
-        "map",
-        "max",
-        "message",
-        "oneof",
-        "option",
-        "optional",
-        "package",
-        "public",
-        "repeated",
-        "required",
-        "reserved",
-        "returns",
-        "rpc",
-        "service",
-        "sfixed32",
-        "sfixed64",
-        "sint32",
-        "sint64",
-        "stream",
-        "string",
-        "syntax",
-        "to",
-        "true",
-        "uint32",
-        "uint64",
-        "weak",
-    )
-)
-# fmt: on
-
 
 class MessageNames:
-    """Makes names of messages that are not in use yet."""
+    """Makes names of messages that are not in use yet, nor taken by the language."""
 
-    def __init__(self) -> None:
-        self._used: set[str] = set(_TAKEN)
+    def __init__(self, taken: frozenset[str]) -> None:
+        self._used = set(taken)
 
     def add(self, wanted: str) -> str:
         """The wanted name, with a number behind it where it is in use."""
@@ -112,8 +64,15 @@ def camel_case(name: str) -> str:
 
 
 def snake_case(name: str) -> str:
-    """`OrderId` as `order_id`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """`PriceUpdate` as `price_update`: by the rule for the second spelling of tags, `snake_case` of the core's plan."""
+    words = ""
+    for index, letter in enumerate(name):
+        if letter.isupper() and index > 0:
+            before, following = name[index - 1], name[index + 1 : index + 2]
+            if before != "_" and (not before.isupper() or following.islower()):
+                words += "_"
+        words += letter.lower()
+    return words
 
 
 def record_name(record: Record) -> str:

@@ -3,14 +3,13 @@
 import enum
 import json
 import re
-import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .._shapes import Choice, Fixed, Foreign, Scalar
+from .._shapes import Choice, Fixed, Foreign
 from ..messages import WsMessage
 from ._messages import ProtoField, ProtoMessage, proto_model
-from ._texts import class_text, field_texts
+from ._texts import class_text, field_texts, text_types
 
 __all__ = ["proto"]
 
@@ -85,8 +84,8 @@ def _values(field: ProtoField) -> str:
         lines.append(f"One of {', '.join(map(_literal, (*shape.texts, *shape.integers)))}.")
     elif isinstance(shape, Fixed) and field.label == "repeated":
         lines.append(f"Exactly {len(shape.items)} of them.")
-    elif isinstance(shape, Foreign) and isinstance(shape.base, Scalar) and shape.base.kind == "text":
-        lines.extend(f"A {name} as text." for name in (_text_type(shape.type),) if name)
+    elif isinstance(shape, Foreign):
+        lines.extend(f"A {name} as text." for name in text_types(shape))
     if field.absent == "default" and field.field is not None:
         default = field.field.default.value if isinstance(field.field.default, enum.Enum) else field.field.default
         if isinstance(default, str | int | float):
@@ -94,15 +93,7 @@ def _values(field: ProtoField) -> str:
     return "\n".join(lines)
 
 
-def _text_type(type_: Any) -> str | None:
-    """Which type's text a value is, other than any text."""
-    for one in (type_, *typing.get_args(type_)):
-        if isinstance(one, type) and one not in {str, type(None)}:
-            return one.__name__
-    return None
-
-
-def _literal(value: float | str | None) -> str:
+def _literal(value: object) -> str:
     """As JSON writes it: most languages read that."""
     return json.dumps(value)
 

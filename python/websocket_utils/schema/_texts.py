@@ -3,13 +3,14 @@
 import ast
 import inspect
 import textwrap
+import typing
 from typing import Any
 
 import msgspec
 
-from .._shapes import Record
+from .._shapes import Foreign, Record
 
-__all__ = ["class_text", "field_texts"]
+__all__ = ["class_text", "field_texts", "text_types"]
 
 
 def class_text(record: Record) -> str:
@@ -50,3 +51,11 @@ def _strings_below_fields(type_: Any) -> dict[str, str]:
                 case _:
                     pass
     return texts
+
+
+def text_types(shape: Foreign) -> list[str]:
+    """Which types a value that travels as text is of: `datetime`, `Decimal`; empty where it is any text or no text."""
+    if shape.base is None:
+        return []
+    types = [one for one in (shape.type, *typing.get_args(shape.type)) if isinstance(one, type)]
+    return [one.__name__ for one in types if one.__module__ in {"datetime", "decimal", "uuid"}]
