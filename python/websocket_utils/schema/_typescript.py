@@ -249,7 +249,10 @@ def _of_schema(schema: dict[str, Any], components: dict[str, Any], inside: froze
         case {"enum": values}:
             return " | ".join(map(json.dumps, values))
         case {"type": "array", "prefixItems": items}:
-            return f"[{', '.join(map(of, items))}]"
+            required = schema.get("minItems", 0)
+            return (
+                f"[{', '.join(of(item) if n < required else f'{_grouped(of(item))}?' for n, item in enumerate(items))}]"
+            )
         case {"type": "array"}:
             items = schema.get("items")
             return f"{_grouped(of(items))}[]" if isinstance(items, dict) else "unknown[]"
