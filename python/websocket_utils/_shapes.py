@@ -274,7 +274,7 @@ class _Description:
 
     def _typed_dict(self, type_: Any, record: Record) -> None:
         record.kind = "dict"
-        fields = []
+        fields: list[Field] = []
         for name, hint in typing.get_type_hints(type_, include_extras=True).items():
             is_required = name in type_.__required_keys__
             while typing.get_origin(hint) in {typing.Required, typing.NotRequired}:

@@ -41,7 +41,7 @@ def file_of(
 def classes_of(messages: Sequence[ProtoMessage]) -> dict[str, Any]:
     """Google's classes for the messages, by name."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file_of(messages))  # type: ignore[no-untyped-call]  # protobuf ships no types
+    pool.Add(file_of(messages))
     return {
         message.name: message_factory.GetMessageClass(pool.FindMessageTypeByName(message.name)) for message in messages
     }
@@ -91,8 +91,12 @@ def _fill(descriptor: DescriptorProto, message: ProtoMessage, scope: str) -> Non
     for declared, field in zip(descriptor.field, message.fields, strict=True):
         if field.label == "optional":
             declared.proto3_optional = True
+            name = field.name if field.name.startswith("_") else f"_{field.name}"
+            used = {one.name for one in (*descriptor.field, *descriptor.oneof_decl)}
+            while name in used:
+                name = f"X{name}"
             declared.oneof_index = len(descriptor.oneof_decl)
-            descriptor.oneof_decl.add(name=field.name if field.name.startswith("_") else f"_{field.name}")
+            descriptor.oneof_decl.add(name=name)
 
 
 def _set_type(declared: FieldDescriptorProto, field: ProtoField, scope: str) -> None:

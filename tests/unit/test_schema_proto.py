@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Meta, Raw, Struct
 from tests.support.message_classes import CLASSES, Box, Defaults, Nesting, Numbered, Odd, Quote, Scalars, Ticket, Tree
 from tests.support.protobuf import classes_of, compiled, file_of
@@ -313,3 +315,27 @@ def test_text_cannot_leave_its_comment(tmp_path: Path) -> None:
         price: Annotated[float, Meta(description="a\nb */ c")]
 
     assert file_of(proto_model(Sly), name="printed.proto") == compiled(proto(Sly), tmp_path)
+
+
+# Few characters, so that names meet; and words that mean something in the file.
+NAMES = st.text(alphabet="aA1_-é", min_size=1, max_size=4) | st.sampled_from(
+    ["value", "items", "map", "string", "message", "optional", "oneof", "aEntry", "AEntry", "reserved", "to", "max"]
+)
+HINTS = st.sampled_from(
+    [int, int | None, list[int], list[int] | None, dict[str, int], dict[str, list[int]], tuple[int, str]]
+)
+
+
+@given(
+    fields=st.dictionaries(NAMES, HINTS, max_size=8),
+    class_name=st.sampled_from(["Made", "MadeA", "string", "message", "map", "é", "A_1", "a"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_names_make_a_file_that_protoc_takes(
+    fields: dict[str, Any], class_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    attributes = {f"field_{place}": name for place, name in enumerate(fields)}
+    made = msgspec.defstruct(class_name, list(zip(attributes, fields.values(), strict=True)), rename=attributes)
+    other = msgspec.defstruct("MadeA", [("made", made)])
+    folder = tmp_path_factory.mktemp("names")
+    assert compiled(proto(made, other), folder) == file_of(proto_model(made, other), name="printed.proto")
