@@ -4,8 +4,6 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 `WebSocketClient.connect(url)` and `WebSocketServer.bind(address)`.
 """
 
-from msgspec import Raw
-
 from ._connection import ServerConnection
 from ._core import Decoder, Encoder
 from ._transport import run
@@ -41,6 +39,7 @@ from .messages import (
     Ping,
     Pong,
     PriceUpdate,
+    Raw,
     Subscribe,
     UInt32,
     UInt64,
