@@ -8,10 +8,56 @@ This module imports nothing of ours.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
+from msgspec import Raw
 
-__all__ = ["AccountUpdate", "Message", "Ping", "Pong", "PriceUpdate", "Subscribe", "Unsubscribe", "WsMessage"]
+__all__ = [
+    "AccountUpdate",
+    "FieldId",
+    "Float32",
+    "Int32",
+    "Int64",
+    "Message",
+    "Ping",
+    "Pong",
+    "PriceUpdate",
+    "Raw",
+    "Subscribe",
+    "UInt32",
+    "UInt64",
+    "Unsubscribe",
+    "Wire",
+    "WsMessage",
+]
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """An annotation: the type of a number in Protocol Buffers and in columns. It changes nothing in other formats."""
+
+    name: str
+
+
+class FieldId(msgspec.Struct, frozen=True):
+    """An annotation: the Protocol Buffers number of a field, `price: Annotated[float, FieldId(7)]`.
+
+    Fields without one are numbered in the order in which they are declared, from 1 or on from the one before.
+    """
+
+    number: int
+
+
+UInt64 = Annotated[int, Wire("uint64")]
+"""An integer from 0 to 2**64 - 1, as amounts on chains are."""
+Int64 = Annotated[int, Wire("int64")]
+"""An integer from -2**63 to 2**63 - 1, which is what a plain `int` is too."""
+UInt32 = Annotated[int, Wire("uint32")]
+"""An integer from 0 to 2**32 - 1."""
+Int32 = Annotated[int, Wire("int32")]
+"""An integer from -2**31 to 2**31 - 1."""
+Float32 = Annotated[float, Wire("float")]
+"""A float that may be rounded to 32 bits where it is packed."""
 
 
 class Message(msgspec.Struct, tag_field="type", tag=True):
@@ -37,6 +83,7 @@ def _required(name: str) -> Callable[[], int]:
     def refuse() -> int:
         raise _MissingField(f"Object missing required field `{name}`")
 
+    refuse.is_required = True  # type: ignore[attr-defined]  # tells the description of the class, see _shapes.py
     return refuse
 
 
@@ -51,9 +98,9 @@ class PriceUpdate(Message, gc=False):
     """Token that is bought."""
     price: float
     """Units of the output token for one of the input token."""
-    volume: int = 0
+    volume: UInt64 = 0
     """Traded amount in the input token's smallest unit, 0 to 2**64 - 1; 0 if the sender doesn't know."""
-    timestamp: int = msgspec.field(default_factory=_required("timestamp"))
+    timestamp: Int64 = msgspec.field(default_factory=_required("timestamp"))
     """Time of the price, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1."""
 
 
@@ -62,11 +109,11 @@ class AccountUpdate(Message, gc=False):
 
     pubkey: str
     """Address of the account, base58."""
-    lamports: int
+    lamports: UInt64
     """Balance in lamports, 0 to 2**64 - 1."""
-    slot: int
+    slot: UInt64
     """Slot in which the account was written, 0 to 2**64 - 1."""
-    timestamp: int
+    timestamp: Int64
     """Time of the update, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1."""
 
 
