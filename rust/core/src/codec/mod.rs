@@ -9,9 +9,12 @@
 //! Input comes from the network: nothing here panics on it, recursion is bounded by [`MAX_DEPTH`] and by the
 //! depth of the plan, and no size that the input merely declares is allocated for.
 
+mod append;
 pub mod json;
 pub mod msgpack;
 pub mod plan;
+
+pub use append::Append;
 
 /// Nesting of arrays and objects that is accepted in every format: 128 levels fit on any thread's stack and are
 /// far beyond real messages.

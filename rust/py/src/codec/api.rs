@@ -1,13 +1,13 @@
-//! `Decoder` and `Encoder` for Python: the codec without a connection.
+//! `Decoder` for Python: the codec without a connection.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes};
+use pyo3::types::PyBytes;
 
-use super::{Format, decoder, encode};
+use super::{Format, decoder};
 
-fn format_named(name: &str) -> PyResult<Format> {
+pub(super) fn format_named(name: &str) -> PyResult<Format> {
     match name {
         "json" => Ok(Format::Json),
         "msgpack" => Ok(Format::MessagePack),
@@ -54,48 +54,5 @@ impl PyDecoder {
         // A view's owner may change its bytes while a default factory of the class runs: decode a copy.
         let payload = view.to_vec(py)?;
         self.decoder.decode(py, &payload, is_text)
-    }
-}
-
-/// Encodes messages.
-#[pyclass(frozen, name = "Encoder", module = "websocket_utils._core")]
-pub(super) struct PyEncoder {
-    format: Format,
-}
-
-#[pymethods]
-impl PyEncoder {
-    #[new]
-    #[pyo3(signature = (format = "json"))]
-    fn py_new(format: &str) -> PyResult<Self> {
-        Ok(Self { format: format_named(format)? })
-    }
-
-    /// Encodes a message, or any object that msgspec can encode.
-    #[pyo3(signature = (message, /))]
-    fn encode<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let mut out = Vec::with_capacity(256);
-        encode::encode(message.py(), message, self.format, &mut out)?;
-        Ok(PyBytes::new(message.py(), &out))
-    }
-
-    /// Encodes into `buffer` from `offset` on and cuts or grows it to end there. Returns the number of bytes written.
-    #[pyo3(signature = (message, buffer, offset = 0, /))]
-    fn encode_into(
-        &self,
-        message: &Bound<'_, PyAny>,
-        buffer: &Bound<'_, PyByteArray>,
-        offset: usize,
-    ) -> PyResult<usize> {
-        if offset > buffer.len() {
-            let size = buffer.len();
-            return Err(PyValueError::new_err(format!("offset {offset} lies behind the buffer's end ({size} bytes)")));
-        }
-        let mut out = Vec::with_capacity(256);
-        encode::encode(message.py(), message, self.format, &mut out)?;
-        buffer.resize(offset + out.len())?;
-        // SAFETY: the GIL is held and no Python code runs until the bytes are written.
-        unsafe { buffer.as_bytes_mut()[offset..].copy_from_slice(&out) };
-        Ok(out.len())
     }
 }

@@ -10,6 +10,7 @@ mod api;
 mod class;
 mod decoder;
 mod encode;
+mod encoder;
 mod fallback;
 mod intern;
 mod object;
@@ -57,5 +58,5 @@ impl Format {
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<api::PyDecoder>()?;
-    module.add_class::<api::PyEncoder>()
+    encoder::register(module)
 }

@@ -1,5 +1,6 @@
 //! JSON (RFC 8259).
 
+mod digits;
 mod in_order;
 mod number;
 mod peek;
@@ -9,4 +10,4 @@ mod write;
 
 pub use peek::{peek_tag, tag_spans, too_deep};
 pub use scan::decode;
-pub use write::{key, write_float, write_signed, write_text, write_unsigned};
+pub use write::{key, write_boolean, write_bytes, write_float, write_null, write_signed, write_text, write_unsigned};
