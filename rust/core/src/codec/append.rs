@@ -8,6 +8,13 @@ pub trait Append {
     /// Appends the first `length` bytes (eight at most) of a word in little-endian order.
     fn append_word(&mut self, word: u64, length: usize);
 
+    /// Appends a byte and a whole word.
+    #[inline]
+    fn append_byte_and_word(&mut self, byte: u8, word: u64) {
+        self.append_byte(byte);
+        self.append_word(word, 8);
+    }
+
     /// Appends bytes.
     fn append(&mut self, bytes: &[u8]);
 

@@ -79,18 +79,18 @@ pub fn write_float<A: Append>(out: &mut A, value: f64) {
 #[inline]
 fn write_short_decimal<A: Append>(out: &mut A, value: f64) -> bool {
     const SCALE: f64 = 1e8;
-    /// Added to a smaller number, leaves its integer part in the low bits, rounded.
-    const INTEGERS: f64 = (1u64 << 52) as f64;
+    /// 2^52: added to a smaller number, leaves it in the low bits, rounded to an integer.
+    const INTEGERS: f64 = 4_503_599_627_370_496.0;
     /// Smaller ones are written with an exponent.
     const SMALLEST: u64 = 1_000;
     let magnitude = value.abs();
-    // True for NaN, too.
-    if !(magnitude < 1e7) {
+    if magnitude >= 1e7 {
         return false;
     }
     let shifted = magnitude * SCALE + INTEGERS;
     let decimal = shifted.to_bits() & ((1 << 52) - 1);
     #[allow(clippy::float_cmp, reason = "bit for bit is the point")]
+    // False for NaN.
     let is_exact = (shifted - INTEGERS) / SCALE == magnitude;
     if !is_exact || (decimal < SMALLEST && decimal > 0) {
         return false;
@@ -146,8 +146,6 @@ pub fn write_text<A: Append>(out: &mut A, text: &str) {
         out.append_word(word, 8);
     }
     let (rest, bits) = (last_word(bytes), 8 * (bytes.len() % 8));
-    // Zeros would count as controls.
-    const PLAIN: u64 = u64::from_le_bytes([b'a'; 8]);
     stops |= stop_bytes(rest | PLAIN << bits);
     out.append_word(rest | u64::from(b'"') << bits, bits / 8 + 1);
     if stops != 0 {
@@ -155,6 +153,9 @@ pub fn write_text<A: Append>(out: &mut A, text: &str) {
         write_escaped(out, bytes);
     }
 }
+
+/// Fills a word behind its text: zeros would count as controls.
+const PLAIN: u64 = u64::from_le_bytes([b'a'; 8]);
 
 fn write_long<A: Append>(out: &mut A, bytes: &[u8]) {
     if is_plain(bytes) {
@@ -214,6 +215,8 @@ pub fn write_bytes<A: Append>(out: &mut A, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_precision_loss, reason = "the floats next to such numbers are what is tested")]
+
     use proptest::prelude::*;
 
     use super::{

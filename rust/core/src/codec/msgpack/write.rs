@@ -113,8 +113,7 @@ fn head<A: Append, const N: usize>(out: &mut A, code: u8, bytes: [u8; N]) {
     if N < 8 {
         out.append_word(u64::from(code) | word << 8, N + 1);
     } else {
-        out.append_byte(code);
-        out.append_word(word, N);
+        out.append_byte_and_word(code, word);
     }
 }
 

@@ -63,14 +63,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// Appends the first `length` bytes of a padded piece.
+    ///
+    /// # Safety
+    /// `length` is `N` at most.
     #[inline]
-    pub(super) fn append_padded<const N: usize>(&mut self, piece: &[u8; N], length: usize) {
+    pub(super) unsafe fn append_padded<const N: usize>(&mut self, piece: &[u8; N], length: usize) {
         debug_assert!(length <= N);
         self.reserve(N);
         // SAFETY: there is room for all of the piece.
         unsafe {
             self.end.cast::<[u8; N]>().write(*piece);
-            self.end = self.end.add(length.min(N));
+            self.end = self.end.add(length);
         }
     }
 
@@ -93,7 +96,19 @@ impl Drop for Cursor<'_> {
 impl Append for Cursor<'_> {
     #[inline]
     fn append_word(&mut self, word: u64, length: usize) {
-        self.append_padded(&word.to_le_bytes(), length);
+        // SAFETY: the length is bounded.
+        unsafe { self.append_padded(&word.to_le_bytes(), length.min(8)) }
+    }
+
+    #[inline]
+    fn append_byte_and_word(&mut self, byte: u8, word: u64) {
+        self.reserve(9);
+        // SAFETY: there is room for both.
+        unsafe {
+            self.end.write(byte);
+            self.end.add(1).cast::<[u8; 8]>().write(word.to_le_bytes());
+            self.end = self.end.add(9);
+        }
     }
 
     #[inline]

@@ -26,12 +26,12 @@ unsafe impl Sync for Foreign {}
 
 impl Foreign {
     pub(in super::super) fn new(py: Python<'_>, hook: Option<Py<PyAny>>) -> PyResult<Self> {
+        static UNSET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let options = PyDict::new(py);
         options.set_item("enc_hook", &hook)?;
         let encode = |module| {
             py.import(module)?.getattr("Encoder")?.call((), Some(&options))?.getattr("encode").map(Bound::unbind)
         };
-        static UNSET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let unset = UNSET.import(py, "msgspec", "UNSET")?.as_ptr();
         let value_name = intern!(py, "_value_").as_ptr();
         Ok(Self { json: encode("msgspec.json")?, msgpack: encode("msgspec.msgpack")?, hook, unset, value_name })
@@ -59,24 +59,6 @@ impl Foreign {
             Format::MessagePack => &self.msgpack,
         };
         Ok(encode.bind(value.py()).call1((value,))?.cast_into::<PyBytes>()?)
-    }
-
-    /// True if msgspec has a form for an object that no class is remembered for: a dataclass of an unusual kind, or a
-    /// class made by attrs.
-    ///
-    /// # Safety
-    /// The GIL is held, and `object` is an object that is held.
-    pub(super) unsafe fn is_for_msgspec(&self, object: *mut ffi::PyObject) -> bool {
-        Python::attach(|py| {
-            // SAFETY: the caller's contract.
-            let object = unsafe { Bound::from_borrowed_ptr(py, object) };
-            let has = |name| object.getattr_opt(name).is_ok_and(|found| found.is_some());
-            has(intern!(py, "__dataclass_fields__"))
-                || object
-                    .get_type()
-                    .getattr(intern!(py, "__dict__"))
-                    .is_ok_and(|own| own.contains(intern!(py, "__attrs_attrs__")).unwrap_or(false))
-        })
     }
 
     pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

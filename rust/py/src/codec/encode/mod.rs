@@ -4,10 +4,13 @@
 //! none of these (dates, UUIDs, classes laid out in a way of their own) is written by msgspec, one value at a time, and a
 //! hook of the user stands behind both. The bytes are msgspec's, whoever writes them.
 
+mod attributes;
 mod classes;
 mod cursor;
 mod foreign;
 mod form;
+mod objects;
+mod record;
 mod walk;
 
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};

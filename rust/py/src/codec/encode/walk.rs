@@ -7,13 +7,11 @@
 
 use std::marker::PhantomData;
 
-use pyo3::exceptions::{PyAttributeError, PyRecursionError, PyRuntimeError};
+use pyo3::exceptions::{PyRecursionError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyType};
 use websocket_utils_core::codec::{Append, MAX_DEPTH};
 
-use super::classes::{self, Kind, Piece, Place, Record};
 use super::cursor::Cursor;
 use super::foreign::Foreign;
 use super::form::Form;
@@ -24,20 +22,20 @@ pub(super) struct Raised;
 /// One message on its way into a buffer.
 pub(super) struct Walk<'a, F> {
     pub(super) out: Cursor<'a>,
-    foreign: &'a Foreign,
+    pub(super) foreign: &'a Foreign,
     /// Values that stand for others (an enum's member, a hook's result) and are being written.
-    stand_ins: usize,
+    pub(super) stand_ins: usize,
     form: PhantomData<F>,
 }
 
 /// A reference of our own: whatever Python code does, the object stays.
-struct Held(*mut ffi::PyObject);
+pub(super) struct Held(pub(super) *mut ffi::PyObject);
 
 impl Held {
     /// # Safety
     /// The GIL is held for the life of the result, and `object` is an object.
     #[inline]
-    unsafe fn new(object: *mut ffi::PyObject) -> Self {
+    pub(super) unsafe fn new(object: *mut ffi::PyObject) -> Self {
         // SAFETY: the caller's contract.
         unsafe { ffi::Py_INCREF(object) };
         Self(object)
@@ -48,7 +46,7 @@ impl Held {
     /// # Safety
     /// The GIL is held for the life of the result.
     #[inline]
-    unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Raised> {
+    pub(super) unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Raised> {
         if object.is_null() { Err(Raised) } else { Ok(Self(object)) }
     }
 }
@@ -63,7 +61,7 @@ impl Drop for Held {
 
 /// Sets an exception.
 #[cold]
-fn raise(make: impl FnOnce() -> PyErr) -> Raised {
+pub(super) fn raise(make: impl FnOnce() -> PyErr) -> Raised {
     Python::attach(|py| make().restore(py));
     Raised
 }
@@ -73,12 +71,13 @@ fn changed(what: &str) -> Raised {
     raise(|| PyRuntimeError::new_err(format!("{what} changed size while it was encoded")))
 }
 
-fn deeper(depth: usize) -> Result<usize, Raised> {
+#[inline]
+pub(super) fn deeper(depth: usize) -> Result<usize, Raised> {
     if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(too_deep()) }
 }
 
 #[cold]
-fn too_deep() -> Raised {
+pub(super) fn too_deep() -> Raised {
     raise(|| PyRecursionError::new_err(format!("nested deeper than {MAX_DEPTH} levels")))
 }
 
@@ -113,7 +112,7 @@ impl<'a, F: Form> Walk<'a, F> {
     /// # Safety
     /// As [`Walk::write`], and `text` is a str.
     #[inline]
-    unsafe fn text(&mut self, text: *mut ffi::PyObject) -> Result<(), Raised> {
+    pub(super) unsafe fn text(&mut self, text: *mut ffi::PyObject) -> Result<(), Raised> {
         // SAFETY: the caller's contract: an ASCII text's bytes follow its head, and they are UTF-8; so is what Python
         // gives for other texts.
         unsafe {
@@ -140,7 +139,7 @@ impl<'a, F: Form> Walk<'a, F> {
     /// # Safety
     /// As [`Walk::write`], and `value` is an int.
     #[inline]
-    unsafe fn integer(&mut self, value: *mut ffi::PyObject) -> Result<(), Raised> {
+    pub(super) unsafe fn integer(&mut self, value: *mut ffi::PyObject) -> Result<(), Raised> {
         let mut overflow = 0;
         // SAFETY: the caller's contract; an int is converted without Python code.
         let signed = unsafe { ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow) };
@@ -177,7 +176,9 @@ impl<'a, F: Form> Walk<'a, F> {
         // of a list, a dict and a tuple are written as what they hold.
         unsafe {
             let type_ = ffi::Py_TYPE(value);
-            if value == ffi::Py_None() {
+            if type_ == &raw mut ffi::PyList_Type {
+                self.list(value, depth)
+            } else if value == ffi::Py_None() {
                 F::null(&mut self.out);
                 Ok(())
             } else if type_ == &raw mut ffi::PyBool_Type {
@@ -189,15 +190,6 @@ impl<'a, F: Form> Walk<'a, F> {
                 self.dict(value, depth)
             } else if ffi::PyTuple_Check(value) != 0 {
                 self.tuple(value, depth)
-            } else if let Some(known) = classes::find(type_) {
-                match &known.kind {
-                    Kind::Record(record) => self.record(record, value, depth),
-                    Kind::Member => self.member(value, depth),
-                    Kind::Foreign => self.by_msgspec(value),
-                    Kind::Unsure => self.write_unsure(value, depth),
-                }
-            } else if ffi::PyAnySet_CheckExact(value) != 0 {
-                self.set(value, depth)
             } else if type_ == &raw mut ffi::PyBytes_Type {
                 let size = ffi::PyBytes_Size(value) as usize;
                 self.bytes(value, std::slice::from_raw_parts(ffi::PyBytes_AsString(value).cast(), size))
@@ -205,7 +197,7 @@ impl<'a, F: Form> Walk<'a, F> {
                 let size = ffi::PyByteArray_Size(value) as usize;
                 self.bytes(value, std::slice::from_raw_parts(ffi::PyByteArray_AsString(value).cast(), size))
             } else {
-                self.write_unknown(value, depth)
+                self.write_by_class(value, depth)
             }
         }
     }
@@ -267,13 +259,28 @@ impl<'a, F: Form> Walk<'a, F> {
     /// # Safety
     /// As [`Walk::write`], and `dict` is a dict.
     unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
+        // SAFETY: the caller's contract.
+        unsafe { self.entries(dict, ffi::PyDict_Size(dict) as usize, depth) }
+    }
+
+    /// A dict's entries, of which the head of the map is to count `counted` at first.
+    ///
+    /// # Safety
+    /// As [`Walk::dict`].
+    pub(super) unsafe fn entries(
+        &mut self,
+        dict: *mut ffi::PyObject,
+        counted: usize,
+        depth: usize,
+    ) -> Result<(), Raised> {
         let depth = deeper(depth)?;
+        let start = self.out.length();
         // SAFETY: the caller's contract, and the dict is held. The iteration stands any change between its steps: it then
         // yields fewer entries, or others. Key and value are borrowed: they are held where the key may run Python code.
         unsafe {
             let dict = Held::new(dict);
             let size = ffi::PyDict_Size(dict.0);
-            F::open_map(&mut self.out, size as usize);
+            F::open_map(&mut self.out, counted);
             let (mut place, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
             let mut written = 0;
             while ffi::PyDict_Next(dict.0, &raw mut place, &raw mut key, &raw mut value) != 0 {
@@ -300,6 +307,9 @@ impl<'a, F: Form> Walk<'a, F> {
             }
             if written != size {
                 return Err(changed("a dict"));
+            }
+            if (size as usize) < counted {
+                F::correct_map(&mut self.out, start, counted, size as usize);
             }
         }
         F::close_map(&mut self.out);
@@ -332,7 +342,7 @@ impl<'a, F: Form> Walk<'a, F> {
 
     /// # Safety
     /// As [`Walk::write`], and `set` is a set or a frozenset.
-    unsafe fn set(&mut self, set: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
+    pub(super) unsafe fn set(&mut self, set: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         let depth = deeper(depth)?;
         // SAFETY: the caller's contract; the set is held by its iterator, which notices a change.
         unsafe {
@@ -358,234 +368,6 @@ impl<'a, F: Form> Walk<'a, F> {
         }
         F::close_array(&mut self.out);
         Ok(())
-    }
-
-    #[inline]
-    fn piece(&mut self, piece: &Piece) {
-        match &piece.long {
-            None => self.out.append_padded(&piece.padded, piece.length),
-            Some(long) => self.out.append(long),
-        }
-    }
-
-    /// # Safety
-    /// As [`Walk::write`], and `object` is an instance of exactly the record's class.
-    unsafe fn record(&mut self, record: &Record, object: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
-        let depth = deeper(depth)?;
-        // SAFETY: the caller's contract, and the object is held. A slot is null or holds an object.
-        unsafe {
-            let object = Held::new(object);
-            if record.is_sparse || record.fields.is_empty() {
-                return self.sparse_record(record, object.0, depth, 0, self.out.length());
-            }
-            let start = self.out.length();
-            for (index, field) in record.fields.iter().enumerate() {
-                let value = *object.0.byte_add(field.slot).cast::<*mut ffi::PyObject>();
-                if value.is_null() || value == self.foreign.unset && !record.is_array {
-                    return self.sparse_record(record, object.0, depth, index, start);
-                }
-                self.piece(field.before(F::FORMAT));
-                self.write(value, depth)?;
-            }
-        }
-        if record.is_array {
-            F::close_array(&mut self.out);
-        } else {
-            F::close_map(&mut self.out);
-        }
-        Ok(())
-    }
-
-    /// The rest of a record, from a field on: of one that leaves out some of its fields.
-    ///
-    /// # Safety
-    /// As [`Walk::record`]; the record begins at `start`, and all fields before `from` have been written.
-    #[cold]
-    unsafe fn sparse_record(
-        &mut self,
-        record: &Record,
-        object: *mut ffi::PyObject,
-        depth: usize,
-        from: usize,
-        start: usize,
-    ) -> Result<(), Raised> {
-        if from == 0 {
-            self.piece(record.head(F::FORMAT));
-        }
-        let mut written = from;
-        // SAFETY: the caller holds the object. A slot is null or holds an object; what a dictionary gives is borrowed.
-        unsafe {
-            for field in &record.fields[from..] {
-                let value = match record.place {
-                    Place::Slots => *object.byte_add(field.slot).cast::<*mut ffi::PyObject>(),
-                    Place::Dictionary => self.in_dictionary(object, field.name.as_ptr())?,
-                };
-                if value.is_null() {
-                    if record.may_lack {
-                        continue;
-                    }
-                    return Err(raise(|| {
-                        Python::attach(|py| {
-                            PyAttributeError::new_err(format!("Struct field {:?} is unset", field.name.bind(py)))
-                        })
-                    }));
-                }
-                if !record.is_array && (value == self.foreign.unset || field.is_left_out(value)) {
-                    continue;
-                }
-                if written == 0 && !record.is_tagged {
-                    self.first_key(field.key(F::FORMAT));
-                } else {
-                    self.piece(field.key(F::FORMAT));
-                }
-                written += 1;
-                self.write(value, depth)?;
-            }
-        }
-        if record.is_array {
-            F::close_array(&mut self.out);
-            return Ok(());
-        }
-        F::close_map(&mut self.out);
-        if written < record.fields.len() {
-            let entries = record.entries();
-            F::correct_map(&mut self.out, start, entries, entries - record.fields.len() + written);
-        }
-        Ok(())
-    }
-
-    /// A key before which no other entry stands.
-    fn first_key(&mut self, key: &Piece) {
-        let bytes = key.long.as_deref().unwrap_or(&key.padded[..key.length]);
-        // In MessagePack, none begins with a comma.
-        self.out.append(bytes.strip_prefix(b",").unwrap_or(bytes));
-    }
-
-    /// The value under a name in an object's dictionary, borrowed; null if there is none.
-    ///
-    /// # Safety
-    /// The GIL is held, `object` is held and of a class whose instances have a dictionary, and `name` is a str.
-    unsafe fn in_dictionary(
-        &mut self,
-        object: *mut ffi::PyObject,
-        name: *mut ffi::PyObject,
-    ) -> Result<*mut ffi::PyObject, Raised> {
-        // SAFETY: the caller's contract. The object keeps its dictionary alive, and the dictionary the value: dropping our
-        // reference to the dictionary runs no Python code.
-        unsafe {
-            let dictionary = Held::own(ffi::PyObject_GenericGetDict(object, std::ptr::null_mut()))?;
-            let value = ffi::PyDict_GetItemWithError(dictionary.0, name);
-            if value.is_null() && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
-        }
-    }
-
-    /// An enum's member: the number or text that it is, or the value that it stands for.
-    ///
-    /// # Safety
-    /// As [`Walk::write`], and `member` is a member of an enum.
-    unsafe fn member(&mut self, member: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
-        // SAFETY: the caller's contract, and member and value are held.
-        unsafe {
-            if ffi::PyLong_Check(member) != 0 {
-                return self.integer(member);
-            }
-            if ffi::PyUnicode_Check(member) != 0 {
-                return self.text(member);
-            }
-            let member = Held::new(member);
-            let value = Held::own(ffi::PyObject_GetAttr(member.0, self.foreign.value_name))?;
-            self.stand_in(&value, depth)
-        }
-    }
-
-    /// Writes a value in place of another.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    unsafe fn stand_in(&mut self, value: &Held, depth: usize) -> Result<(), Raised> {
-        if self.stand_ins == MAX_DEPTH {
-            return Err(too_deep());
-        }
-        self.stand_ins += 1;
-        // SAFETY: the caller's contract, and the value is held.
-        let written = unsafe { self.write(value.0, depth) };
-        self.stand_ins -= 1;
-        written
-    }
-
-    /// A value of a class that is not known yet.
-    ///
-    /// # Safety
-    /// As [`Walk::write`].
-    #[cold]
-    unsafe fn write_unknown(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
-        // SAFETY: the caller's contract, and the value is held.
-        unsafe {
-            let value = Held::new(value);
-            let learnt = Python::attach(|py| {
-                let class = Bound::from_borrowed_ptr(py, ffi::Py_TYPE(value.0).cast()).cast_into_unchecked::<PyType>();
-                classes::learn(&class).map_err(|error| error.restore(py))
-            });
-            learnt.map_err(|()| Raised)?;
-            // Finds the class now, and does not come back here.
-            self.write_other(value.0, depth)
-        }
-    }
-
-    /// A value of a class that says too little about it.
-    ///
-    /// # Safety
-    /// As [`Walk::write`].
-    #[cold]
-    unsafe fn write_unsure(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
-        // SAFETY: the caller's contract, and the value is held.
-        unsafe {
-            let value = Held::new(value);
-            if ffi::PyAnySet_Check(value.0) != 0 {
-                return self.set(value.0, depth);
-            }
-            match self.foreign.hook() {
-                Some(hook) if !self.foreign.is_for_msgspec(value.0) => {
-                    let result = Held::own(ffi::PyObject_CallOneArg(hook, value.0))?;
-                    self.stand_in(&result, depth)
-                }
-                _ => self.by_msgspec(value.0),
-            }
-        }
-    }
-
-    /// What msgspec writes for a value, in place.
-    ///
-    /// # Safety
-    /// As [`Walk::write`].
-    #[cold]
-    unsafe fn by_msgspec(&mut self, value: *mut ffi::PyObject) -> Result<(), Raised> {
-        Python::attach(|py| {
-            // SAFETY: the caller's contract.
-            let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-            let encoded = self.foreign.encode(&value, F::FORMAT).map_err(|error| error.restore(py));
-            encoded.map(|encoded| self.out.append(encoded.as_bytes())).map_err(|()| Raised)
-        })
-    }
-
-    /// What msgspec writes for a key of a map, in place: out of a map with that key alone.
-    ///
-    /// # Safety
-    /// As [`Walk::write`].
-    unsafe fn key_by_msgspec(&mut self, key: *mut ffi::PyObject) -> Result<(), Raised> {
-        Python::attach(|py| {
-            let encode = || -> PyResult<Bound<'_, PyBytes>> {
-                let map = PyDict::new(py);
-                // SAFETY: the caller's contract.
-                map.set_item(unsafe { Bound::from_borrowed_ptr(py, key) }, py.None())?;
-                self.foreign.encode(map.as_any(), F::FORMAT)
-            };
-            let encoded = encode().map_err(|error| error.restore(py)).map_err(|()| Raised)?;
-            let (before, after): (&[u8], &[u8]) = if F::HAS_ANY_KEY { (b"\x81", b"\xc0") } else { (b"{", b":null}") };
-            let key = encoded.as_bytes().strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-            self.out.append(key.unwrap_or_default());
-            Ok(())
-        })
     }
 }
 
