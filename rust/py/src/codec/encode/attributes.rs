@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 use pyo3::{ffi, intern};
 
-use super::record::data_descriptor;
+use super::record::{data_descriptor, slot_of};
 
 /// The values of an object by name, and how many a map's head counts at first.
 pub(super) type Gathered<'py> = (Bound<'py, PyDict>, usize);
@@ -75,13 +75,12 @@ fn of_attrs<'py>(object: &Bound<'py, PyAny>, unset: *mut ffi::PyObject) -> PyRes
             }
         }
     }
-    for class in object.get_type().mro() {
-        let class = class.cast_into::<PyType>()?;
+    let mut next = Some(object.get_type());
+    while let Some(class) = next {
         let mut slots = Vec::new();
-        for (name, found) in
-            class.getattr("__dict__")?.call_method0("items")?.extract::<Vec<(String, Bound<'_, PyAny>)>>()?
-        {
-            if found.get_type_ptr() == &raw mut ffi::PyMemberDescr_Type {
+        for item in class.getattr("__dict__")?.call_method0("items")?.try_iter()? {
+            let (name, found) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            if let (Some(_), Ok(name)) = (slot_of(&class, &found), name.extract::<String>()) {
                 slots.push((name, found));
             }
         }
@@ -93,6 +92,7 @@ fn of_attrs<'py>(object: &Bound<'py, PyAny>, unset: *mut ffi::PyObject) -> PyRes
                 add(PyString::new(object.py(), &name), value)?;
             }
         }
+        next = class.getattr("__base__")?.cast_into().ok();
     }
     Ok((values, entries))
 }

@@ -350,7 +350,7 @@ pub(super) fn data_descriptor<'py>(
 }
 
 /// The offset of a slot, out of its descriptor.
-fn slot_of(class: &Bound<'_, PyType>, descriptor: &Bound<'_, PyAny>) -> Option<usize> {
+pub(super) fn slot_of(class: &Bound<'_, PyType>, descriptor: &Bound<'_, PyAny>) -> Option<usize> {
     // SAFETY: the type is compared before the object is taken for a member descriptor; its definition lives as long as
     // the class that it belongs to.
     unsafe {
