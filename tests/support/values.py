@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 
 def reference(format: Format, hook: Callable[[Any], Any] | None = None) -> Callable[[Any], bytes]:
-    module = msgspec.json if format == "json" else msgspec.msgpack
-    return module.Encoder(enc_hook=hook).encode
+    if format == "json":
+        return msgspec.json.Encoder(enc_hook=hook).encode
+    return msgspec.msgpack.Encoder(enc_hook=hook).encode
 
 
 def outcome(encode: Callable[[Any], bytes], value: Any) -> tuple[bytes | None, str]:
@@ -204,7 +205,7 @@ class Pair(enum.Enum):
     NESTED = Side.BUY
 
 
-class TupleMember(tuple, enum.Enum):  # an enum has no slots
+class TupleMember(tuple[int, int], enum.Enum):  # an enum has no slots
     A = (1, 2)
 
 
