@@ -107,6 +107,8 @@ fn write_short_decimal<A: Append>(out: &mut A, value: f64) -> bool {
     true
 }
 
+/// Out of line: its buffer would burden every level of a nested message.
+#[inline(never)]
 fn write_any_float<A: Append>(out: &mut A, value: f64) {
     if !value.is_finite() {
         write_null(out);
@@ -138,6 +140,16 @@ pub fn write_text<A: Append>(out: &mut A, text: &str) {
         return;
     }
     let start = out.length();
+    if bytes.len() <= 6 {
+        // All in one word.
+        let (word, bits) = (last_word(bytes), 8 * bytes.len());
+        out.append_word(u64::from(b'"') | word << 8 | u64::from(b'"') << (8 + bits), bytes.len() + 2);
+        if stop_bytes(word | PLAIN << bits) != 0 {
+            out.truncate(start);
+            write_escaped(out, bytes);
+        }
+        return;
+    }
     out.append_byte(b'"');
     let mut stops = 0;
     for word in bytes.as_chunks::<8>().0 {
@@ -157,6 +169,7 @@ pub fn write_text<A: Append>(out: &mut A, text: &str) {
 /// Fills a word behind its text: zeros would count as controls.
 const PLAIN: u64 = u64::from_le_bytes([b'a'; 8]);
 
+#[inline(never)]
 fn write_long<A: Append>(out: &mut A, bytes: &[u8]) {
     if is_plain(bytes) {
         out.append_byte(b'"');

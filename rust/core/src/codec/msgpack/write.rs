@@ -1,7 +1,7 @@
 //! The MessagePack writer: every value in its shortest form.
 #![allow(clippy::cast_sign_loss, reason = "a small negative integer is its own low byte")]
 
-use super::super::append::{Append, append_short};
+use super::super::append::{Append, append_short, last_word};
 use super::code;
 
 /// A map's key: `name` as text.
@@ -68,6 +68,10 @@ pub fn write_boolean<A: Append>(out: &mut A, value: bool) {
 #[inline]
 pub fn write_text<A: Append>(out: &mut A, text: &str) {
     let size = text.len();
+    if size < 8 {
+        out.append_word(u64::from(0xa0 | size as u8) | last_word(text.as_bytes()) << 8, size + 1);
+        return;
+    }
     if size < 32 {
         out.append_byte(0xa0 | size as u8);
     } else if let Ok(size) = u8::try_from(size) {

@@ -15,6 +15,11 @@ use super::record::Record;
 pub(super) enum Kind {
     /// A map or an array of its fields.
     Record(Record),
+    Other(Other),
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Other {
     /// The value of an enum's member.
     Member,
     /// What msgspec makes of it: a date, a UUID, a class that is laid out in another way...
@@ -83,7 +88,7 @@ fn kind_of(class: &Bound<'_, PyType>) -> PyResult<Kind> {
     static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = class.py();
     if class::is_message_class(class)? {
-        return Ok(Record::of_struct(class)?.map_or(Kind::Foreign, Kind::Record));
+        return Ok(Record::of_struct(class)?.map_or(Kind::Other(Other::Foreign), Kind::Record));
     }
     let foreign = FOREIGN.get_or_try_init(py, || {
         let named = |module: &str, name: &str| py.import(module)?.getattr(name).map(Bound::unbind);
@@ -100,13 +105,13 @@ fn kind_of(class: &Bound<'_, PyType>) -> PyResult<Kind> {
         ])
     })?;
     if foreign.iter().any(|foreign| foreign.is(class)) {
-        return Ok(Kind::Foreign);
+        return Ok(Kind::Other(Other::Foreign));
     }
     if class.get_type().is_subclass(ENUM_TYPE.import(py, "enum", "EnumType")?)? {
-        return Ok(Kind::Member);
+        return Ok(Kind::Other(Other::Member));
     }
     if class.is_subclass(UUID.import(py, "uuid", "UUID")?)? {
-        return Ok(Kind::Foreign);
+        return Ok(Kind::Other(Other::Foreign));
     }
-    Ok(Record::of_dataclass(class)?.map_or(Kind::Unsure, Kind::Record))
+    Ok(Record::of_dataclass(class)?.map_or(Kind::Other(Other::Unsure), Kind::Record))
 }

@@ -3,11 +3,11 @@
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use websocket_utils_core::codec::{Append, MAX_DEPTH};
 
 use super::attributes;
-use super::classes::{self, Kind};
+use super::classes::{self, Kind, Other};
 use super::form::Form;
 use super::record::{Place, Record, Shape, without_comma};
 use super::walk::{Held, Raised, Walk, deeper, raise, too_deep};
@@ -32,31 +32,74 @@ unsafe fn in_dictionary(object: *mut ffi::PyObject, name: *mut ffi::PyObject) ->
     }
 }
 
+/// Finds out about an object's class.
+///
+/// # Safety
+/// The GIL is held, and `object` is an object that is held.
+#[inline(never)]
+unsafe fn learn(object: *mut ffi::PyObject) -> Result<(), Raised> {
+    Python::attach(|py| {
+        // SAFETY: the caller's contract.
+        let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+        classes::learn(&object.get_type()).map_err(|error| {
+            error.restore(py);
+            Raised
+        })
+    })
+}
+
+/// The values of an object that has fields, and how many a map's head counts at first.
+///
+/// # Safety
+/// The GIL is held, and `object` is an object that is held.
+#[inline(never)]
+unsafe fn gather(object: *mut ffi::PyObject, unset: *mut ffi::PyObject) -> Result<Option<(Held, usize)>, Raised> {
+    Python::attach(|py| {
+        // SAFETY: the caller's contract.
+        let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+        match attributes::gather(&object, unset) {
+            Ok(Some((values, counted))) => {
+                // SAFETY: a new reference.
+                let values = unsafe { Held::own(values.into_ptr()) };
+                values.map(|values| Some((values, counted)))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                error.restore(py);
+                Err(Raised)
+            }
+        }
+    })
+}
+
 impl<F: Form> Walk<'_, F> {
     /// An object that its class alone tells how to write.
     ///
     /// # Safety
     /// As [`Walk::write`].
+    #[inline(never)]
     pub(super) unsafe fn write_by_class(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
-        // SAFETY: the caller's contract; the share of what is known lives as long as it is used.
+        // SAFETY: the caller's contract. A share of what is known is dropped with the GIL held.
         unsafe {
-            let Some(known) = classes::find(ffi::Py_TYPE(value)) else {
-                if ffi::PyAnySet_CheckExact(value) != 0 {
-                    return self.set(value, depth);
-                }
-                return self.write_unknown(value, depth);
+            let kind = match classes::find(ffi::Py_TYPE(value)) {
+                Some(known) => match &known.kind {
+                    Kind::Record(record) => return self.record(record, value, depth),
+                    Kind::Other(kind) => *kind,
+                },
+                None if ffi::PyAnySet_CheckExact(value) != 0 => return self.set(value, depth),
+                None => return self.write_unknown(value, depth),
             };
-            match &known.kind {
-                Kind::Record(record) => self.record(record, value, depth),
-                Kind::Member => self.member(value, depth),
-                Kind::Foreign => self.by_msgspec(value),
-                Kind::Unsure => self.write_unsure(value, depth),
+            match kind {
+                Other::Member => self.member(value, depth),
+                Other::Foreign => self.by_msgspec(value),
+                Other::Unsure => self.write_unsure(value, depth),
             }
         }
     }
 
     /// # Safety
     /// As [`Walk::write`], and `object` is an instance of exactly the record's class.
+    #[inline]
     unsafe fn record(&mut self, record: &Record, object: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         let depth = deeper(depth)?;
         let steps = record.steps(F::FORMAT);
@@ -75,7 +118,7 @@ impl<F: Form> Walk<'_, F> {
                     return self.sparse_record(record, object.0, depth, index, start);
                 }
                 step.append_to(&mut self.out);
-                self.write(value, depth)?;
+                self.write_here(value, depth)?;
             }
         }
         self.close(record);
@@ -96,6 +139,7 @@ impl<F: Form> Walk<'_, F> {
     /// As [`Walk::record`], and the object is held; the record begins at `start`, and all fields before `from` have been
     /// written.
     #[cold]
+    #[inline(never)]
     unsafe fn sparse_record(
         &mut self,
         record: &Record,
@@ -141,6 +185,7 @@ impl<F: Form> Walk<'_, F> {
     ///
     /// # Safety
     /// As [`Walk::write`], and `member` is a member of an enum.
+    #[inline(never)]
     unsafe fn member(&mut self, member: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract, and member and value are held.
         unsafe {
@@ -176,15 +221,12 @@ impl<F: Form> Walk<'_, F> {
     /// # Safety
     /// As [`Walk::write`].
     #[cold]
+    #[inline(never)]
     unsafe fn write_unknown(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract, and the value is held.
         unsafe {
             let value = Held::new(value);
-            let learnt = Python::attach(|py| {
-                let class = Bound::from_borrowed_ptr(py, ffi::Py_TYPE(value.0).cast()).cast_into_unchecked::<PyType>();
-                classes::learn(&class).map_err(|error| error.restore(py))
-            });
-            learnt.map_err(|()| Raised)?;
+            learn(value.0)?;
             // Finds the class now, and does not come back here.
             self.write_by_class(value.0, depth)
         }
@@ -195,6 +237,7 @@ impl<F: Form> Walk<'_, F> {
     /// # Safety
     /// As [`Walk::write`].
     #[cold]
+    #[inline(never)]
     unsafe fn write_unsure(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract, and the value is held.
         unsafe {
@@ -202,13 +245,7 @@ impl<F: Form> Walk<'_, F> {
             if ffi::PyAnySet_Check(value.0) != 0 {
                 return self.set(value.0, depth);
             }
-            let gathered = Python::attach(|py| {
-                let gathered = attributes::gather(&Bound::from_borrowed_ptr(py, value.0), self.foreign.unset);
-                let gathered = gathered.map_err(|error| error.restore(py));
-                gathered.map(|gathered| gathered.map(|(values, entries)| (values.into_ptr(), entries)))
-            });
-            if let Some((values, counted)) = gathered.map_err(|()| Raised)? {
-                let values = Held::own(values)?;
+            if let Some((values, counted)) = gather(value.0, self.foreign.unset)? {
                 return self.entries(values.0, counted, depth);
             }
             match self.foreign.hook() {
@@ -227,6 +264,7 @@ impl<F: Form> Walk<'_, F> {
     /// # Safety
     /// As [`Walk::write`].
     #[cold]
+    #[inline(never)]
     pub(super) unsafe fn by_msgspec(&mut self, value: *mut ffi::PyObject) -> Result<(), Raised> {
         Python::attach(|py| {
             // SAFETY: the caller's contract.
@@ -240,6 +278,7 @@ impl<F: Form> Walk<'_, F> {
     ///
     /// # Safety
     /// As [`Walk::write`].
+    #[inline(never)]
     pub(super) unsafe fn key_by_msgspec(&mut self, key: *mut ffi::PyObject) -> Result<(), Raised> {
         Python::attach(|py| {
             let encode = || -> PyResult<Bound<'_, PyBytes>> {

@@ -35,7 +35,9 @@ impl Step {
 
     #[inline]
     pub(super) fn append_to(&self, out: &mut Cursor<'_>) {
-        if self.length <= Self::PADDED {
+        if self.length == 0 {
+            // Between the values of an array in MessagePack.
+        } else if self.length <= Self::PADDED {
             // SAFETY: the branch says so.
             unsafe { out.append_padded(&self.padded, self.length) }
         } else {

@@ -87,12 +87,23 @@ impl<'a, F: Form> Walk<'a, F> {
         Self { out: Cursor::new(out), foreign, stand_ins: 0, form: PhantomData }
     }
 
-    /// Appends one value, in which `depth` arrays and maps are open.
+    /// Appends one value, around which `depth` arrays and maps are open.
     ///
     /// # Safety
     /// The GIL is held; `value` is an object that lives at least until Python code runs.
-    #[inline]
+    #[inline(never)]
     pub(super) unsafe fn write(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
+        // SAFETY: the caller's contract.
+        unsafe { self.write_here(value, depth) }
+    }
+
+    /// [`Walk::write`], for the loops over what a message is made of.
+    ///
+    /// # Safety
+    /// As [`Walk::write`].
+    #[allow(clippy::inline_always, reason = "a call for each number would cost as much as the number")]
+    #[inline(always)]
+    pub(super) unsafe fn write_here(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract; each look inside follows a check of the exact type.
         unsafe {
             let type_ = ffi::Py_TYPE(value);
@@ -113,18 +124,31 @@ impl<'a, F: Form> Walk<'a, F> {
     /// As [`Walk::write`], and `text` is a str.
     #[inline]
     pub(super) unsafe fn text(&mut self, text: *mut ffi::PyObject) -> Result<(), Raised> {
-        // SAFETY: the caller's contract: an ASCII text's bytes follow its head, and they are UTF-8; so is what Python
-        // gives for other texts.
+        // SAFETY: the caller's contract: an ASCII text's bytes follow its head, and they are UTF-8.
         unsafe {
-            let mut size = 0;
-            let bytes = if ffi::PyUnicode_IS_COMPACT_ASCII(text) != 0 {
-                size = ffi::PyUnicode_GET_LENGTH(text);
-                ffi::PyUnicode_DATA(text).cast::<u8>()
-            } else {
-                // Null for lone surrogates.
-                ffi::PyUnicode_AsUTF8AndSize(text, &raw mut size).cast::<u8>()
-            };
+            if ffi::PyUnicode_IS_COMPACT_ASCII(text) == 0 {
+                return self.other_text(text);
+            }
+            let size = ffi::PyUnicode_GET_LENGTH(text) as usize;
+            if size > LONGEST {
+                return self.by_msgspec(text);
+            }
+            let bytes = std::slice::from_raw_parts(ffi::PyUnicode_DATA(text).cast::<u8>(), size);
+            F::text(&mut self.out, std::str::from_utf8_unchecked(bytes));
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`Walk::text`].
+    #[inline(never)]
+    unsafe fn other_text(&mut self, text: *mut ffi::PyObject) -> Result<(), Raised> {
+        let mut size = 0;
+        // SAFETY: the caller's contract: what Python gives for a text is UTF-8, and lives as long as the text.
+        unsafe {
+            let bytes = ffi::PyUnicode_AsUTF8AndSize(text, &raw mut size).cast::<u8>();
             if bytes.is_null() {
+                // Lone surrogates.
                 return Err(Raised);
             }
             if size as usize > LONGEST {
@@ -171,6 +195,7 @@ impl<'a, F: Form> Walk<'a, F> {
     ///
     /// # Safety
     /// As [`Walk::write`].
+    #[inline(never)]
     unsafe fn write_other(&mut self, value: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract; each look inside follows a check of the type. The order is msgspec's: subclasses
         // of a list, a dict and a tuple are written as what they hold.
@@ -204,6 +229,7 @@ impl<'a, F: Form> Walk<'a, F> {
 
     /// # Safety
     /// As [`Walk::write`]; the bytes are those of `value`.
+    #[inline(never)]
     unsafe fn bytes(&mut self, value: *mut ffi::PyObject, bytes: &[u8]) -> Result<(), Raised> {
         if bytes.len() > LONGEST {
             // SAFETY: the caller's contract.
@@ -215,6 +241,7 @@ impl<'a, F: Form> Walk<'a, F> {
 
     /// # Safety
     /// As [`Walk::write`], and `list` is a list.
+    #[inline(never)]
     unsafe fn list(&mut self, list: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         let depth = deeper(depth)?;
         // SAFETY: the caller's contract, and the list is held; each index is below the size at that moment.
@@ -226,7 +253,7 @@ impl<'a, F: Form> Walk<'a, F> {
                 if index > 0 {
                     F::next(&mut self.out);
                 }
-                self.write(ffi::PyList_GET_ITEM(list.0, index), depth)?;
+                self.write_here(ffi::PyList_GET_ITEM(list.0, index), depth)?;
                 if ffi::PyList_GET_SIZE(list.0) != size {
                     return Err(changed("a list"));
                 }
@@ -238,6 +265,7 @@ impl<'a, F: Form> Walk<'a, F> {
 
     /// # Safety
     /// As [`Walk::write`], and `tuple` is a tuple.
+    #[inline(never)]
     unsafe fn tuple(&mut self, tuple: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         let depth = deeper(depth)?;
         // SAFETY: the caller's contract; the tuple is held and can't change.
@@ -267,6 +295,7 @@ impl<'a, F: Form> Walk<'a, F> {
     ///
     /// # Safety
     /// As [`Walk::dict`].
+    #[inline(never)]
     pub(super) unsafe fn entries(
         &mut self,
         dict: *mut ffi::PyObject,
@@ -321,6 +350,7 @@ impl<'a, F: Form> Walk<'a, F> {
     /// # Safety
     /// As [`Walk::write`].
     #[cold]
+    #[inline(never)]
     unsafe fn key(&mut self, key: *mut ffi::PyObject, depth: usize) -> Result<(), Raised> {
         // SAFETY: the caller's contract, and the key is held.
         unsafe {
