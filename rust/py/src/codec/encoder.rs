@@ -21,21 +21,20 @@ pub(super) struct PyEncoder {
     foreign: Foreign,
 }
 
-#[pymethods]
 impl PyEncoder {
-    #[new]
-    #[pyo3(signature = (format = "json", *, enc_hook = None))]
-    fn py_new(py: Python<'_>, format: &str, enc_hook: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
-        if enc_hook.as_ref().is_some_and(|hook| !hook.is_callable()) {
-            return Err(PyTypeError::new_err("enc_hook must be callable"));
-        }
-        Ok(Self { format: format_named(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
+    #[inline]
+    fn encode<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        with_scratch(|scratch| {
+            encode_with(message, self.format, &self.foreign, scratch)?;
+            let size = scratch.len() as ffi::Py_ssize_t;
+            // SAFETY: the GIL is held, and the bytes are copied; null comes with Python's exception.
+            unsafe {
+                let bytes = ffi::PyBytes_FromStringAndSize(scratch.as_ptr().cast(), size);
+                Bound::from_owned_ptr_or_err(message.py(), bytes)
+            }
+        })
     }
 
-    /// Encodes into `buffer` from `offset` on (-1: from its end on) and returns the number of bytes written.
-    ///
-    /// A bytearray is cut or grown to end behind them. Any other writable buffer keeps its size.
-    #[pyo3(signature = (message, buffer, offset = 0, /))]
     fn encode_into(
         &self,
         message: &Bound<'_, PyAny>,
@@ -50,6 +49,18 @@ impl PyEncoder {
             }
             Ok(scratch.len())
         })
+    }
+}
+
+#[pymethods]
+impl PyEncoder {
+    #[new]
+    #[pyo3(signature = (format = "json", *, enc_hook = None))]
+    fn py_new(py: Python<'_>, format: &str, enc_hook: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        if enc_hook.as_ref().is_some_and(|hook| !hook.is_callable()) {
+            return Err(PyTypeError::new_err("enc_hook must be callable"));
+        }
+        Ok(Self { format: format_named(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -129,55 +140,89 @@ fn with_scratch<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     result
 }
 
-const ENCODE: &CStr = c"encode";
 const ENCODE_DOC: &CStr = c"encode($self, message, /)
 --
 
 Encodes a message, or any object that msgspec can encode.";
 
-/// Adds the class to `module`, with its method `encode` put in by hand: PyO3's way of taking arguments costs as much as
-/// half a message.
+const ENCODE_INTO_DOC: &CStr = c"encode_into($self, message, buffer, offset=0, /)
+--
+
+Encodes into a writable buffer from an offset on (-1: from its end on) and returns the number of bytes written.
+
+A bytearray is cut or grown to end behind them. Any other buffer keeps its size.";
+
+/// Adds the class to `module`, with its methods put in by hand: PyO3's way of taking arguments costs as much as half a
+/// message.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let class = py.get_type::<PyEncoder>();
-    let definition = Box::leak(Box::new(ffi::PyMethodDef {
-        ml_name: ENCODE.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: encode_one },
-        ml_flags: ffi::METH_O,
-        ml_doc: ENCODE_DOC.as_ptr(),
-    }));
-    // SAFETY: the GIL is held, and the definition lives as long as the process. The method is made before the class can be
-    // seen by Python code.
-    let method = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))? };
-    class.setattr("encode", method)?;
+    let encode = ffi::PyMethodDefPointer { PyCFunction: encode };
+    let encode_into = ffi::PyMethodDefPointer { PyCFunctionFast: encode_into };
+    for (name, method, flags, doc) in [
+        (c"encode", encode, ffi::METH_O, ENCODE_DOC),
+        (c"encode_into", encode_into, ffi::METH_FASTCALL, ENCODE_INTO_DOC),
+    ] {
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: method,
+            ml_flags: flags,
+            ml_doc: doc.as_ptr(),
+        }));
+        // SAFETY: the GIL is held, the function is what the flags say, and the definition lives as long as the process.
+        // The method is made before the class can be seen by Python code.
+        let method =
+            unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))? };
+        class.setattr(name, method)?;
+    }
     module.add("Encoder", class)
 }
 
-/// `Encoder.encode`.
-unsafe extern "C" fn encode_one(slf: *mut ffi::PyObject, message: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    let encode = || {
-        // SAFETY: the interpreter holds the GIL for us. What needs PyO3 to know of that (`Python::attach`) says so itself.
-        let py = unsafe { Python::assume_attached() };
-        // SAFETY: the method belongs to `Encoder`'s class alone, which can't be subclassed, and its descriptor checks the
-        // object; both arguments are borrowed from the caller for the length of this call.
-        let (slf, message) = unsafe {
-            (
-                Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<PyEncoder>(),
-                Bound::from_borrowed_ptr(py, message),
-            )
-        };
-        let encoder = slf.get();
-        with_scratch(|scratch| match encode_with(&message, encoder.format, &encoder.foreign, scratch) {
-            // SAFETY: the bytes are copied; null comes with Python's exception.
-            Ok(()) => unsafe {
-                ffi::PyBytes_FromStringAndSize(scratch.as_ptr().cast(), scratch.len() as ffi::Py_ssize_t)
-            },
-            Err(error) => raised(error),
+unsafe extern "C" fn encode(slf: *mut ffi::PyObject, message: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter's call of a method of `Encoder`; the argument is borrowed from the caller.
+    unsafe { called(slf, |encoder, py| encoder.encode(&Bound::from_borrowed_ptr(py, message))) }
+}
+
+unsafe extern "C" fn encode_into(
+    slf: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter's call of a method of `Encoder`; it passes as many arguments as it says, which are borrowed
+    // from the caller.
+    unsafe {
+        called(slf, |encoder, py| {
+            if !matches!(count, 2 | 3) {
+                let text = format!("encode_into() takes 2 or 3 positional arguments ({count} given)");
+                return Err(PyTypeError::new_err(text));
+            }
+            let argument = |index| Bound::from_borrowed_ptr(py, *arguments.add(index));
+            let offset = if count == 3 { argument(2).extract()? } else { 0 };
+            let written = encoder.encode_into(&argument(0), &argument(1), offset)?;
+            Ok(written.into_pyobject(py)?.into_any())
         })
+    }
+}
+
+/// What every method does around its work.
+///
+/// # Safety
+/// The interpreter calls a method of `Encoder` with `slf`: it holds the GIL, and has checked the object.
+#[inline]
+unsafe fn called<'py>(
+    slf: *mut ffi::PyObject,
+    work: impl FnOnce(&PyEncoder, Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+) -> *mut ffi::PyObject {
+    let work = || {
+        // SAFETY: the GIL is held. What needs PyO3 to know of that (`Python::attach`) says so itself.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: the caller's contract; the class can't be subclassed, and the object is borrowed for this call.
+        let slf = unsafe { Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<PyEncoder>() };
+        work(slf.get(), py).map_or_else(raised, Bound::into_ptr)
     };
     // A panic must not unwind into C: it becomes an exception like PyO3's own.
-    std::panic::catch_unwind(AssertUnwindSafe(encode))
-        .unwrap_or_else(|_| raised(PyRuntimeError::new_err("internal error: encode panicked")))
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| raised(PyRuntimeError::new_err("internal error: an encoder panicked")))
 }
 
 #[cold]
