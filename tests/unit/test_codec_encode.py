@@ -229,13 +229,39 @@ def test_buffer_that_a_hook_cuts_is_grown_again(format: Format) -> None:
 # --- the method, and what it holds
 
 
-def test_method_is_an_ordinary_one() -> None:
-    encoder = Encoder()
+def test_methods_are_ordinary_ones() -> None:
+    encoder, out = Encoder(), bytearray()
     assert Encoder.encode(encoder, [1]) == b"[1]"
-    assert Encoder.encode.__doc__
-    assert Encoder.encode.__name__ == "encode"
-    for arguments in ((), (1, 2)):
+    assert Encoder.encode_into(encoder, [1], out) == 3
+    for method in (Encoder.encode, Encoder.encode_into):
+        assert method.__doc__
+        assert method.__name__ in repr(method)
+    wrong: list[tuple[Any, ...]] = [(), (1, 2)]
+    for arguments in wrong:
         with pytest.raises(TypeError):
             encoder.encode(*arguments)
+    wrong = [(), (1,), (1, out, 0, 0), (1, out, "0"), (1, out, 1.0)]
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            encoder.encode_into(*arguments)
+    with pytest.raises(OverflowError):
+        encoder.encode_into(1, out, 2**70)
     with pytest.raises(TypeError):
         Encoder.encode(5, [1])  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(TypeError):
+        Encoder.encode_into(out, [1], out)  # type: ignore[arg-type]  # the point of the test
+    assert out == b"[1]"
+
+
+@both
+def test_object_that_answers_by_itself_is_asked_for_each_value_once(format: Format) -> None:
+    class Counting(Slotted):
+        asked = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            type(self).asked += name == "a"
+            return object.__getattribute__(self, name)
+
+    written = Encoder(format).encode(Counting(1))
+    assert Counting.asked == 1
+    assert written == reference(format)(Counting(1))
