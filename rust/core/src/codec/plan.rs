@@ -1,7 +1,9 @@
-//! What a message class looks like on the wire.
+//! What a message looks like on the wire.
 
-use super::json;
-use super::msgpack;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::expected::Expected;
+use super::{SequenceKind, json, msgpack};
 
 /// The types of value that a place accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,11 +20,19 @@ impl Accepts {
     pub const FLOAT: Self = Self(8);
     /// Text.
     pub const TEXT: Self = Self(16);
+    /// Bytes: base64 text in JSON.
+    pub const BYTES: Self = Self(32);
 
     /// Both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The set without `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// True if every type of `other` is accepted.
@@ -33,100 +43,130 @@ impl Accepts {
     }
 }
 
-/// The shape of one value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What an object or an array may be, where classes are meant.
+#[derive(Debug, Default)]
+pub enum Classes {
+    /// None.
+    #[default]
+    Nothing,
+    /// The record with this index, tagged or not.
+    One(usize),
+    /// One of several, told apart by their tags.
+    Tagged(Box<Tagged>),
+}
+
+/// Records that are told apart by their tags.
+#[derive(Debug)]
+pub struct Tagged {
+    /// The field with the tag; in arrays the tag is the first item.
+    pub field: TagField,
+    /// Indices of the records.
+    pub members: Box<[usize]>,
+    /// The member that was found last: a feed sends one class mostly, so it is tried first.
+    last: AtomicUsize,
+}
+
+impl Tagged {
+    /// These records, with their tags in field `field`.
+    #[must_use]
+    pub fn new(field: &str, members: &[usize]) -> Self {
+        Self { field: TagField::new(field), members: members.into(), last: AtomicUsize::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn last(&self) -> Option<usize> {
+        self.members.get(self.last.load(Ordering::Relaxed)).copied()
+    }
+
+    /// The record that `tag` names. What one class calls itself goes before another's second spelling, which is read at
+    /// the `top` of a message only.
+    pub(super) fn find(&self, plan: &Plan, tag: &[u8], top: bool) -> Option<usize> {
+        let tag_of = |member: usize| plan.records.get(member).and_then(|record| record.tag.as_ref());
+        let by = |is: &dyn Fn(&Tag) -> bool| self.members.iter().position(|member| tag_of(*member).is_some_and(is));
+        let found = by(&|own| own.value.as_bytes() == tag).or_else(|| by(&|own| top && own.is(tag)))?;
+        self.last.store(found, Ordering::Relaxed);
+        self.members.get(found).copied()
+    }
+}
+
+/// Items.
+#[derive(Clone, Debug)]
+pub enum Items {
+    /// Any number of one shape (its index in the plan).
+    Many(SequenceKind, usize),
+    /// A tuple with one item of each of these shapes.
+    Fixed(Box<[usize]>),
+}
+
+/// What one value may be.
+#[derive(Debug, Default)]
 pub struct Shape {
     /// Scalars that are accepted.
     pub scalars: Accepts,
-    /// Shape of the items, where a list is accepted.
-    pub items: Option<Box<Shape>>,
+    /// A choice by text or by integer: its number, which the sink knows.
+    pub choice: Option<Choice>,
+    /// Items of an array that is no class.
+    pub items: Option<Items>,
+    /// Shape of the values (its index in the plan) of an object that is no class.
+    pub table: Option<usize>,
+    /// Classes that are objects.
+    pub objects: Classes,
+    /// Classes that are arrays.
+    pub arrays: Classes,
+    /// Whatever it is, the sink makes it of the value's bytes: its number, which the sink knows.
+    pub foreign: Option<usize>,
 }
 
-/// Bytes that are expected next, in a form that compares 16 of them at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    bytes: Box<[u8]>,
-    first: u128,
-    first_mask: u128,
+/// Values that are named by text or integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its number, which the sink knows.
+    pub number: usize,
+    /// Some value is named by a text.
+    pub has_texts: bool,
+    /// Some value is named by an integer.
+    pub has_integers: bool,
 }
 
-/// Bytes of the first compare: most keys with their quotes, comma and colon.
-const WINDOW: usize = size_of::<u128>();
-
-impl Expected {
-    /// Prepares `bytes`.
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Self {
-        let mut first = [0; WINDOW];
-        let mut mask = [0; WINDOW];
-        let head = bytes.len().min(WINDOW);
-        first[..head].copy_from_slice(&bytes[..head]);
-        mask[..head].fill(u8::MAX);
-        Self { first: u128::from_le_bytes(first), first_mask: u128::from_le_bytes(mask), bytes: bytes.into() }
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Their number.
-    #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// True if nothing is expected.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// True if the bytes stand in `input` at `at`.
-    #[inline]
-    #[must_use]
-    pub fn begins_at(&self, input: &[u8], at: usize) -> bool {
-        input.get(at..).is_some_and(|rest| self.begins(rest))
-    }
-
-    /// True if `input` begins with the bytes.
-    #[inline]
-    #[must_use]
-    pub fn begins(&self, input: &[u8]) -> bool {
-        // A call of memcmp costs more than the compare of a key.
-        let Some(window) = input.first_chunk::<WINDOW>() else {
-            return input.starts_with(&self.bytes);
-        };
-        if (u128::from_le_bytes(*window) ^ self.first) & self.first_mask != 0 {
-            return false;
-        }
-        self.bytes.len() <= WINDOW || input.starts_with(&self.bytes)
-    }
-}
-
-/// What a value mostly is, where that is one thing: decided once for each field, not for each value.
+/// What a value mostly is, where that is one thing: decided once for each place, not for each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
     Int,
     Float,
+    /// A float that may stand in quotes.
+    QuotedFloat,
+    /// A tuple of this many floats, all of the shape with this index: a level of a book.
+    Floats(u32, u32),
     Other,
 }
 
 impl Shape {
-    fn kind(&self) -> Kind {
-        let is = |what| self.items.is_none() && self.scalars == what;
-        if is(Accepts::TEXT) || is(Accepts::TEXT.with(Accepts::NULL)) {
-            Kind::Text
-        } else if is(Accepts::INT) || is(Accepts::INT.with(Accepts::NULL)) {
-            Kind::Int
-        } else if is(Accepts::FLOAT) || is(Accepts::FLOAT.with(Accepts::NULL)) {
-            Kind::Float
-        } else {
-            Kind::Other
+    /// The kind of its values. `shapes` are all of the plan.
+    fn kind(&self, shapes: &[Self], lenient: bool) -> Kind {
+        let has_classes = !matches!((&self.objects, &self.arrays), (Classes::Nothing, Classes::Nothing));
+        if self.choice.is_some() || self.table.is_some() || self.foreign.is_some() || has_classes {
+            return Kind::Other;
         }
+        match (self.scalars.without(Accepts::NULL), &self.items) {
+            (Accepts::TEXT, None) => Kind::Text,
+            (Accepts::INT, None) => Kind::Int,
+            (Accepts::FLOAT, None) if lenient => Kind::QuotedFloat,
+            (Accepts::FLOAT, None) => Kind::Float,
+            (scalars, Some(Items::Fixed(items))) if scalars == Accepts::default() => {
+                let is_float = |item: &usize| shapes.get(*item).is_some_and(Self::is_float);
+                match (items.first(), u32::try_from(items.len())) {
+                    (Some(first), Ok(size)) if items.iter().all(is_float) => Kind::Floats(size, *first as u32),
+                    _ => Kind::Other,
+                }
+            }
+            _ => Kind::Other,
+        }
+    }
+
+    /// True if it is a float and nothing else.
+    fn is_float(&self) -> bool {
+        self.items.is_none() && self.scalars == Accepts::FLOAT && self.kind(&[], false) == Kind::Float
     }
 }
 
@@ -135,8 +175,8 @@ impl Shape {
 pub struct Field {
     /// Name on the wire.
     pub name: Box<str>,
-    /// What its value may be.
-    pub shape: Shape,
+    /// What its value may be: an index in the plan.
+    pub shape: usize,
     pub(super) kind: Kind,
     /// `"name":`
     pub(super) json_key: Expected,
@@ -147,16 +187,16 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field called `name` on the wire.
+    /// A field called `name` on the wire, whose value has the shape with index `shape`.
     #[must_use]
-    pub fn new(name: &str, shape: Shape) -> Self {
+    pub fn new(name: &str, shape: usize) -> Self {
         let json_key = json::key(name);
         let mut next = vec![b','];
         next.extend_from_slice(&json_key);
         Self {
             name: name.into(),
-            kind: shape.kind(),
             shape,
+            kind: Kind::Other,
             json_key: Expected::new(&json_key),
             json_next_key: Expected::new(&next),
             msgpack_key: Expected::new(&msgpack::key(name)),
@@ -194,7 +234,7 @@ pub struct Tag {
     pub field: Box<str>,
     /// The tag, as it is written.
     pub value: Box<str>,
-    /// The other spelling that is read: `price_update` for `PriceUpdate`.
+    /// The other spelling that is read at the top of a message: `price_update` for `PriceUpdate`.
     pub alias: Option<Box<str>>,
     /// `"type":"PriceUpdate"` and `"type":"price_update"`.
     pub(super) json_heads: [Expected; 2],
@@ -226,40 +266,34 @@ impl Tag {
         }
     }
 
-    /// True if a JSON payload begins with this tag, as most do: no space, the tag first, in its own spelling.
-    #[inline]
-    #[must_use]
-    pub fn leads_json(&self, input: &[u8]) -> bool {
-        matches!(input.split_first(), Some((b'{', rest)) if self.json_heads[0].begins(rest))
-    }
-
-    /// True if a MessagePack payload begins with this tag: a short map, the tag first, in its own spelling.
-    #[inline]
-    #[must_use]
-    pub fn leads_msgpack(&self, input: &[u8]) -> bool {
-        matches!(input.split_first(), Some((0x81..=0x8f, rest)) if self.msgpack_heads[0].begins(rest))
-    }
-
     /// True if `tag` is this tag in either spelling.
     #[inline]
     #[must_use]
     pub fn is(&self, tag: &[u8]) -> bool {
         self.value.as_bytes() == tag || self.alias.as_ref().is_some_and(|alias| alias.as_bytes() == tag)
     }
+
+    /// True if `tag` is this tag, in a spelling that is read there.
+    #[inline]
+    pub(super) fn is_at(&self, tag: &[u8], top: bool) -> bool {
+        if top { self.is(tag) } else { self.value.as_bytes() == tag }
+    }
 }
 
-/// A message class.
+/// A class.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    /// The tag, of a tagged class. It may be missing from a payload: the caller asked for this class.
+pub struct Record {
+    /// The tag, of a tagged class. It may be missing from an object where this class alone is asked for.
     pub tag: Option<Tag>,
     /// The fields, in the order in which they are written, and so the order to expect.
     pub fields: Box<[Field]>,
     /// True if a field that the class doesn't have is a fault, not skipped.
     pub forbids_unknown: bool,
+    /// Not read by its fields: the sink makes it of the value's bytes, as [`Shape::foreign`].
+    pub foreign: Option<usize>,
 }
 
-impl Plan {
+impl Record {
     /// Index of the field called `name`, looked for from `hint` on: fields mostly come in order.
     #[inline]
     pub(super) fn find(&self, name: &[u8], hint: usize) -> Option<usize> {
@@ -276,6 +310,99 @@ impl Plan {
     }
 }
 
+/// A type: shapes and records that refer to each other by index, so that classes may hold themselves.
+#[derive(Debug)]
+pub struct Plan {
+    shapes: Box<[Shape]>,
+    /// Of each shape.
+    kinds: Box<[Kind]>,
+    records: Box<[Record]>,
+    root: usize,
+    lenient: bool,
+}
+
+/// A shape or a record refers to one that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dangling;
+
+impl Plan {
+    /// A plan. `root` is the shape of a message; `lenient` lets numbers stand in quotes.
+    ///
+    /// # Errors
+    /// When an index refers to nothing.
+    pub fn new(shapes: Vec<Shape>, mut records: Vec<Record>, root: usize, lenient: bool) -> Result<Self, Dangling> {
+        let has_shape = |index: &usize| *index < shapes.len();
+        let has_classes = |classes: &Classes| match classes {
+            Classes::Nothing => true,
+            Classes::One(record) => *record < records.len(),
+            Classes::Tagged(tagged) => tagged.members.iter().all(|record| *record < records.len()),
+        };
+        let is_whole = |shape: &Shape| {
+            let has_items = match &shape.items {
+                None => true,
+                Some(Items::Many(_, item)) => has_shape(item),
+                Some(Items::Fixed(items)) => items.iter().all(has_shape),
+            };
+            has_items
+                && shape.table.as_ref().is_none_or(has_shape)
+                && has_classes(&shape.objects)
+                && has_classes(&shape.arrays)
+        };
+        let fields_are_whole = records.iter().all(|record| record.fields.iter().all(|field| has_shape(&field.shape)));
+        if !has_shape(&root) || !shapes.iter().all(is_whole) || !fields_are_whole {
+            return Err(Dangling);
+        }
+        let kinds: Box<[Kind]> = shapes.iter().map(|shape| shape.kind(&shapes, lenient)).collect();
+        for record in &mut records {
+            for field in &mut record.fields {
+                field.kind = kinds[field.shape];
+            }
+        }
+        Ok(Self { shapes: shapes.into(), kinds, records: records.into(), root, lenient })
+    }
+
+    /// The shape of a message.
+    #[inline]
+    pub(super) fn root(&self) -> &Shape {
+        &self.shapes[self.root]
+    }
+
+    #[inline]
+    pub(super) fn shape(&self, index: usize) -> &Shape {
+        &self.shapes[index]
+    }
+
+    #[inline]
+    pub(super) fn kind(&self, index: usize) -> Kind {
+        self.kinds[index]
+    }
+
+    /// The classes, by index.
+    #[inline]
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Numbers may stand in quotes.
+    #[inline]
+    pub(super) const fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
+    /// The record that a message is, if it is always the same.
+    #[must_use]
+    pub fn root_record(&self) -> Option<usize> {
+        match self.root() {
+            Shape { objects: Classes::One(record), arrays: Classes::Nothing, scalars, items: None, .. }
+                if *scalars == Accepts::default() =>
+            {
+                Some(*record)
+            }
+            _ => None,
+        }
+    }
+}
 /// The spelling in snake case of a class name: `PriceUpdate` is `price_update`, `HTTPReply` is `http_reply`,
 /// `L2Book` is `l2_book`. None if that is the name itself.
 #[must_use]
@@ -314,16 +441,13 @@ mod tests {
     }
 
     #[test]
-    fn expected_bytes_compare_like_starts_with() {
-        let text = b"0123456789abcdefghijklmnop";
-        for length in 0..text.len() {
-            let expected = Expected::new(&text[..length]);
-            for cut in 0..text.len() {
-                assert_eq!(expected.begins(&text[..cut]), text[..cut].starts_with(&text[..length]));
-                let mut other = text.to_vec();
-                other[cut] = b'!';
-                assert_eq!(expected.begins(&other), other.starts_with(&text[..length]));
-            }
-        }
+    fn a_plan_that_refers_to_nothing_is_none() {
+        let record =
+            || Record { tag: None, fields: [Field::new("a", 1)].into(), forbids_unknown: false, foreign: None };
+        let object = || Shape { objects: Classes::One(0), ..Shape::default() };
+        assert!(Plan::new(vec![object(), Shape::default()], vec![record()], 0, false).is_ok());
+        assert_eq!(Plan::new(vec![object()], vec![record()], 0, false).err(), Some(Dangling));
+        assert_eq!(Plan::new(vec![object(), Shape::default()], vec![], 0, false).err(), Some(Dangling));
+        assert_eq!(Plan::new(vec![object(), Shape::default()], vec![record()], 2, false).err(), Some(Dangling));
     }
 }

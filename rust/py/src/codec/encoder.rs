@@ -11,7 +11,6 @@ use pyo3::types::PyByteArray;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::Format;
-use super::api::format_named;
 use super::encode::{Foreign, encode_with};
 
 /// Encodes messages.
@@ -60,7 +59,7 @@ impl PyEncoder {
         if enc_hook.as_ref().is_some_and(|hook| !hook.is_callable()) {
             return Err(PyTypeError::new_err("enc_hook must be callable"));
         }
-        Ok(Self { format: format_named(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
+        Ok(Self { format: Format::from_name(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -6,13 +6,14 @@
 //! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "CPython's sizes are signed and never negative")]
 
-mod api;
 mod class;
 mod decoder;
+mod decoding;
 mod encode;
 mod encoder;
 mod fallback;
 mod intern;
+mod model;
 mod object;
 mod router;
 
@@ -45,7 +46,9 @@ impl Format {
         match name {
             "json" => Ok(Self::Json),
             "msgpack" => Ok(Self::MessagePack),
-            _ => Err(pyo3::exceptions::PyValueError::new_err(format!("unknown codec {name:?}; use json or msgpack"))),
+            _ => Err(pyo3::exceptions::PyValueError::new_err(format!(
+                "unknown format {name:?}: expected \"json\" or \"msgpack\""
+            ))),
         }
     }
 
@@ -57,6 +60,7 @@ impl Format {
 
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<api::PyDecoder>()?;
+    module.add_class::<decoding::PyDecoder>()?;
+    decoding::install(module)?;
     encoder::register(module)
 }

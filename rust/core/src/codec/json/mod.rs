@@ -1,13 +1,15 @@
 //! JSON (RFC 8259).
 
+mod base64;
 mod digits;
-mod in_order;
+mod escape;
 mod number;
 mod peek;
+mod plain;
 mod scan;
-mod text;
+mod skip;
 mod write;
 
-pub use peek::{peek_tag, tag_spans, too_deep};
+pub use peek::{locate, peek_tag, tag_spans, too_deep};
 pub use scan::decode;
 pub use write::{key, write_boolean, write_bytes, write_float, write_null, write_signed, write_text, write_unsigned};

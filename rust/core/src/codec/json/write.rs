@@ -2,7 +2,7 @@
 
 use super::super::append::{Append, LONGEST_BY_WORDS, last_word};
 use super::digits::{self, ASCII};
-use super::text::{is_plain, stop_bytes};
+use super::plain::{is_plain, stop_bytes};
 
 /// `"name":`
 #[must_use]
