@@ -9,6 +9,7 @@
 //! Input comes from the network: nothing here panics on it, recursion is bounded by [`MAX_DEPTH`], and no size that the
 //! input merely declares is allocated for.
 
+pub mod columns;
 mod expected;
 pub mod json;
 pub mod msgpack;

@@ -1,0 +1,482 @@
+//! The sink that builds columns.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::super::{Refused, SequenceKind, Sink, Text};
+use super::categories::{Categories, Table};
+use super::{Batch, Bitmap, Choices, Column, Dtype, Missing, Spec, Values};
+
+/// A value on its way into a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Signed(i64),
+    /// An integer.
+    Unsigned(u64),
+    /// A float.
+    Float(f64),
+    /// Text that is UTF-8.
+    Text(Text<'a>),
+    /// Text that is UTF-8, or bytes: where they lie among what the sink keeps until the row ends.
+    Kept(usize, usize),
+}
+
+/// A row being built.
+#[derive(Debug)]
+pub struct Row {
+    /// Columns that have a value for it.
+    filled: usize,
+    /// A value does not fit its column.
+    is_misfit: bool,
+}
+
+/// Builds columns, a row for each record. Their categories are those of the batches before, up to a bound.
+#[derive(Debug)]
+pub struct Rows {
+    /// Rows that were ended since the last batch.
+    ended: usize,
+    columns: Box<[Building]>,
+    /// Text and bytes that don't stand in the input as they are, of the row being built.
+    kept: Vec<u8>,
+    /// A row was begun and not ended.
+    is_open: bool,
+}
+
+#[derive(Debug)]
+struct Building {
+    cells: Cells,
+    validity: Option<Bitmap>,
+    missing: Missing,
+}
+
+#[derive(Debug)]
+enum Cells {
+    Float64(Vec<f64>),
+    Float32(Vec<f32>),
+    Int64(Vec<i64>),
+    UInt64(Vec<u64>),
+    Int32(Vec<i32>),
+    UInt32(Vec<u32>),
+    Bool(Vec<u8>),
+    /// Integers of which only these are values, in order.
+    Chosen(Vec<i64>, Box<[i64]>),
+    Coded {
+        codes: Vec<i32>,
+        table: Table,
+        is_text: bool,
+        is_fixed: bool,
+    },
+}
+
+impl Rows {
+    /// No rows yet. One column for each field of the record, in the same order.
+    #[must_use]
+    pub fn new(specs: Vec<Spec>) -> Self {
+        let columns = specs.into_iter().map(Building::new).collect();
+        Self { ended: 0, columns, kept: Vec::new(), is_open: false }
+    }
+
+    /// Rows since the last batch.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ended
+    }
+
+    /// True if there is no row since the last batch.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ended == 0
+    }
+
+    /// The categories of a column have reached the bound of a stream: the batch should end.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.columns.iter().any(|column| matches!(&column.cells, Cells::Coded { table, .. } if table.is_full()))
+    }
+
+    /// Makes room for a batch of so many rows.
+    pub fn reserve(&mut self, rows: usize) {
+        for column in &mut self.columns {
+            column.cells.reserve(rows);
+        }
+    }
+
+    /// Takes back what a row that was not ended has left.
+    pub fn roll_back(&mut self) {
+        if self.is_open {
+            for column in &mut self.columns {
+                column.cut(self.ended);
+            }
+            self.is_open = false;
+        }
+    }
+
+    /// The rows since the last batch, given away.
+    pub fn finish(&mut self) -> Batch {
+        self.roll_back();
+        let rows = mem::take(&mut self.ended);
+        Batch { rows, columns: self.columns.iter_mut().map(|column| column.finish(rows)).collect() }
+    }
+
+    /// Keeps text that is UTF-8, or bytes, until the row ends.
+    pub fn keep(&mut self, bytes: &[u8]) -> Cell<'static> {
+        let start = self.kept.len();
+        self.kept.extend_from_slice(bytes);
+        Cell::Kept(start, self.kept.len())
+    }
+
+    /// As [`Sink::put`], and says whether the value fits its column.
+    pub fn try_put(&mut self, row: &mut Row, field: usize, cell: Cell<'_>) -> bool {
+        row.filled += 1;
+        let fits = self.fill(field, cell);
+        row.is_misfit |= !fits;
+        fits
+    }
+
+    /// Puts a value into column `field`, and says whether it fits.
+    #[inline]
+    fn fill(&mut self, field: usize, cell: Cell<'_>) -> bool {
+        let Some(column) = self.columns.get_mut(field) else { return false };
+        let cell = match cell {
+            Cell::Kept(start, end) => Cell::Text(Text::new(self.kept.get(start..end).unwrap_or_default())),
+            cell => cell,
+        };
+        column.push(cell)
+    }
+
+    /// Fills what a row has no value for, and says whether all of it could be.
+    #[cold]
+    fn complete(&mut self) -> bool {
+        let rows = self.ended;
+        self.columns.iter_mut().all(|column| column.cells.len() > rows || column.push_missing())
+    }
+}
+
+impl Building {
+    fn new(spec: Spec) -> Self {
+        let coded = |is_text| Cells::Coded { codes: Vec::new(), table: Table::default(), is_text, is_fixed: false };
+        let cells = match (spec.dtype, spec.choices) {
+            (_, Some(Choices::Integers(mut integers))) => {
+                integers.sort_unstable();
+                Cells::Chosen(Vec::new(), integers)
+            }
+            (_, Some(Choices::Texts(texts))) => {
+                let mut table = Table::default();
+                for text in &texts {
+                    table.code(Text::new(text.as_bytes()));
+                }
+                Cells::Coded { codes: Vec::new(), table, is_text: true, is_fixed: true }
+            }
+            (Dtype::Float64, None) => Cells::Float64(Vec::new()),
+            (Dtype::Float32, None) => Cells::Float32(Vec::new()),
+            (Dtype::Int64, None) => Cells::Int64(Vec::new()),
+            (Dtype::UInt64, None) => Cells::UInt64(Vec::new()),
+            (Dtype::Int32, None) => Cells::Int32(Vec::new()),
+            (Dtype::UInt32, None) => Cells::UInt32(Vec::new()),
+            (Dtype::Bool, None) => Cells::Bool(Vec::new()),
+            (Dtype::Text, None) => coded(true),
+            (Dtype::Bytes, None) => coded(false),
+        };
+        Self { cells, validity: spec.nullable.then(Bitmap::default), missing: spec.missing }
+    }
+
+    #[inline]
+    fn push(&mut self, cell: Cell<'_>) -> bool {
+        match &mut self.validity {
+            None => self.cells.push(cell),
+            Some(validity) => push_nullable(&mut self.cells, validity, cell),
+        }
+    }
+
+    fn push_missing(&mut self) -> bool {
+        let cell = match &self.missing {
+            Missing::Refuse => return false,
+            Missing::Null => Cell::Null,
+            Missing::Bool(value) => Cell::Bool(*value),
+            Missing::Signed(value) => Cell::Signed(*value),
+            Missing::Unsigned(value) => Cell::Unsigned(*value),
+            Missing::Float(value) => Cell::Float(*value),
+            Missing::Bytes(bytes) => Cell::Text(Text::new(bytes)),
+        };
+        match &mut self.validity {
+            None => self.cells.push(cell),
+            Some(validity) => push_nullable(&mut self.cells, validity, cell),
+        }
+    }
+
+    /// Takes back the value of row `rows`, if there is one.
+    fn cut(&mut self, rows: usize) {
+        if self.cells.len() > rows {
+            self.cells.pop();
+            if let Some(validity) = &mut self.validity {
+                validity.pop();
+            }
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> Column {
+        let values = self.cells.finish(rows);
+        // The next batch is mostly as long.
+        let next = || Bitmap::with_capacity(rows);
+        Column { values, validity: self.validity.as_mut().map(|validity| mem::replace(validity, next())) }
+    }
+}
+
+fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>) -> bool {
+    let has_value = cell != Cell::Null;
+    let fits = if has_value { cells.push(cell) } else { cells.push_null() };
+    if fits {
+        validity.push(has_value);
+    }
+    fits
+}
+
+/// Pushes an integer if it is in the range of the items, and says whether it is.
+#[inline]
+fn push_integer<T: TryFrom<i64> + TryFrom<u64>>(items: &mut Vec<T>, cell: Cell<'_>) -> bool {
+    let item = match cell {
+        Cell::Unsigned(value) => T::try_from(value).ok(),
+        Cell::Signed(value) => T::try_from(value).ok(),
+        _ => None,
+    };
+    let Some(item) = item else { return false };
+    items.push(item);
+    true
+}
+
+impl Cells {
+    #[inline]
+    fn push(&mut self, cell: Cell<'_>) -> bool {
+        match self {
+            Self::Float64(items) => {
+                let Cell::Float(value) = cell else { return false };
+                items.push(value);
+                true
+            }
+            Self::Coded { codes, table, is_fixed, .. } => {
+                let Cell::Text(text) = cell else { return false };
+                let code = if *is_fixed { table.find(text) } else { table.code(text) };
+                let Some(code) = code else { return false };
+                codes.push(code.cast_signed());
+                true
+            }
+            Self::Int64(items) => push_integer(items, cell),
+            Self::UInt64(items) => push_integer(items, cell),
+            Self::Int32(items) => push_integer(items, cell),
+            Self::UInt32(items) => push_integer(items, cell),
+            Self::Float32(items) => {
+                let Cell::Float(value) = cell else { return false };
+                items.push(value as f32);
+                true
+            }
+            Self::Bool(items) => {
+                let Cell::Bool(value) = cell else { return false };
+                items.push(u8::from(value));
+                true
+            }
+            Self::Chosen(items, chosen) => {
+                if !push_integer(items, cell) {
+                    return false;
+                }
+                let is_chosen = items.last().is_some_and(|item| chosen.binary_search(item).is_ok());
+                if !is_chosen {
+                    items.pop();
+                }
+                is_chosen
+            }
+        }
+    }
+
+    fn push_null(&mut self) -> bool {
+        match self {
+            Self::Float64(items) => items.push(f64::NAN),
+            Self::Float32(items) => items.push(f32::NAN),
+            Self::Int64(items) | Self::Chosen(items, _) => items.push(0),
+            Self::UInt64(items) => items.push(0),
+            Self::Int32(items) => items.push(0),
+            Self::UInt32(items) => items.push(0),
+            Self::Bool(items) => items.push(0),
+            Self::Coded { codes, .. } => codes.push(-1),
+        }
+        true
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Float64(items) => items.len(),
+            Self::Float32(items) => items.len(),
+            Self::Int64(items) | Self::Chosen(items, _) => items.len(),
+            Self::UInt64(items) => items.len(),
+            Self::Int32(items) | Self::Coded { codes: items, .. } => items.len(),
+            Self::UInt32(items) => items.len(),
+            Self::Bool(items) => items.len(),
+        }
+    }
+
+    fn pop(&mut self) {
+        match self {
+            Self::Float64(items) => drop(items.pop()),
+            Self::Float32(items) => drop(items.pop()),
+            Self::Int64(items) | Self::Chosen(items, _) => drop(items.pop()),
+            Self::UInt64(items) => drop(items.pop()),
+            Self::Int32(items) | Self::Coded { codes: items, .. } => drop(items.pop()),
+            Self::UInt32(items) => drop(items.pop()),
+            Self::Bool(items) => drop(items.pop()),
+        }
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        match self {
+            Self::Float64(items) => items.reserve_exact(rows),
+            Self::Float32(items) => items.reserve_exact(rows),
+            Self::Int64(items) | Self::Chosen(items, _) => items.reserve_exact(rows),
+            Self::UInt64(items) => items.reserve_exact(rows),
+            Self::Int32(items) | Self::Coded { codes: items, .. } => items.reserve_exact(rows),
+            Self::UInt32(items) => items.reserve_exact(rows),
+            Self::Bool(items) => items.reserve_exact(rows),
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> Values {
+        match self {
+            Self::Float64(items) => Values::Float64(mem::take(items)),
+            Self::Float32(items) => Values::Float32(mem::take(items)),
+            Self::Int64(items) | Self::Chosen(items, _) => Values::Int64(mem::take(items)),
+            Self::UInt64(items) => Values::UInt64(mem::take(items)),
+            Self::Int32(items) => Values::Int32(mem::take(items)),
+            Self::UInt32(items) => Values::UInt32(mem::take(items)),
+            Self::Bool(items) => Values::Bool(mem::take(items)),
+            Self::Coded { codes, table, is_text, is_fixed } => {
+                let categories: Arc<Categories> = table.shared();
+                if !*is_fixed {
+                    table.end_batch(rows);
+                }
+                let codes = mem::take(codes);
+                if *is_text { Values::Text(codes, categories) } else { Values::Bytes(codes, categories) }
+            }
+        }
+    }
+}
+
+impl<'a> Sink<'a> for Rows {
+    type Value = Cell<'a>;
+    type Table = ();
+    type Record = Row;
+
+    #[inline]
+    fn null(&mut self) -> Cell<'a> {
+        Cell::Null
+    }
+
+    #[inline]
+    fn boolean(&mut self, value: bool) -> Cell<'a> {
+        Cell::Bool(value)
+    }
+
+    #[inline]
+    fn signed(&mut self, value: i64) -> Result<Cell<'a>, Refused> {
+        Ok(Cell::Signed(value))
+    }
+
+    #[inline]
+    fn unsigned(&mut self, value: u64) -> Result<Cell<'a>, Refused> {
+        Ok(Cell::Unsigned(value))
+    }
+
+    #[inline]
+    fn float(&mut self, value: f64) -> Result<Cell<'a>, Refused> {
+        Ok(Cell::Float(value))
+    }
+
+    #[inline]
+    fn text(&mut self, text: Text<'a>) -> Result<Cell<'a>, Refused> {
+        if text.is_ascii || str::from_utf8(text.bytes).is_ok() { Ok(Cell::Text(text)) } else { Err(Refused) }
+    }
+
+    fn owned_text(&mut self, text: &str) -> Result<Cell<'a>, Refused> {
+        Ok(self.keep(text.as_bytes()))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Cell<'a>, Refused> {
+        Ok(self.keep(bytes))
+    }
+
+    // The column knows its choices, whichever number they have in the plan.
+    fn chosen_text(&mut self, _choice: usize, text: &[u8]) -> Result<Cell<'a>, Refused> {
+        Ok(self.keep(text))
+    }
+
+    #[inline]
+    fn chosen_integer(&mut self, _choice: usize, integer: i64) -> Result<Cell<'a>, Refused> {
+        Ok(Cell::Signed(integer))
+    }
+
+    fn foreign(&mut self, _foreign: usize, _bytes: &'a [u8]) -> Result<Cell<'a>, Refused> {
+        Err(Refused)
+    }
+
+    // No column holds sequences or tables: a plan that has any is read by the complete decoder.
+    fn begin_sequence(&mut self) -> usize {
+        0
+    }
+
+    fn push(&mut self, _item: Cell<'a>) {}
+
+    fn end_sequence(&mut self, _mark: usize, _kind: SequenceKind) -> Result<Cell<'a>, Refused> {
+        Err(Refused)
+    }
+
+    fn begin_table(&mut self) -> Result<(), Refused> {
+        Err(Refused)
+    }
+
+    fn insert(&mut self, _table: &mut (), _key: Text<'a>, _value: Cell<'a>) -> Result<(), Refused> {
+        Err(Refused)
+    }
+
+    fn end_table(&mut self, _table: ()) -> Cell<'a> {
+        Cell::Null
+    }
+
+    #[inline]
+    fn begin_record(&mut self, _record: usize) -> Result<Row, Refused> {
+        self.roll_back();
+        self.is_open = true;
+        self.kept.clear();
+        Ok(Row { filled: 0, is_misfit: false })
+    }
+
+    #[inline]
+    fn put(&mut self, row: &mut Row, field: usize, cell: Cell<'a>) {
+        row.filled += 1;
+        if !self.fill(field, cell) {
+            row.is_misfit = true;
+        }
+    }
+
+    #[cold]
+    fn replace(&mut self, row: &mut Row, field: usize, cell: Cell<'a>) {
+        if let Some(column) = self.columns.get_mut(field) {
+            column.cut(self.ended);
+        }
+        if !self.fill(field, cell) {
+            row.is_misfit = true;
+        }
+    }
+
+    #[inline]
+    fn end_record(&mut self, row: Row) -> Result<Cell<'a>, Refused> {
+        let is_complete = row.filled == self.columns.len() || self.complete();
+        if row.is_misfit || !is_complete {
+            return Err(Refused);
+        }
+        self.ended += 1;
+        self.is_open = false;
+        Ok(Cell::Null)
+    }
+}
