@@ -149,8 +149,8 @@ impl Building {
             }
         }
         match self.rows.end_record(row) {
-            Ok(_) => Ok(Filled::Row),
-            Err(_) => Err(PyTypeError::new_err("internal error: a row without all of its values")),
+            Ok(_) if self.rows.commit() => Ok(Filled::Row),
+            _ => Err(PyTypeError::new_err("internal error: a row without all of its values")),
         }
     }
 }

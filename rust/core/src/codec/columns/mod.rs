@@ -1,7 +1,7 @@
 //! Messages as rows of columns: no value of its own for any of them.
 //!
-//! [`Rows`] is the [`Sink`](super::Sink) of a class whose fields are all plain values. Each finished record is a row; a
-//! record that was begun and not finished leaves nothing behind. [`Rows::finish`] gives the columns away without a copy.
+//! [`Rows`] is the [`Sink`](super::Sink) of a class whose fields are all plain values. Each record is a row once
+//! [`Rows::commit`] keeps it; of any other nothing stays. [`Rows::finish`] gives the columns away without a copy.
 
 mod bitmap;
 mod categories;

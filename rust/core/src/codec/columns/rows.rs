@@ -43,8 +43,18 @@ pub struct Rows {
     columns: Box<[Building]>,
     /// Text and bytes that don't stand in the input as they are, of the row being built.
     kept: Vec<u8>,
-    /// A row was begun and not ended.
-    is_open: bool,
+    open: Open,
+}
+
+/// The row being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// There is none.
+    Nothing,
+    /// It lacks values, or one of its values does not fit.
+    Begun,
+    /// It is whole. What follows its record in the message may still be at fault.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -78,7 +88,7 @@ impl Rows {
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
         let columns = specs.into_iter().map(Building::new).collect();
-        Self { ended: 0, columns, kept: Vec::new(), is_open: false }
+        Self { ended: 0, columns, kept: Vec::new(), open: Open::Nothing }
     }
 
     /// Rows since the last batch.
@@ -106,19 +116,32 @@ impl Rows {
         }
     }
 
-    /// Takes back what a row that was not ended has left.
-    pub fn roll_back(&mut self) {
-        if self.is_open {
-            for column in &mut self.columns {
-                column.cut(self.ended);
-            }
-            self.is_open = false;
+    /// Keeps the row of the last record, and says whether there is one. It must be called for each message that was read
+    /// to its end: the row of any other is taken back.
+    #[inline]
+    pub fn commit(&mut self) -> bool {
+        let is_whole = self.open == Open::Whole;
+        if is_whole {
+            self.ended += 1;
+            self.open = Open::Nothing;
         }
+        is_whole
+    }
+
+    /// Takes back what a row that was not kept has left.
+    #[cold]
+    fn roll_back(&mut self) {
+        for column in &mut self.columns {
+            column.cut(self.ended);
+        }
+        self.open = Open::Nothing;
     }
 
     /// The rows since the last batch, given away.
     pub fn finish(&mut self) -> Batch {
-        self.roll_back();
+        if self.open != Open::Nothing {
+            self.roll_back();
+        }
         let rows = mem::take(&mut self.ended);
         Batch { rows, columns: self.columns.iter_mut().map(|column| column.finish(rows)).collect() }
     }
@@ -445,8 +468,10 @@ impl<'a> Sink<'a> for Rows {
 
     #[inline]
     fn begin_record(&mut self, _record: usize) -> Result<Row, Refused> {
-        self.roll_back();
-        self.is_open = true;
+        if self.open != Open::Nothing {
+            self.roll_back();
+        }
+        self.open = Open::Begun;
         self.kept.clear();
         Ok(Row { filled: 0, is_misfit: false })
     }
@@ -475,8 +500,7 @@ impl<'a> Sink<'a> for Rows {
         if row.is_misfit || !is_complete {
             return Err(Refused);
         }
-        self.ended += 1;
-        self.is_open = false;
+        self.open = Open::Whole;
         Ok(Cell::Null)
     }
 }
