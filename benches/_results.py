@@ -289,9 +289,13 @@ def today() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
 
 
-def is_installed(distribution: str) -> bool:
+def is_installed(module: str) -> bool:
     """Tell whether the library of a side can be imported."""
-    return importlib.util.find_spec(distribution) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        # The package that it would be in.
+        return False
 
 
 def versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:

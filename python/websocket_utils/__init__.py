@@ -29,7 +29,23 @@ from .exceptions import (
     SendQueueFull,
     WebSocketError,
 )
-from .messages import AccountUpdate, Message, Ping, Pong, PriceUpdate, Subscribe, Unsubscribe, WsMessage
+from .messages import (
+    AccountUpdate,
+    FieldId,
+    Float32,
+    Int32,
+    Int64,
+    Message,
+    Ping,
+    Pong,
+    PriceUpdate,
+    Raw,
+    Subscribe,
+    UInt32,
+    UInt64,
+    Unsubscribe,
+    WsMessage,
+)
 from .metrics import ClientStats, ServerStats
 from .server import WebSocketServer
 
@@ -46,8 +62,12 @@ __all__ = [
     "Decoder",
     "EncodeError",
     "Encoder",
+    "FieldId",
+    "Float32",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Int32",
+    "Int64",
     "InvalidURL",
     "LocalProtocolError",
     "Message",
@@ -56,12 +76,15 @@ __all__ = [
     "Pong",
     "PriceUpdate",
     "ProtocolError",
+    "Raw",
     "ReconnectGaveUp",
     "RemoteProtocolError",
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
     "Subscribe",
+    "UInt32",
+    "UInt64",
     "Unsubscribe",
     "WebSocketClient",
     "WebSocketConfig",

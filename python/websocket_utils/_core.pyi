@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Literal, Self, final
+from types import GenericAlias
+from typing import Any, Generic, Literal, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
 _Format = Literal["json", "msgpack"]
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 # (send_window_bits, send_takeover, receive_window_bits, receive_takeover), seen from this end.
 _Agreement = tuple[int, bool, int, bool]
@@ -125,27 +128,48 @@ class Broadcaster:
     def counters(self) -> tuple[int, int, int, int, int]: ...
 
 @final
-class Decoder:
-    """Decodes payloads into one type, without a connection.
+class Decoder(Generic[_T_co]):
+    """Decodes payloads into one type, without a connection; also what a client is asked for in place of the type.
 
     Args:
         type_: A message class, a union of them, or any type that msgspec decodes.
         format: Wire format of the payloads.
+        strict: False reads numbers in quotes too (`"price":"25.35"`), and whatever else msgspec converts then.
+        dec_hook: Decides about types that msgspec does not know, as msgspec's own `dec_hook`.
 
     Raises:
         TypeError: If `type_` can't be decoded.
     """
 
-    # Any: classes, unions and other type forms, which `type[T]` can't name before PEP 747.
-    def __new__(cls, type_: Any, /, *, format: _Format = "json") -> Self: ...
+    @overload
+    def __new__(
+        cls,
+        type_: type[_T],
+        /,
+        *,
+        format: _Format = "json",
+        strict: bool = True,
+        dec_hook: Callable[[type, Any], Any] | None = None,
+    ) -> Decoder[_T]: ...
+    # Any: unions and other type forms, which `type[T]` can't name before PEP 747.
+    @overload
+    def __new__(
+        cls,
+        type_: Any,
+        /,
+        *,
+        format: _Format = "json",
+        strict: bool = True,
+        dec_hook: Callable[[type, Any], Any] | None = None,
+    ) -> Decoder[Any]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     @property
     def type(self) -> Any: ...
     @property
     def plan(self) -> Literal["compiled", "msgspec", "raw"]:
         """How payloads are decoded: by a plan compiled in Rust, by msgspec, or not at all."""
 
-    # Any: an instance of what `type_` names.
-    def decode(self, buffer: Buffer, /) -> Any:
+    def decode(self, buffer: Buffer, /) -> _T_co:
         """Decode one payload out of any object with a buffer; nothing of the buffer is kept.
 
         Raises:

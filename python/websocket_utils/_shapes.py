@@ -122,6 +122,8 @@ class Record(msgspec.Struct):
 
     type: Any
     """The class itself, without parameters."""
+    origin: Any
+    """The type as it was asked for, with its parameters."""
     kind: Literal["struct", "dataclass", "dict"]
     fields: tuple[Field, ...]
     tag_field: str | None = None
@@ -129,7 +131,12 @@ class Record(msgspec.Struct):
     array_like: bool = False
     forbids_unknown: bool = False
     post_init: Callable[..., object] | None = None
-    """Runs on each new instance. Such a class is `Foreign` in the formats that msgspec decodes."""
+    """Runs on each new instance."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """No plan holds it: msgspec makes the instances, in the formats that it decodes."""
+        return self.post_init is not None or isinstance(self.tag, int)
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -232,22 +239,24 @@ class _Description:
         members = tuple(self.shape(argument) for argument in arguments if argument is not UnsetType)
         if len(members) == 1:
             return members[0]
-        if any(isinstance(member, Foreign) for member in members):
+        if any(isinstance(member, Foreign) or self._has_integer_tag(member) for member in members):
             bases = [member.base if isinstance(member, Foreign) else member for member in members]
             return Foreign(type_, None if any(base is None for base in bases) else Union(tuple(filter(None, bases))))
         return Union(members)
 
+    def _has_integer_tag(self, member: Shape) -> bool:
+        return isinstance(member, Nested) and isinstance(self._records[member.record].tag, int)
+
     def _record(self, type_: Any, fill: Callable[[Any, Record], None]) -> Shape:
         if type_ in self._known:
             return self._known[type_]
-        record = Record(typing.get_origin(type_) or type_, "struct", ())
+        record = Record(typing.get_origin(type_) or type_, type_, "struct", ())
         nested = Nested(len(self._records))
         self._records.append(record)
         record.post_init = getattr(record.type, "__post_init__", None)
-        shape = nested if record.post_init is None else Foreign(type_, nested)
-        self._known[type_] = shape
+        self._known[type_] = nested
         fill(type_, record)
-        return shape
+        return nested
 
     def _struct(self, type_: Any, record: Record) -> None:
         config = record.type.__struct_config__
@@ -272,7 +281,7 @@ class _Description:
 
     def _typed_dict(self, type_: Any, record: Record) -> None:
         record.kind = "dict"
-        fields = []
+        fields: list[Field] = []
         for name, hint in typing.get_type_hints(type_, include_extras=True).items():
             is_required = name in type_.__required_keys__
             while typing.get_origin(hint) in {typing.Required, typing.NotRequired}:

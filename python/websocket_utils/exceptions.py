@@ -10,7 +10,7 @@
     ├─ MessageTooBig                  .size .limit                  close code 1009
     ├─ CodecError                     .format                       the connection stays open
     │  ├─ EncodeError
-    │  └─ DecodeError                 .offset .path .raw
+    │  └─ DecodeError                 .offset .path .expected .got .raw
     ├─ SendQueueFull                  .queued .size .limit .unit    nothing of the message was queued
     ├─ ConnectionClosed               .received .sent .initiator
     │  ├─ ConnectionClosedOK          both sides were done: 1000 or 1001
@@ -62,7 +62,7 @@ __all__ = [
 Initiator = Literal["local", "peer", "transport"]
 """Who ended a connection: this side, the peer, or the transport (reset, end of file without a close frame)."""
 
-WireFormat = Literal["json", "msgpack", "raw"]
+WireFormat = Literal["json", "msgpack", "protobuf", "raw"]
 """How a message is written on the wire; `raw` is text or bytes that no codec has looked at."""
 
 # Long enough to recognise a message in a log, short enough that a 16 MiB message does not fill it.
@@ -285,15 +285,27 @@ class DecodeError(CodecError):
         format: Wire format it was read as.
         offset: Byte of `raw` at which reading failed; None when the message as a whole is at fault.
         path: Where in the message, such as `$.price`; `$` is the message itself, empty when it has no structure.
+        expected: What should stand there, such as `float` or `field price`; None where no one thing would do.
+        got: What stands there, such as `str`; None where `raw` at `offset` says it best.
         raw: The message as it came.
     """
 
     def __init__(
-        self, message: str, *, format: WireFormat, offset: int | None = None, path: str = "", raw: bytes = b""
+        self,
+        message: str,
+        *,
+        format: WireFormat,
+        offset: int | None = None,
+        path: str = "",
+        expected: str | None = None,
+        got: str | None = None,
+        raw: bytes = b"",
     ) -> None:
         super().__init__(message, format=format)
         self.offset = offset
         self.path = path
+        self.expected = expected
+        self.got = got
         self.raw = raw
 
     def __str__(self) -> str:

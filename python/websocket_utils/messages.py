@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
+from msgspec import Raw
 
 __all__ = [
     "AccountUpdate",
@@ -22,6 +23,7 @@ __all__ = [
     "Ping",
     "Pong",
     "PriceUpdate",
+    "Raw",
     "Subscribe",
     "UInt32",
     "UInt64",

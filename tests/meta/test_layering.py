@@ -17,6 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 LAYERS = [
     {"exceptions", "messages", "metrics"},
     {"config", "_shapes"},
+    {"schema"},
     {"_core"},
     {
         "_transport",

@@ -267,19 +267,6 @@ def test_brackets_in_strings_are_not_nesting() -> None:
     assert Decoder(dict[str, str]).decode(json.dumps({"a": text}).encode()) == {"a": text}
 
 
-def test_class_field_of_any_shape_goes_through_msgspec() -> None:
-    class Deep(Message):
-        inner: PriceUpdate
-        table: dict[str, list[int]]
-
-    decoder = Decoder(Deep)
-    assert decoder.plan == "msgspec"
-    payload = b'{"type":"deep","inner":' + PRICE_JSON + b',"table":{"a":[1]}}'
-    assert decoder.decode(payload) == Deep(PRICE, {"a": [1]})
-    assert Decoder(Deep | Ping).decode(payload) == Deep(PRICE, {"a": [1]})
-    assert Decoder(Deep | Ping).decode(b'{"type":"ping"}') == Ping()
-
-
 def test_raw_types_take_the_payload_as_it_is() -> None:
     assert Decoder(bytes).decode(b"\xff") == b"\xff"
     assert Decoder(str).decode("é".encode()) == "é"

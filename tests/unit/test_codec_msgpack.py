@@ -27,7 +27,7 @@ PRICE_BYTES = msgpack.packb(PRICE_MAP)
 BOOK_MAP = {"type": "Book", "flag": True, "count": 1, "ratio": 0.5, "name": "x"}
 
 
-def decoder(type_: Any) -> Decoder:
+def decoder(type_: Any) -> Decoder[Any]:
     return Decoder(type_, format="msgpack")
 
 
@@ -153,7 +153,8 @@ def test_wrong_type_names_path_and_offset(field: str, value: Any) -> None:
     assert caught.value.format == "msgpack"
     assert caught.value.raw == payload
     assert caught.value.path.startswith(f"$.{field}")
-    assert caught.value.offset == payload.index(field.encode()) + len(field)
+    is_item = isinstance(value, list)
+    assert caught.value.offset == payload.index(field.encode()) + len(field) + is_item
 
 
 @pytest.mark.parametrize("type_", [PriceUpdate, WsMessage, Book, Subscribe])

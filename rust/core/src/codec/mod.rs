@@ -154,3 +154,12 @@ pub enum Peek<'a> {
     /// Not an object, not well formed as far as it was read, or a tag that is not plain text.
     Unclear,
 }
+
+/// One step of the way to a value within a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// The value of this member of an object, or of this entry of a map.
+    Field(&'a str),
+    /// The item with this index.
+    Item(usize),
+}

@@ -52,7 +52,7 @@ pub enum Classes {
     /// The record with this index, tagged or not.
     One(usize),
     /// One of several, told apart by their tags.
-    Tagged(Tagged),
+    Tagged(Box<Tagged>),
 }
 
 /// Records that are told apart by their tags.
@@ -275,6 +275,8 @@ pub struct Record {
     pub fields: Box<[Field]>,
     /// True if a field that the class doesn't have is a fault, not skipped.
     pub forbids_unknown: bool,
+    /// Not read by its fields: the sink makes it of the value's bytes, as [`Shape::foreign`].
+    pub foreign: Option<usize>,
 }
 
 impl Record {
@@ -298,6 +300,8 @@ impl Record {
 #[derive(Debug)]
 pub struct Plan {
     shapes: Box<[Shape]>,
+    /// Of each shape.
+    kinds: Box<[Kind]>,
     records: Box<[Record]>,
     root: usize,
     lenient: bool,
@@ -334,12 +338,13 @@ impl Plan {
         if !has_shape(&root) || !shapes.iter().all(is_whole) || !fields_are_whole {
             return Err(Dangling);
         }
+        let kinds: Box<[Kind]> = shapes.iter().map(|shape| shape.kind(lenient)).collect();
         for record in &mut records {
             for field in &mut record.fields {
-                field.kind = shapes[field.shape].kind(lenient);
+                field.kind = kinds[field.shape];
             }
         }
-        Ok(Self { shapes: shapes.into(), records: records.into(), root, lenient })
+        Ok(Self { shapes: shapes.into(), kinds, records: records.into(), root, lenient })
     }
 
     /// The shape of a message.
@@ -351,6 +356,11 @@ impl Plan {
     #[inline]
     pub(super) fn shape(&self, index: usize) -> &Shape {
         &self.shapes[index]
+    }
+
+    #[inline]
+    pub(super) fn kind(&self, index: usize) -> Kind {
+        self.kinds[index]
     }
 
     /// The classes, by index.
@@ -418,7 +428,8 @@ mod tests {
 
     #[test]
     fn a_plan_that_refers_to_nothing_is_none() {
-        let record = || Record { tag: None, fields: [Field::new("a", 1)].into(), forbids_unknown: false };
+        let record =
+            || Record { tag: None, fields: [Field::new("a", 1)].into(), forbids_unknown: false, foreign: None };
         let object = || Shape { objects: Classes::One(0), ..Shape::default() };
         assert!(Plan::new(vec![object(), Shape::default()], vec![record()], 0, false).is_ok());
         assert_eq!(Plan::new(vec![object()], vec![record()], 0, false).err(), Some(Dangling));

@@ -1,20 +1,19 @@
-//! A message class compiled: its plan, and where the values of its fields live in an instance.
+//! Classes whose instances are made here: where the values of their fields live, and what a missing field becomes.
 
 use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
-use websocket_utils_core::codec::plan::{Accepts, Field, Plan, Shape, Tag, snake_case};
-use websocket_utils_core::codec::{Fault, Refused, json, msgpack};
 
-use super::Format;
-use super::object::{Instance, Slots};
+use super::object::{Instance, Value, slot};
 
 /// What a field has when the payload doesn't name it.
-enum Missing {
+pub(super) enum Missing {
     /// Nothing: the payload is at fault.
     Fault,
+    /// Nothing, and that is fine: a key that need not be there.
+    Absent,
     Value(Py<PyAny>),
     Made(Py<PyAny>),
 }
@@ -24,115 +23,171 @@ enum Missing {
 enum Allocation {
     /// Plain memory: an object that the collector never sees.
     Plain,
-    /// Memory with a collector's head, untracked until a value needs it.
+    /// Memory with a collector's head, untracked until it is complete.
     Collected,
     /// By the class's own `tp_alloc`: it has weak references or a dictionary.
     ByClass,
 }
 
-/// A compiled message class.
-pub(super) struct Class {
-    pub(super) type_: Py<PyType>,
-    pub(super) plan: Plan,
-    offsets: Box<[usize]>,
-    missing: Box<[Missing]>,
-    allocation: Allocation,
-    basic_size: usize,
+/// When the collector follows an instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    /// Never: no value of it can be followed, unless a default is.
+    IfDefaultIs,
+    /// If a value of it may be followed, as msgspec decides for its classes.
+    IfValueIs,
+    /// Always, as Python's own classes.
+    Always,
 }
 
-/// Where a plan stopped, and the field whose value it was reading.
-#[derive(Clone, Copy)]
-pub(super) struct Stop<'a> {
-    pub(super) offset: usize,
-    pub(super) field: Option<&'a str>,
+enum Layout {
+    /// Slots at these offsets.
+    Slots { offsets: Box<[usize]>, allocation: Allocation, basic_size: usize, followed: Followed },
+    /// A dict with these keys.
+    Dict(Box<[Py<PyString>]>),
+}
+
+/// A class.
+pub(super) struct Class {
+    type_: Py<PyType>,
+    layout: Layout,
+    missing: Box<[Missing]>,
+    /// Every instance needs [`Class::complete`], also when all its fields came.
+    is_never_simple: bool,
 }
 
 impl Class {
-    /// Compiles a `msgspec.Struct` class, or returns None if no plan can hold it.
-    pub(super) fn compile(class: &Bound<'_, PyType>) -> PyResult<Option<Self>> {
-        let py = class.py();
-        let config = class.getattr("__struct_config__")?;
-        if config.getattr("array_like")?.is_truthy()? || class.hasattr("__post_init__")? {
-            return Ok(None);
-        }
-        let Some(offsets) = slot_offsets(class)? else { return Ok(None) };
-        let info = py.import("msgspec.inspect")?.getattr("type_info")?.call1((class,))?;
-        let mut fields = Vec::with_capacity(offsets.len());
-        let mut missing = Vec::with_capacity(offsets.len());
-        for field in info.getattr("fields")?.cast_into::<PyTuple>()? {
-            let Some(shape) = shape_of(&field.getattr("type")?)? else { return Ok(None) };
-            fields.push(Field::new(field.getattr("encode_name")?.cast_into::<PyString>()?.to_str()?, shape));
-            missing.push(when_missing(&field)?);
-        }
-        if fields.len() != offsets.len() {
-            return Ok(None);
-        }
-        let tag = match tag_of(class)? {
-            ClassTag::Untagged => None,
-            ClassTag::Text(field, value) => Some(Tag::new(&field, &value, snake_case(&value).as_deref())),
-            ClassTag::Other => return Ok(None),
-        };
-        let forbids_unknown = config.getattr("forbid_unknown_fields")?.is_truthy()?;
+    /// A class whose instances have slots; None if they are not laid out as expected. `is_flat`: no field's value can be
+    /// followed by the collector.
+    pub(super) fn slotted(
+        class: &Bound<'_, PyType>,
+        names: &[Bound<'_, PyString>],
+        missing: Vec<Missing>,
+        is_flat: bool,
+    ) -> PyResult<Option<Self>> {
+        let offsets: Option<Vec<usize>> = names.iter().map(|name| slot_offset(class, name)).collect::<PyResult<_>>()?;
+        let Some(offsets) = offsets else { return Ok(None) };
         let (allocation, basic_size) = allocation_of(class);
+        let followed = match (is_message_class(class)?, is_flat) {
+            (false, _) => Followed::Always,
+            (true, true) => Followed::IfDefaultIs,
+            (true, false) => Followed::IfValueIs,
+        };
+        let is_never_simple = followed != Followed::IfDefaultIs || matches!(allocation, Allocation::ByClass);
         Ok(Some(Self {
             type_: class.clone().unbind(),
-            plan: Plan { tag, fields: fields.into(), forbids_unknown },
-            offsets: offsets.into(),
+            layout: Layout::Slots { offsets: offsets.into(), allocation, basic_size, followed },
             missing: missing.into(),
-            allocation,
-            basic_size,
+            is_never_simple,
         }))
     }
 
-    /// Decodes a payload into a new instance.
-    #[inline]
-    pub(super) fn decode<'py>(
-        &self,
-        py: Python<'py>,
-        payload: &[u8],
-        format: Format,
-    ) -> Result<Bound<'py, PyAny>, Stop<'_>> {
-        // SAFETY: the GIL is held. `allocate` gives an instance of our class with empty slots, or null.
-        let mut instance =
-            unsafe { Instance::own(self.allocate()) }.map_err(|Refused| Stop { offset: 0, field: None })?;
-        // SAFETY: the GIL is held while `py` lives, and the offsets were taken from the class of the instance.
-        let mut sink = unsafe { Slots::new(&self.offsets) };
-        match format {
-            Format::Json => json::decode(&self.plan, payload, &mut sink, &mut instance),
-            Format::MessagePack => msgpack::decode(&self.plan, payload, &mut sink, &mut instance),
+    /// A `TypedDict`.
+    pub(super) fn dict(class: &Bound<'_, PyType>, names: &[Bound<'_, PyString>], missing: Vec<Missing>) -> Self {
+        Self {
+            type_: class.clone().unbind(),
+            layout: Layout::Dict(names.iter().map(|name| name.clone().unbind()).collect()),
+            missing: missing.into(),
+            is_never_simple: true,
         }
-        .map_err(|fault| self.stop(fault))?;
-        let is_incomplete = instance.filled < self.offsets.len();
-        if is_incomplete {
-            let missing = Stop { offset: payload.len(), field: None };
-            self.fill_in(py, &mut instance).map_err(|Refused| missing)?;
-        }
-        let may_track = is_incomplete || sink.made_list || matches!(self.allocation, Allocation::ByClass);
-        if may_track {
-            self.follow(&mut instance);
-        }
-        // SAFETY: the object is complete, and the reference is ours to give.
-        Ok(unsafe { Bound::from_owned_ptr(py, instance.into_ptr()) })
     }
 
-    /// Lets the collector follow a complete instance, as msgspec does: if a value of it may be followed, and never an
-    /// instance of a class with `gc=False`.
+    /// Where the fields' slots lie, in the order of the fields; None for a dict.
+    #[inline]
+    pub(super) fn offsets(&self) -> Option<&[usize]> {
+        match &self.layout {
+            Layout::Slots { offsets, .. } => Some(offsets),
+            Layout::Dict(_) => None,
+        }
+    }
+
+    /// True if an instance in which this many fields are filled is not complete.
+    #[inline]
+    pub(super) const fn needs_work(&self, filled: usize) -> bool {
+        self.is_never_simple || filled < self.missing.len()
+    }
+
+    /// Sets the key of a field in an instance that is a dict.
     #[cold]
-    fn follow(&self, instance: &mut Instance) {
-        let holds_followed = self.offsets.iter().any(|offset| {
-            // SAFETY: the offset is that of a slot of the instance's class, and every slot is filled. A tuple counts
-            // only while it is followed itself.
-            unsafe {
-                let value = *instance.slot(*offset);
-                ffi::PyObject_IS_GC(value) != 0
-                    && (ffi::PyTuple_CheckExact(value) == 0 || ffi::PyObject_GC_IsTracked(value) != 0)
+    pub(super) fn set_key(&self, dict: *mut ffi::PyObject, field: usize, value: &Value) {
+        let Layout::Dict(keys) = &self.layout else { return };
+        // SAFETY: the GIL is held by every caller, and `dict` is a dict that nobody else has seen. Where there is no memory
+        // the key stays missing, which is found when the instance is completed.
+        unsafe {
+            if ffi::PyDict_SetItem(dict, keys[field].as_ptr(), value.as_ptr()) < 0 {
+                ffi::PyErr_Clear();
             }
-        });
-        let object = instance.as_ptr();
+        }
+    }
+
+    /// Fills in what is missing and lets the collector follow the instance if it has to.
+    ///
+    /// # Errors
+    /// None where a field without default is missing, else what a default's factory raised.
+    #[inline(never)]
+    pub(super) fn complete(&self, py: Python<'_>, instance: &mut Instance<'_>) -> Result<(), Option<PyErr>> {
+        match &self.layout {
+            Layout::Slots { offsets, followed, .. } => {
+                let is_incomplete = instance.filled < offsets.len();
+                if is_incomplete {
+                    self.fill_in(py, instance, offsets)?;
+                }
+                if is_incomplete || self.is_never_simple {
+                    self.follow(instance, offsets, *followed);
+                }
+                Ok(())
+            }
+            Layout::Dict(keys) => {
+                for (key, missing) in keys.iter().zip(&self.missing) {
+                    // SAFETY: the GIL is held, and the object is a dict.
+                    let has_key = unsafe { ffi::PyDict_Contains(instance.object.as_ptr(), key.as_ptr()) } == 1;
+                    if !has_key && !matches!(missing, Missing::Absent) {
+                        return Err(None);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn fill_in(&self, py: Python<'_>, instance: &Instance<'_>, offsets: &[usize]) -> Result<(), Option<PyErr>> {
+        for (offset, missing) in offsets.iter().zip(&self.missing) {
+            // SAFETY: the offset is that of a slot of the instance's class; a slot is null or holds an object.
+            let place = unsafe { slot(instance, *offset) };
+            // SAFETY: as above.
+            if unsafe { !(*place).is_null() } {
+                continue;
+            }
+            let value = match missing {
+                Missing::Fault | Missing::Absent => return Err(None),
+                Missing::Value(value) => value.clone_ref(py),
+                Missing::Made(factory) => factory.call0(py).map_err(Some)?,
+            };
+            // SAFETY: the slot is empty and takes over the reference.
+            unsafe { *place = value.into_ptr() };
+        }
+        Ok(())
+    }
+
+    /// Lets the collector follow a complete instance: one of a message class if a value of it may be followed, and never
+    /// if the class has `gc=False`.
+    fn follow(&self, instance: &Instance<'_>, offsets: &[usize], followed: Followed) {
+        let Layout::Slots { allocation, .. } = self.layout else { return };
+        let holds_followed = followed == Followed::Always
+            || offsets.iter().any(|offset| {
+                // SAFETY: the offset is that of a slot of the instance's class, and every slot is filled. A tuple counts
+                // only while it is followed itself.
+                unsafe {
+                    let value = *slot(instance, *offset);
+                    ffi::PyObject_IS_GC(value) != 0
+                        && (ffi::PyTuple_CheckExact(value) == 0 || ffi::PyObject_GC_IsTracked(value) != 0)
+                }
+            });
+        let object = instance.object.as_ptr();
         // SAFETY: the object is alive and has a collector's head where the branch says so. Only `ByClass` made an
         // object that is followed from birth.
         unsafe {
-            match self.allocation {
+            match allocation {
                 Allocation::Collected if holds_followed => ffi::PyObject_GC_Track(object.cast()),
                 Allocation::ByClass if !holds_followed && ffi::PyObject_IS_GC(object) != 0 => {
                     ffi::PyObject_GC_UnTrack(object.cast());
@@ -142,48 +197,22 @@ impl Class {
         }
     }
 
-    #[cold]
-    fn stop(&self, fault: Fault) -> Stop<'_> {
-        let field = fault.field.and_then(|index| self.plan.fields.get(index as usize));
-        Stop { offset: fault.offset, field: field.map(|field| &*field.name) }
-    }
-
-    #[cold]
-    fn fill_in(&self, py: Python<'_>, instance: &mut Instance) -> Result<(), Refused> {
-        for (offset, missing) in self.offsets.iter().zip(&self.missing) {
-            // SAFETY: the offset is that of a slot of the instance's class.
-            let slot = unsafe { instance.slot(*offset) };
-            // SAFETY: as above; a slot is null or holds an object.
-            if unsafe { !(*slot).is_null() } {
-                continue;
-            }
-            let value = match missing {
-                Missing::Fault => return Err(Refused),
-                Missing::Value(value) => value.clone_ref(py),
-                // What the factory raised, it will raise again for msgspec, which reports it.
-                Missing::Made(factory) => factory.call0(py).map_err(|_| Refused)?,
-            };
-            // SAFETY: the slot is empty and takes over the reference.
-            unsafe { *slot = value.into_ptr() };
-        }
-        Ok(())
-    }
-
-    /// A new instance with empty slots, or null with Python's exception set.
+    /// A new instance with no field filled, or null with Python's exception set.
     #[inline]
-    fn allocate(&self) -> *mut ffi::PyObject {
+    pub(super) fn allocate(&self) -> *mut ffi::PyObject {
         let type_ = self.type_.as_ptr().cast::<ffi::PyTypeObject>();
         // SAFETY: the GIL is held by every caller. `allocation_of` chose the way that fits the class. Both quick ways
         // set the object's head only, so the rest, all of it slots, is zeroed; `basic_size` is the class's.
         unsafe {
-            let object: *mut ffi::PyObject = match self.allocation {
+            let Layout::Slots { allocation, basic_size, .. } = self.layout else { return ffi::PyDict_New() };
+            let object: *mut ffi::PyObject = match allocation {
                 Allocation::Plain => ffi::PyObject_New(type_),
                 Allocation::Collected => ffi::PyObject_GC_New(type_),
                 Allocation::ByClass => return (*type_).tp_alloc.map_or(ptr::null_mut(), |alloc| alloc(type_, 0)),
             };
             if !object.is_null() {
                 // A loop over a few words: a call of memset would cost more.
-                for offset in (size_of::<ffi::PyObject>()..self.basic_size).step_by(size_of::<usize>()) {
+                for offset in (size_of::<ffi::PyObject>()..basic_size).step_by(size_of::<usize>()) {
                     object.byte_add(offset).cast::<usize>().write_volatile(0);
                 }
             }
@@ -192,12 +221,11 @@ impl Class {
     }
 }
 
-/// Offsets of the slots of a class's fields, in encoding order; None if an instance is not laid out as expected.
+/// Offsets of the slots of a message class's fields, in encoding order; None if an instance is not laid out as expected.
 pub(super) fn slot_offsets(class: &Bound<'_, PyType>) -> PyResult<Option<Vec<usize>>> {
     let names = class.getattr("__struct_fields__")?.cast_into::<PyTuple>()?;
     names.iter().map(|name| slot_offset(class, &name.cast_into::<PyString>()?)).collect()
 }
-
 /// The offset of one slot, as the class's member descriptor has it.
 fn slot_offset(class: &Bound<'_, PyType>, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
     for owner in class.mro() {
@@ -261,51 +289,6 @@ pub(super) fn tag_of(class: &Bound<'_, PyAny>) -> PyResult<ClassTag> {
         (Ok(field), Ok(tag)) => ClassTag::Text(field, tag),
         _ => ClassTag::Other,
     })
-}
-
-fn when_missing(field: &Bound<'_, PyAny>) -> PyResult<Missing> {
-    if field.getattr("required")?.is_truthy()? {
-        return Ok(Missing::Fault);
-    }
-    let absent = field.py().import("msgspec")?.getattr("NODEFAULT")?;
-    let factory = field.getattr("default_factory")?;
-    if !factory.is(&absent) {
-        return Ok(Missing::Made(factory.unbind()));
-    }
-    Ok(Missing::Value(field.getattr("default")?.unbind()))
-}
-
-/// The shape of a type as `msgspec.inspect` describes it, or None if no plan holds it.
-fn shape_of(type_: &Bound<'_, PyAny>) -> PyResult<Option<Shape>> {
-    let class = type_.get_type();
-    // A constraint (bounds, lengths, a pattern) is msgspec's to check.
-    let fields = type_.getattr("__struct_fields__")?.cast_into::<PyTuple>()?;
-    for name in fields {
-        let name = name.cast_into::<PyString>()?;
-        if !matches!(name.to_str()?, "item_type" | "types") && !type_.getattr(&name)?.is_none() {
-            return Ok(None);
-        }
-    }
-    let scalar = |scalars| Ok(Some(Shape { scalars, items: None }));
-    match class.name()?.to_str()? {
-        "BoolType" => scalar(Accepts::BOOL),
-        "IntType" => scalar(Accepts::INT),
-        "FloatType" => scalar(Accepts::FLOAT),
-        "StrType" => scalar(Accepts::TEXT),
-        "NoneType" => scalar(Accepts::NULL),
-        "ListType" => Ok(shape_of(&type_.getattr("item_type")?)?
-            .map(|items| Shape { scalars: Accepts::default(), items: Some(Box::new(items)) })),
-        "UnionType" => {
-            let mut union = Shape::default();
-            for member in type_.getattr("types")?.cast_into::<PyTuple>()? {
-                let Some(shape) = shape_of(&member)? else { return Ok(None) };
-                union.scalars = union.scalars.with(shape.scalars);
-                union.items = union.items.or(shape.items);
-            }
-            Ok(Some(union))
-        }
-        _ => Ok(None),
-    }
 }
 
 /// The name of a class, for messages.

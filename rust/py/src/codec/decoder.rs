@@ -1,17 +1,17 @@
 //! What a caller asked for, compiled, and the decode of one payload into it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
-use websocket_utils_core::codec::plan::{TagField, snake_case};
-use websocket_utils_core::codec::{Peek, json, msgpack};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use websocket_utils_core::codec::plan::snake_case;
 
 use super::Format;
-use super::class::{self, Class, ClassTag, Stop};
-use super::fallback::{Fallback, Malformed};
+use super::class::{self, ClassTag};
+use super::decoding::PyDecoder;
+use super::fallback::{Fallback, Hook, Malformed};
+use super::model::{Model, Stop};
 use crate::queue::Front;
 
 /// Compiled types that are remembered. A program asks for a few dozen at most; one that makes up types without end
@@ -25,10 +25,8 @@ pub(crate) struct Decoder {
 }
 
 enum Target {
-    /// One class with a plan. Its tag may be missing from a payload.
-    Class(Class, Fallback),
-    /// Classes that are told apart by their tags.
-    Union(Union, Fallback),
+    /// A plan, and msgspec for what it leaves over.
+    Model(Box<Model>, Fallback),
     /// The payload as it is, of text and binary messages.
     Bytes,
     /// The text of text messages.
@@ -39,60 +37,6 @@ enum Target {
     Other(Fallback),
 }
 
-struct Union {
-    tag_field: TagField,
-    members: Vec<Member>,
-    /// Index of the member that was found last: a feed sends one class mostly, so it is tried first.
-    last: AtomicUsize,
-}
-
-struct Member {
-    tag: Box<str>,
-    alias: Option<Box<str>>,
-    class: Option<Class>,
-}
-
-impl Union {
-    /// The index of the member that a tag names. What one class calls itself goes before another's second spelling.
-    fn find(&self, tag: &[u8]) -> Option<usize> {
-        let by_tag = self.members.iter().position(|member| member.tag.as_bytes() == tag);
-        let is_alias = |member: &Member| member.alias.as_deref().map(str::as_bytes) == Some(tag);
-        by_tag.or_else(|| self.members.iter().position(is_alias))
-    }
-
-    /// The class of a payload that begins like the one before.
-    #[inline]
-    fn same_again(&self, payload: &[u8], format: Format) -> Option<&Class> {
-        let class = self.members.get(self.last.load(Ordering::Relaxed))?.class.as_ref()?;
-        let tag = class.plan.tag.as_ref()?;
-        let leads = match format {
-            Format::Json => tag.leads_json(payload),
-            Format::MessagePack => tag.leads_msgpack(payload),
-        };
-        leads.then_some(class)
-    }
-
-    #[inline]
-    fn decode<'py>(&self, py: Python<'py>, payload: &[u8], format: Format) -> Result<Bound<'py, PyAny>, Stop<'_>> {
-        if let Some(class) = self.same_again(payload, format) {
-            return class.decode(py, payload, format);
-        }
-        let peek = match format {
-            Format::Json => json::peek_tag(payload, &self.tag_field),
-            Format::MessagePack => msgpack::peek_tag(payload, &self.tag_field),
-        };
-        let (found, offset) = match peek {
-            Peek::Tag(tag, offset) => (self.find(tag), offset),
-            Peek::Untagged => (None, payload.len()),
-            Peek::Unclear => (None, 0),
-        };
-        let stop = Stop { offset, field: None };
-        let found = found.ok_or(stop)?;
-        self.last.store(found, Ordering::Relaxed);
-        self.members[found].class.as_ref().ok_or(stop)?.decode(py, payload, format)
-    }
-}
-
 /// Decoders by type object (a dict, so that types compare as Python compares them).
 static CACHE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
@@ -101,23 +45,34 @@ static CACHE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 struct Cached(Decoder);
 
 impl Decoder {
-    /// Compiles `type_`, or takes it from the bounded cache.
+    /// Compiles `type_`, or takes it from the bounded cache. A `Decoder` of Python's is what it decodes.
     ///
     /// # Errors
     /// `TypeError` that says what is wrong with a type that can't be decoded.
     pub(crate) fn compile(type_: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = type_.py();
+        if let Ok(decoder) = type_.cast_exact::<PyDecoder>() {
+            return Ok(decoder.get().decoder().clone());
+        }
         let cache = CACHE.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
         // A type that can't be hashed (an unusual annotation) is compiled each time.
         if let Ok(Some(known)) = cache.get_item(type_) {
             return Ok(known.cast::<Cached>()?.get().0.clone());
         }
-        let decoder = Self { target: Arc::new(Target::compile(type_)?) };
+        let decoder = Self::new(type_, true, &Hook::default())?;
         if cache.len() >= CACHE_ENTRIES {
             cache.clear();
         }
         let _ = cache.set_item(type_, Bound::new(py, Cached(decoder.clone()))?);
         Ok(decoder)
+    }
+
+    /// Compiles `type_`. Not `strict`: values may stand in quotes, as msgspec has it. `hook` is msgspec's `dec_hook`.
+    ///
+    /// # Errors
+    /// As [`Decoder::compile`].
+    pub(super) fn new(type_: &Bound<'_, PyAny>, strict: bool, hook: &Hook) -> PyResult<Self> {
+        Ok(Self { target: Arc::new(Target::compile(type_, strict, hook)?) })
     }
 
     /// Decodes one message payload. `payload` need not outlive the call.
@@ -127,13 +82,15 @@ impl Decoder {
     #[inline]
     pub(crate) fn decode<'py>(&self, py: Python<'py>, payload: &[u8], is_text: bool) -> PyResult<Bound<'py, PyAny>> {
         let format = Format::of_frame(is_text);
-        let (decoded, fallback) = match &*self.target {
-            Target::Class(class, fallback) => (class.decode(py, payload, format), fallback),
-            Target::Union(union, fallback) => (union.decode(py, payload, format), fallback),
-            Target::Other(fallback) => return fallback.decode(py, payload, format, None),
-            raw => return raw.decode_raw(py, payload, is_text),
-        };
-        decoded.or_else(|stop| fallback.decode(py, payload, format, Some(stop)))
+        match &*self.target {
+            Target::Model(model, fallback) => match model.decode(py, payload, format) {
+                Ok(message) => Ok(message),
+                Err(Stop::At(offset)) => fallback.decode(py, payload, format, Some(offset)),
+                Err(Stop::Interrupt(error)) => Err(error),
+            },
+            Target::Other(fallback) => fallback.decode(py, payload, format, None),
+            raw => raw.decode_raw(py, payload, is_text),
+        }
     }
 
     /// Decodes one message that was queued. A big one is `bytes` already, and handed out as it is where that is asked for.
@@ -158,16 +115,15 @@ impl Decoder {
     /// How payloads are decoded: "compiled" (by a plan, msgspec only for what it leaves over), "msgspec", or "raw".
     pub(crate) fn plan(&self) -> &'static str {
         match &*self.target {
-            Target::Class(..) => "compiled",
-            Target::Union(union, _) if union.members.iter().all(|member| member.class.is_some()) => "compiled",
-            Target::Union(..) | Target::Other(_) => "msgspec",
+            Target::Model(..) => "compiled",
+            Target::Other(_) => "msgspec",
             Target::Bytes | Target::Str | Target::Either => "raw",
         }
     }
 }
 
 impl Target {
-    fn compile(type_: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn compile(type_: &Bound<'_, PyAny>, strict: bool, hook: &Hook) -> PyResult<Self> {
         let py = type_.py();
         let (bytes, text) = (py.get_type::<PyBytes>(), py.get_type::<PyString>());
         if type_.is(&bytes) {
@@ -181,47 +137,36 @@ impl Target {
             return Ok(Self::Either);
         }
         // First of all: it refuses what is no type, and says why.
-        let mut fallback = Fallback::new(type_)?;
-        if class::is_message_class(type_)? {
-            let class = type_.cast::<PyType>()?;
+        let mut fallback = Fallback::new(type_, strict, hook)?;
+        let classes = if members.is_empty() { vec![type_.clone()] } else { members };
+        let mut spellings = Vec::new();
+        let mut tag_field = None;
+        for class in &classes {
+            if !class::is_message_class(class)? {
+                continue;
+            }
             if let ClassTag::Text(field, tag) = class::tag_of(class)? {
                 let alias = snake_case(&tag);
-                fallback.know_tags(&field, vec![(tag, alias)]);
+                spellings.push((tag, alias));
+                tag_field = Some(field);
             }
-            return Ok(match Class::compile(class)? {
-                Some(class) => Self::Class(class, fallback),
-                None => Self::Other(fallback),
-            });
         }
-        let mut union = None;
-        for member in &members {
-            if !class::is_message_class(member)? {
-                return Ok(Self::Other(fallback));
-            }
-            let ClassTag::Text(field, tag) = class::tag_of(member)? else { return Ok(Self::Other(fallback)) };
-            let union = union.get_or_insert_with(|| Union {
-                tag_field: TagField::new(&field),
-                members: Vec::new(),
-                last: AtomicUsize::new(0),
-            });
-            let alias = snake_case(&tag).map(Into::into);
-            union.members.push(Member { tag: tag.into(), alias, class: Class::compile(member.cast::<PyType>()?)? });
+        if let Some(field) = tag_field {
+            fallback.know_tags(&field, spellings);
         }
-        let Some(union) = union else { return Ok(Self::Other(fallback)) };
-        let spellings = |member: &Member| (member.tag.to_string(), member.alias.as_deref().map(str::to_owned));
-        fallback.know_tags(&union.tag_field.name, union.members.iter().map(spellings).collect());
-        Ok(Self::Union(union, fallback))
+        Ok(match Model::compile(type_, strict, hook)? {
+            Some(model) => Self::Model(Box::new(model), fallback),
+            None => Self::Other(fallback),
+        })
     }
 
     #[cold]
     fn decode_raw<'py>(&self, py: Python<'py>, payload: &[u8], is_text: bool) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Str if !is_text => Err(Malformed {
-                message: "expected a text message, got a binary one: ask for `bytes` or `bytes | str`".into(),
-                offset: None,
-                path: "$".into(),
+            Self::Str if !is_text => {
+                let what = "expected a text message, got a binary one: ask for `bytes` or `bytes | str`";
+                Err(Malformed::new(what, None).into_error(py, "raw", payload))
             }
-            .into_error(py, "raw", payload)),
             Self::Str | Self::Either if is_text => PyString::from_bytes(py, payload)
                 .map(Bound::into_any)
                 .map_err(|error| Malformed::of_python(py, &error, payload).into_error(py, "raw", payload)),

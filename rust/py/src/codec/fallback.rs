@@ -7,10 +7,9 @@ use pyo3::exceptions::{PyRecursionError, PyUnicodeDecodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use websocket_utils_core::codec::plan::TagField;
-use websocket_utils_core::codec::{MAX_DEPTH, json, msgpack};
+use websocket_utils_core::codec::{MAX_DEPTH, Step, json, msgpack};
 
 use super::Format;
-use super::class::Stop;
 
 mod errors {
     pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
@@ -22,6 +21,33 @@ pub(super) struct Fallback {
     json: Py<PyAny>,
     msgpack: Py<PyAny>,
     tags: Option<Tags>,
+}
+
+/// msgspec's `dec_hook`, which decides about types that it does not know.
+#[derive(Default)]
+pub(super) struct Hook(Option<Py<PyAny>>);
+
+impl Hook {
+    pub(super) const fn new(hook: Option<Py<PyAny>>) -> Self {
+        Self(hook)
+    }
+
+    /// The `decode` of msgspec's decoders of a type, for JSON and for MessagePack.
+    ///
+    /// # Errors
+    /// msgspec's `TypeError` for what is no type, or none that it can decode.
+    pub(super) fn decoders(&self, type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<[Py<PyAny>; 2]> {
+        let py = type_.py();
+        let options = PyDict::new(py);
+        options.set_item("strict", strict)?;
+        if let Some(hook) = &self.0 {
+            options.set_item("dec_hook", hook)?;
+        }
+        let decode = |module| {
+            py.import(module)?.getattr("Decoder")?.call((type_,), Some(&options))?.getattr("decode").map(Bound::unbind)
+        };
+        Ok([decode("msgspec.json")?, decode("msgspec.msgpack")?])
+    }
 }
 
 /// Tags of the classes that are asked for, with their other spelling.
@@ -40,10 +66,9 @@ struct Respelled<'a> {
 impl Fallback {
     /// # Errors
     /// msgspec's `TypeError` for what is no type, or none that it can decode.
-    pub(super) fn new(type_: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = type_.py();
-        let decode = |module| py.import(module)?.getattr("Decoder")?.call1((type_,))?.getattr("decode");
-        Ok(Self { json: decode("msgspec.json")?.unbind(), msgpack: decode("msgspec.msgpack")?.unbind(), tags: None })
+    pub(super) fn new(type_: &Bound<'_, PyAny>, strict: bool, hook: &Hook) -> PyResult<Self> {
+        let [json, msgpack] = hook.decoders(type_, strict)?;
+        Ok(Self { json, msgpack, tags: None })
     }
 
     /// Makes the decoder read tags in both spellings, and name them in errors.
@@ -51,7 +76,7 @@ impl Fallback {
         self.tags = Some(Tags { field: TagField::new(field), spellings });
     }
 
-    /// Decodes a payload that no plan holds; `stop` is where a plan gave up.
+    /// Decodes a payload that no plan holds; `stop` is the offset at which a plan gave up.
     ///
     /// # Errors
     /// `DecodeError`, or what a hook or a default factory of the class raised.
@@ -61,7 +86,7 @@ impl Fallback {
         py: Python<'py>,
         payload: &[u8],
         format: Format,
-        stop: Option<Stop<'_>>,
+        stop: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let too_deep = match format {
             Format::Json => json::too_deep(payload),
@@ -69,11 +94,7 @@ impl Fallback {
         };
         if too_deep.is_some() {
             let message = format!("nested deeper than {MAX_DEPTH} levels");
-            return Err(Malformed { message, offset: too_deep, path: "$".into() }.into_error(
-                py,
-                format.name(),
-                payload,
-            ));
+            return Err(Malformed::new(message, too_deep).into_error(py, format.name(), payload));
         }
         let respelled = match &self.tags {
             Some(tags) => tags.respell(payload, format),
@@ -92,13 +113,8 @@ impl Fallback {
             }
             let mut malformed = Malformed::of_python(py, &error, &respelled.payload);
             malformed.offset = malformed.offset.map(|offset| respelled.original(offset));
-            if let (None, Some(Stop { offset, field: Some(name) })) = (malformed.offset, stop) {
-                // The plan stopped at the same place, and it knows the offset.
-                let field = format!("$.{name}");
-                let rest = malformed.path.strip_prefix(&field);
-                if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[')) {
-                    malformed.offset = Some(offset);
-                }
+            if malformed.offset.is_none() {
+                malformed.offset = Some(malformed.locate(payload, format, stop));
             }
             if let Some(tags) = &self.tags {
                 tags.explain(&mut malformed, payload, format);
@@ -169,18 +185,27 @@ impl Respelled<'_> {
 }
 
 /// What is wrong with a payload.
+#[derive(Default)]
 pub(super) struct Malformed {
     pub(super) message: String,
     pub(super) offset: Option<usize>,
     pub(super) path: String,
+    /// What should stand there, and what does.
+    pub(super) expected: Option<String>,
+    pub(super) got: Option<String>,
 }
 
 impl Malformed {
+    /// A complaint about the message as a whole.
+    pub(super) fn new(message: impl Into<String>, offset: Option<usize>) -> Self {
+        Self { message: message.into(), offset, path: "$".into(), ..Self::default() }
+    }
+
     /// Takes a complaint of msgspec or CPython apart: text, "(byte 12)", " - at `$.price`".
     pub(super) fn of_python(py: Python<'_>, error: &PyErr, payload: &[u8]) -> Self {
         let text = error.value(py).to_string();
-        let (text, path) = match text.rsplit_once(" - at `") {
-            Some((text, path)) => (text.to_owned(), path.trim_end_matches('`').to_owned()),
+        let (text, path) = match text.rsplit_once(" - at ") {
+            Some((text, path)) => (text.to_owned(), path.trim_start_matches("`key` in ").trim_matches('`').to_owned()),
             None => (text, "$".to_owned()),
         };
         let (message, offset) = match text.strip_suffix(')').and_then(|text| text.rsplit_once(" (byte ")) {
@@ -188,7 +213,28 @@ impl Malformed {
             None if text == "Input data was truncated" => (text, Some(payload.len())),
             None => (text, None),
         };
-        Self { message, offset, path }
+        let (expected, got) = match message.strip_prefix("Expected ") {
+            Some(rest) => match rest.split_once(", got ") {
+                Some((expected, got)) => (Some(unquoted(expected)), Some(unquoted(got))),
+                None => (Some(unquoted(rest)), None),
+            },
+            None => match message.strip_prefix("Object missing required field ") {
+                Some(field) => (Some(format!("field {}", unquoted(field))), Some("no such field".to_owned())),
+                None => (None, None),
+            },
+        };
+        Self { message, offset, path, expected, got }
+    }
+
+    /// The offset of what the path names. Where the path does not say which member it is, it lies at or behind where a plan
+    /// gave up.
+    fn locate(&self, payload: &[u8], format: Format, stop: Option<usize>) -> usize {
+        let (steps, is_exact) = steps(&self.path);
+        let found = match format {
+            Format::Json => json::locate(payload, &steps),
+            Format::MessagePack => msgpack::locate(payload, &steps),
+        };
+        if is_exact { found } else { stop.map_or(found, |stop| stop.max(found)) }
     }
 
     /// The `DecodeError` with all of it, and the payload.
@@ -198,9 +244,37 @@ impl Malformed {
             details.set_item("format", format)?;
             details.set_item("offset", self.offset)?;
             details.set_item("path", &self.path)?;
+            details.set_item("expected", &self.expected)?;
+            details.set_item("got", &self.got)?;
             details.set_item("raw", PyBytes::new(py, payload))?;
             py.get_type::<errors::DecodeError>().call((&self.message,), Some(&details))
         };
         make().map_or_else(|error| error, PyErr::from_value)
     }
+}
+
+/// A name in backticks without them; other text as it is.
+fn unquoted(text: &str) -> String {
+    let inner = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
+    inner.filter(|inner| !inner.contains('`')).unwrap_or(text).to_owned()
+}
+
+/// The steps of a path such as `$.orders[2].price`, and whether they lead all the way: `[...]` is any member.
+fn steps(path: &str) -> (Vec<Step<'_>>, bool) {
+    let mut steps = Vec::new();
+    let mut rest = path.strip_prefix('$').unwrap_or_default();
+    while !rest.is_empty() {
+        if let Some(field) = rest.strip_prefix('.') {
+            let end = field.find(['.', '[']).unwrap_or(field.len());
+            steps.push(Step::Field(&field[..end]));
+            rest = &field[end..];
+        } else if let Some((index, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            let Ok(index) = index.parse() else { return (steps, false) };
+            steps.push(Step::Item(index));
+            rest = behind;
+        } else {
+            return (steps, false);
+        }
+    }
+    (steps, true)
 }

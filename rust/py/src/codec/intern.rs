@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
+use websocket_utils_core::codec::Text;
 
 /// Longest shared text: covers symbols, base58 keys (44) and hex digests (64); longer text rarely repeats.
 const MAX_SHARED: usize = 64;
@@ -30,14 +31,15 @@ static TABLE: Table = Table(UnsafeCell::new([Entry { hash: 0, text: ptr::null_mu
 /// A new reference to a `str` of these ASCII bytes; None (with Python's exception set) if there is no memory.
 ///
 /// # Safety
-/// The GIL is held, and `bytes` are ASCII.
+/// The GIL is held, and the text is ASCII.
 #[inline]
-pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
-    if bytes.is_empty() || bytes.len() > MAX_SHARED {
+pub(super) unsafe fn ascii(text: Text<'_>) -> Option<NonNull<ffi::PyObject>> {
+    let (bytes, hash) = (text.bytes, text.hash);
+    // Of no bytes or too many: one compare.
+    if bytes.len().wrapping_sub(1) >= MAX_SHARED {
         // SAFETY: the caller's contract is the same.
         return unsafe { new_ascii(bytes) };
     }
-    let hash = hash(bytes);
     // SAFETY: the index is below ENTRIES by the shift, and the GIL makes this the only access (see `Table`).
     let entry = unsafe { &mut (*TABLE.0.get())[(hash >> (64 - ENTRIES.trailing_zeros())) as usize] };
     if entry.hash == hash
@@ -46,7 +48,7 @@ pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
         // SAFETY: the entry holds a compact ASCII string; its bytes are not written to after `new_ascii`.
         let text = unsafe {
             let length = ffi::PyUnicode_GET_LENGTH(known.as_ptr()) as usize;
-            std::slice::from_raw_parts(ffi::PyUnicode_DATA(known.as_ptr()).cast::<u8>(), length)
+            std::slice::from_raw_parts(ascii_data(known.as_ptr()), length)
         };
         if is_same(text, bytes) {
             // SAFETY: the object is alive: the table owns a reference.
@@ -54,16 +56,36 @@ pub(super) unsafe fn ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
             return Some(known);
         }
     }
+    // SAFETY: the caller's contract is the same.
+    unsafe { remember(entry, text) }
+}
+
+/// Makes a text and puts it into its place in the table.
+///
+/// # Safety
+/// As [`ascii`].
+#[cold]
+unsafe fn remember(entry: &mut Entry, text: Text<'_>) -> Option<NonNull<ffi::PyObject>> {
     // SAFETY: the caller's contract is the same. Allocating a string runs no Python code: strings are not collected.
-    let text = unsafe { new_ascii(bytes) }?;
-    let replaced = std::mem::replace(entry, Entry { hash, text: text.as_ptr() });
+    let made = unsafe { new_ascii(text.bytes) }?;
+    let replaced = std::mem::replace(entry, Entry { hash: text.hash, text: made.as_ptr() });
     // SAFETY: one reference for the table, one for the caller; the replaced text was the table's own, and freeing an
     // exact `str` runs no Python code.
     unsafe {
-        ffi::Py_INCREF(text.as_ptr());
+        ffi::Py_INCREF(made.as_ptr());
         ffi::Py_XDECREF(replaced.text);
     }
-    Some(text)
+    Some(made)
+}
+
+/// The characters of a compact ASCII string, which follow its head: `PyUnicode_DATA` would ask again what it is.
+///
+/// # Safety
+/// `text` is a compact ASCII `str`.
+#[inline]
+const unsafe fn ascii_data(text: *mut ffi::PyObject) -> *const u8 {
+    // SAFETY: by the contract the characters follow the head.
+    unsafe { text.cast::<ffi::PyASCIIObject>().add(1).cast() }
 }
 
 /// Compares texts of at most a few words without a call of memcmp, which costs more than the compare.
@@ -72,17 +94,21 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    match (one.first_chunk::<8>(), other.first_chunk::<8>()) {
-        (Some(_), Some(_)) => {
-            let words = |text: &[u8]| text.as_chunks::<8>().0.len();
-            let differs = (0..words(one)).fold(0, |bits, word| {
-                let at = |text: &[u8]| text.as_chunks::<8>().0[word];
-                bits | (u64::from_le_bytes(at(one)) ^ u64::from_le_bytes(at(other)))
-            });
-            // The last word overlaps the one before: no loop over the rest.
-            differs == 0 && one.last_chunk::<8>() == other.last_chunk::<8>()
+    if let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        let words = |text: &[u8]| text.as_chunks::<8>().0.len();
+        let differs = (0..words(one)).fold(0, |bits, word| {
+            let at = |text: &[u8]| text.as_chunks::<8>().0[word];
+            bits | (u64::from_le_bytes(at(one)) ^ u64::from_le_bytes(at(other)))
+        });
+        // The last word overlaps the one before: no loop over the rest.
+        differs == 0 && last == other_last
+    } else {
+        // Two halves that overlap; below four bytes three single ones.
+        let (from, to) = (one.first_chunk::<4>(), one.last_chunk::<4>());
+        if from.is_some() {
+            return from == other.first_chunk::<4>() && to == other.last_chunk::<4>();
         }
-        _ => one.iter().zip(other).fold(0, |bits, (one, other)| bits | (one ^ other)) == 0,
+        one.first() == other.first() && one.get(1) == other.get(1) && one.last() == other.last()
     }
 }
 
@@ -98,23 +124,4 @@ unsafe fn new_ascii(bytes: &[u8]) -> Option<NonNull<ffi::PyObject>> {
         ptr::copy_nonoverlapping(bytes.as_ptr(), ffi::PyUnicode_DATA(text.as_ptr()).cast(), bytes.len());
         Some(text)
     }
-}
-
-/// Multiplicative hash, a word at a time. It need not withstand an enemy: a collision costs one allocation.
-#[inline]
-fn hash(bytes: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mix = |hash: u64, word: u64| (hash.rotate_left(26) ^ word).wrapping_mul(FACTOR);
-    let seed = bytes.len() as u64;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    if let Some(last) = bytes.last_chunk::<8>() {
-        // The last word overlaps the one before: no loop over the rest.
-        return if rest.is_empty() { hash } else { mix(hash, u64::from_le_bytes(*last)) };
-    }
-    let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32,
-        _ => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    };
-    mix(hash, word)
 }

@@ -9,9 +9,11 @@
 mod api;
 mod class;
 mod decoder;
+mod decoding;
 mod encode;
 mod fallback;
 mod intern;
+mod model;
 mod object;
 mod router;
 
@@ -44,7 +46,9 @@ impl Format {
         match name {
             "json" => Ok(Self::Json),
             "msgpack" => Ok(Self::MessagePack),
-            _ => Err(pyo3::exceptions::PyValueError::new_err(format!("unknown codec {name:?}; use json or msgpack"))),
+            _ => Err(pyo3::exceptions::PyValueError::new_err(format!(
+                "unknown format {name:?}: expected \"json\" or \"msgpack\""
+            ))),
         }
     }
 
@@ -56,6 +60,6 @@ impl Format {
 
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<api::PyDecoder>()?;
+    module.add_class::<decoding::PyDecoder>()?;
     module.add_class::<api::PyEncoder>()
 }

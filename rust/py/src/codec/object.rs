@@ -1,11 +1,17 @@
 //! Python values and instances as the codec's sink makes them.
 
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
-use websocket_utils_core::codec::{Refused, Sink};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use websocket_utils_core::codec::{Refused, SequenceKind, Sink, Text};
 
+use super::Format;
+use super::class::Class;
 use super::intern;
+use super::model::Model;
 
 /// An owned reference that is cheaper than `Py`: dropping it needs the GIL, which every user of it holds.
 pub(super) struct Value(NonNull<ffi::PyObject>);
@@ -17,7 +23,7 @@ impl Value {
     /// # Safety
     /// The GIL is held, and `object` is null or a reference that the caller gives away.
     #[inline]
-    unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Refused> {
+    pub(super) unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Refused> {
         NonNull::new(object).map(Self).ok_or_else(|| {
             // SAFETY: the GIL is held.
             unsafe { ffi::PyErr_Clear() };
@@ -26,7 +32,12 @@ impl Value {
     }
 
     #[inline]
-    pub(super) fn into_ptr(self) -> *mut ffi::PyObject {
+    pub(super) const fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.0.as_ptr()
+    }
+
+    #[inline]
+    pub(super) const fn into_ptr(self) -> *mut ffi::PyObject {
         let object = self.0.as_ptr();
         std::mem::forget(self);
         object
@@ -41,62 +52,86 @@ impl Drop for Value {
 }
 
 /// An instance under construction, invisible to the collector and to Python code until it is complete.
-pub(super) struct Instance {
-    object: Value,
-    /// Slots that hold a value.
+pub(super) struct Instance<'m> {
+    pub(super) class: &'m Class,
+    pub(super) object: Value,
+    /// Fields that have a value.
     pub(super) filled: usize,
 }
 
-impl Instance {
-    /// # Safety
-    /// As [`Value::own`]; `object` has all its slots empty.
+thread_local! {
+    /// Memory for the items of sequences, kept between decodes. Empty whenever it lies here.
+    static SPARE_ITEMS: Cell<Vec<Value>> = const { Cell::new(Vec::new()) };
+}
+
+/// Memory for items that is kept: more than the deepest book needs, and little to hold.
+const KEPT_ITEMS: usize = 1024;
+
+/// Makes Python objects by a model. Lives only while the GIL is held.
+pub(super) struct Objects<'m, 'py> {
+    py: Python<'py>,
+    model: &'m Model,
+    format: Format,
+    /// Items of the sequences that are being read, the outer ones first.
+    items: Vec<Value>,
+    /// What must not be swallowed: `KeyboardInterrupt` and its like, out of Python code that ran on the way.
+    pub(super) interrupt: Option<PyErr>,
+}
+
+impl<'m, 'py> Objects<'m, 'py> {
     #[inline]
-    pub(super) unsafe fn own(object: *mut ffi::PyObject) -> Result<Self, Refused> {
-        // SAFETY: the caller's contract.
-        let object = unsafe { Value::own(object) }?;
-        Ok(Self { object, filled: 0 })
+    pub(super) const fn new(py: Python<'py>, model: &'m Model, format: Format) -> Self {
+        Self { py, model, format, items: Vec::new(), interrupt: None }
     }
 
-    /// The slot at `offset`.
-    ///
-    /// # Safety
-    /// `offset` is that of a slot of this instance's class.
-    #[inline]
-    pub(super) unsafe fn slot(&mut self, offset: usize) -> *mut *mut ffi::PyObject {
-        // SAFETY: the slot lies within the object by the caller's contract.
-        unsafe { self.object.0.as_ptr().byte_add(offset).cast() }
-    }
-
-    #[inline]
-    pub(super) const fn as_ptr(&self) -> *mut ffi::PyObject {
-        self.object.0.as_ptr()
-    }
-
-    #[inline]
-    pub(super) fn into_ptr(self) -> *mut ffi::PyObject {
-        self.object.into_ptr()
+    /// Keeps an error that no other decoder would raise again.
+    #[cold]
+    fn refuse(&mut self, error: PyErr) -> Refused {
+        if !error.is_instance_of::<pyo3::exceptions::PyException>(self.py) {
+            self.interrupt = Some(error);
+        }
+        Refused
     }
 }
 
-/// Writes values into the slots of an [`Instance`]. Lives only while the GIL is held.
-pub(super) struct Slots<'a> {
-    offsets: &'a [usize],
-    /// True once a list was made: no other value made here is followed by the collector.
-    pub(super) made_list: bool,
-}
-
-impl<'a> Slots<'a> {
-    /// # Safety
-    /// The GIL is held for the sink's life, and the offsets are those of the slots of every instance given to it.
-    pub(super) const unsafe fn new(offsets: &'a [usize]) -> Self {
-        Self { offsets, made_list: false }
+impl Drop for Objects<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.items.capacity() != 0 && self.items.capacity() <= KEPT_ITEMS {
+            self.items.clear();
+            SPARE_ITEMS.set(std::mem::take(&mut self.items));
+        }
     }
 }
 
-impl Sink for Slots<'_> {
+/// A text as Python's `str`.
+///
+/// # Safety
+/// The GIL is held.
+#[inline]
+unsafe fn new_text(text: Text<'_>) -> Result<Value, Refused> {
+    // SAFETY: the caller's contract; that the text is ASCII is proven where it says so, else Python checks the bytes.
+    unsafe {
+        Value::own(if text.is_ascii {
+            intern::ascii(text).map_or(ptr::null_mut(), NonNull::as_ptr)
+        } else {
+            utf8(text.bytes)
+        })
+    }
+}
+
+/// # Safety
+/// The GIL is held.
+#[cold]
+unsafe fn utf8(bytes: &[u8]) -> *mut ffi::PyObject {
+    // SAFETY: pointer and length are those of a live slice; null means an exception is set.
+    unsafe { ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t, ptr::null()) }
+}
+
+impl<'a, 'm> Sink<'a> for Objects<'m, '_> {
     type Value = Value;
-    type List = Value;
-    type Record = Instance;
+    type Table = Value;
+    type Record = Instance<'m>;
 
     #[inline]
     fn null(&mut self) -> Value {
@@ -136,51 +171,172 @@ impl Sink for Slots<'_> {
     }
 
     #[inline]
-    fn text(&mut self, bytes: &[u8], is_ascii: bool) -> Result<Value, Refused> {
-        // SAFETY: the GIL is held, and `is_ascii` is the scanner's proof; otherwise Python checks the bytes itself.
-        unsafe {
-            Value::own(if is_ascii {
-                intern::ascii(bytes).map_or(ptr::null_mut(), NonNull::as_ptr)
-            } else {
-                ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t, ptr::null())
-            })
+    fn text(&mut self, text: Text<'a>) -> Result<Value, Refused> {
+        // SAFETY: the GIL is held.
+        unsafe { new_text(text) }
+    }
+
+    fn owned_text(&mut self, text: &str) -> Result<Value, Refused> {
+        // SAFETY: the GIL is held.
+        unsafe { new_text(Text::new(text.as_bytes())) }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Value, Refused> {
+        // SAFETY: the GIL is held; pointer and length are those of a live slice; a new reference comes back, or null.
+        unsafe { Value::own(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t)) }
+    }
+
+    fn chosen_text(&mut self, choice: usize, text: &[u8]) -> Result<Value, Refused> {
+        let chosen = self.model.choices.get(choice).and_then(|choice| choice.by_text(text)).ok_or(Refused)?;
+        // SAFETY: the GIL is held, and the reference is a new one.
+        unsafe { Value::own(chosen.clone_ref(self.py).into_ptr()) }
+    }
+
+    fn chosen_integer(&mut self, choice: usize, integer: i64) -> Result<Value, Refused> {
+        let chosen = self.model.choices.get(choice).and_then(|choice| choice.by_integer(integer)).ok_or(Refused)?;
+        // SAFETY: the GIL is held, and the reference is a new one.
+        unsafe { Value::own(chosen.clone_ref(self.py).into_ptr()) }
+    }
+
+    fn foreign(&mut self, foreign: usize, bytes: &'a [u8]) -> Result<Value, Refused> {
+        let decode = self.model.foreign.get(foreign).ok_or(Refused)?.decode(self.format);
+        let value = decode.bind(self.py).call1((PyBytes::new(self.py, bytes),));
+        match value {
+            // SAFETY: the GIL is held, and the reference is given away.
+            Ok(value) => unsafe { Value::own(value.into_ptr()) },
+            // What a hook raised, it will raise again for msgspec, which reports it.
+            Err(error) => Err(self.refuse(error)),
         }
     }
 
     #[inline]
-    fn list(&mut self) -> Result<Value, Refused> {
-        self.made_list = true;
-        // SAFETY: the GIL is held; the function returns a new reference or null.
-        unsafe { Value::own(ffi::PyList_New(0)) }
+    fn begin_sequence(&mut self) -> usize {
+        if self.items.capacity() == 0 {
+            self.items = SPARE_ITEMS.take();
+        }
+        self.items.len()
     }
 
     #[inline]
-    fn push(&mut self, list: &mut Value, item: Value) -> Result<(), Refused> {
-        // SAFETY: `list` was made by `list`; PyList_Append takes a reference of its own and `item` gives up ours.
-        if unsafe { ffi::PyList_Append(list.0.as_ptr(), item.0.as_ptr()) } < 0 {
-            // SAFETY: the GIL is held.
-            unsafe { ffi::PyErr_Clear() };
-            return Err(Refused);
+    fn push(&mut self, item: Value) {
+        self.items.push(item);
+    }
+
+    #[inline]
+    fn end_sequence(&mut self, mark: usize, kind: SequenceKind) -> Result<Value, Refused> {
+        let items = self.items.drain(mark..);
+        let size = items.len() as ffi::Py_ssize_t;
+        // SAFETY: the GIL is held. A new list or tuple of this size has that many empty places, each filled once with a
+        // reference that is given away; the items are all there is between `mark` and the end.
+        unsafe {
+            match kind {
+                SequenceKind::List => {
+                    let list = Value::own(ffi::PyList_New(size))?;
+                    for (index, item) in items.enumerate() {
+                        ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr());
+                    }
+                    Ok(list)
+                }
+                SequenceKind::Tuple => {
+                    let tuple = Value::own(ffi::PyTuple_New(size))?;
+                    for (index, item) in items.enumerate() {
+                        ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr());
+                    }
+                    Ok(tuple)
+                }
+                SequenceKind::Set | SequenceKind::FrozenSet => {
+                    let set = Value::own(if kind == SequenceKind::Set {
+                        ffi::PySet_New(ptr::null_mut())
+                    } else {
+                        ffi::PyFrozenSet_New(ptr::null_mut())
+                    })?;
+                    // Hashing may run Python code, which may decode: the items are out of reach of that.
+                    let items: Vec<Value> = items.collect();
+                    for item in items {
+                        if ffi::PySet_Add(set.as_ptr(), item.as_ptr()) < 0 {
+                            return Err(self.refuse(PyErr::fetch(self.py)));
+                        }
+                    }
+                    Ok(set)
+                }
+            }
+        }
+    }
+
+    fn begin_table(&mut self) -> Result<Value, Refused> {
+        // SAFETY: the GIL is held; the function returns a new reference or null.
+        unsafe { Value::own(ffi::PyDict_New()) }
+    }
+
+    fn insert(&mut self, table: &mut Value, key: Text<'a>, value: Value) -> Result<(), Refused> {
+        // SAFETY: the GIL is held; `table` is a dict that nobody else has seen, and takes references of its own.
+        unsafe {
+            let key = new_text(key)?;
+            if ffi::PyDict_SetItem(table.as_ptr(), key.as_ptr(), value.as_ptr()) < 0 {
+                ffi::PyErr_Clear();
+                return Err(Refused);
+            }
         }
         Ok(())
     }
 
-    #[inline]
-    fn seal(&mut self, list: Value) -> Value {
-        list
+    fn end_table(&mut self, table: Value) -> Value {
+        table
     }
 
     #[inline]
-    fn set(&mut self, record: &mut Instance, field: usize, value: Value) {
-        let offset = self.offsets[field];
-        // SAFETY: the offset belongs to the instance's class (contract of `new`); a slot owns what it holds.
+    fn begin_record(&mut self, record: usize) -> Result<Instance<'m>, Refused> {
+        let class = self.model.classes.get(record).ok_or(Refused)?;
+        // SAFETY: the GIL is held; what comes back is new, with no field filled, or null.
+        let object = unsafe { Value::own(class.allocate()) }?;
+        Ok(Instance { class, object, filled: 0 })
+    }
+
+    #[inline]
+    fn put(&mut self, instance: &mut Instance<'m>, field: usize, value: Value) {
+        instance.filled += 1;
+        match instance.class.offsets() {
+            // SAFETY: the offset is that of a slot of the instance's class, which is empty: nothing was put there before.
+            Some(offsets) => unsafe { *slot(instance, offsets[field]) = value.into_ptr() },
+            None => instance.class.set_key(instance.object.as_ptr(), field, &value),
+        }
+    }
+
+    #[inline]
+    fn replace(&mut self, instance: &mut Instance<'m>, field: usize, value: Value) {
+        let Some(offsets) = instance.class.offsets() else {
+            return self.put(instance, field, value);
+        };
+        // SAFETY: the offset is that of a slot of the instance's class, which owns what it holds.
         unsafe {
-            let old = ptr::replace(record.slot(offset), value.into_ptr());
+            let old = ptr::replace(slot(instance, offsets[field]), value.into_ptr());
             if old.is_null() {
-                record.filled += 1;
+                instance.filled += 1;
             } else {
                 ffi::Py_DECREF(old);
             }
         }
     }
+
+    #[inline]
+    fn end_record(&mut self, mut instance: Instance<'m>) -> Result<Value, Refused> {
+        let class = instance.class;
+        if class.needs_work(instance.filled) {
+            class.complete(self.py, &mut instance).map_err(|error| match error {
+                Some(error) => self.refuse(error),
+                None => Refused,
+            })?;
+        }
+        Ok(instance.object)
+    }
+}
+
+/// The slot at `offset`.
+///
+/// # Safety
+/// `offset` is that of a slot of this instance's class.
+#[inline]
+pub(super) const unsafe fn slot(instance: &Instance<'_>, offset: usize) -> *mut *mut ffi::PyObject {
+    // SAFETY: the slot lies within the object by the caller's contract.
+    unsafe { instance.object.as_ptr().byte_add(offset).cast() }
 }

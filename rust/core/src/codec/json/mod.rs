@@ -1,12 +1,14 @@
 //! JSON (RFC 8259).
 
-mod in_order;
+mod base64;
+mod escape;
 mod number;
 mod peek;
+mod plain;
 mod scan;
-mod text;
+mod skip;
 mod write;
 
-pub use peek::{peek_tag, tag_spans, too_deep};
+pub use peek::{locate, peek_tag, tag_spans, too_deep};
 pub use scan::decode;
 pub use write::{key, write_float, write_signed, write_text, write_unsigned};

@@ -3,6 +3,8 @@
 #![allow(clippy::inline_always, reason = "measured: three calls a message for a few instructions each")]
 #![allow(clippy::cast_possible_wrap, reason = "counts of digits that are in memory, and exponents of five digits")]
 
+use super::super::text::word;
+
 /// A scanned number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
@@ -41,57 +43,58 @@ const fn eight_digits(word: u64) -> u64 {
 /// mispredicted branch where its length varies.
 #[inline(always)]
 fn digits(input: &[u8], mut at: usize, value: &mut u64) -> usize {
-    while let Some(chunk) = input.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk) ^ 0x3030_3030_3030_3030;
+    loop {
+        let word = word(input, at) ^ 0x3030_3030_3030_3030;
         // The high bit of each byte that is above 9. A sum may carry into the next byte, but only out of one that is
-        // no digit itself: the first such byte is found exactly.
+        // no digit itself: the first such byte is found exactly. What the input does not have is no digit.
         let stops = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
         if stops == 0 {
             *value = value.wrapping_mul(100_000_000).wrapping_add(eight_digits(word));
             at += 8;
             continue;
         }
-        let count = (stops.trailing_zeros() / 8) as usize;
-        if count > 0 {
-            // The digits move to the last places; zeros fill the first.
-            *value = value.wrapping_mul(SHIFTS[count]).wrapping_add(eight_digits(word << (64 - 8 * count)));
-        }
-        return at + count;
+        let count = stops.trailing_zeros() / 8;
+        // The digits move to the last places; zeros fill the first. Two shifts, as one by 64 is none.
+        let moved = word << (8 * (7 - count)) << 8;
+        *value = value.wrapping_mul(SHIFTS[count as usize]).wrapping_add(eight_digits(moved));
+        return at + count as usize;
     }
-    while let Some(digit) = input.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
-    }
-    at
 }
 
-/// Reads an integer as nearly all are: no sign, at most 19 digits, another member or the object's end behind it. None for
-/// any other, which [`scan`] may still read.
+/// Reads an integer as nearly all are: no sign and at most 19 digits. None for any other, which [`scan`] may still read.
+/// What follows is not looked at, but is no part of a number.
 #[inline(always)]
 pub(super) fn plain_integer(input: &[u8], start: usize) -> Option<(u64, usize)> {
     let mut value = 0;
     let end = digits(input, start, &mut value);
     let count = end - start;
-    if count == 0 || count > SAFE_DIGITS || (count > 1 && input[start] == b'0') {
+    if count.wrapping_sub(1) >= SAFE_DIGITS || (count > 1 && input[start] == b'0') {
         return None;
     }
-    matches!(input.get(end)?, b',' | b'}').then_some((value, end))
+    (!matches!(input.get(end), Some(b'.' | b'e' | b'E'))).then_some((value, end))
 }
 
-/// Reads a float as nearly all are: a fraction, no sign, no exponent, at most 19 digits, another member or the object's
-/// end behind it. None for any other, which [`scan`] may still read.
+/// Reads a float as nearly all are: no sign, no exponent, at most 19 digits. None for any other, which [`scan`] may still
+/// read. What follows is not looked at, but is no part of a number.
 #[inline(always)]
 pub(super) fn plain_float(input: &[u8], start: usize) -> Option<(f64, usize)> {
     let mut mantissa = 0;
     let point = digits(input, start, &mut mantissa);
     let whole_digits = point - start;
-    if whole_digits == 0 || (whole_digits > 1 && input[start] == b'0') || input.get(point)? != &b'.' {
+    if whole_digits == 0 || (whole_digits > 1 && input[start] == b'0') {
         return None;
     }
-    let end = digits(input, point + 1, &mut mantissa);
-    let fraction_digits = end - point - 1;
-    let is_exact = fraction_digits > 0 && whole_digits + fraction_digits <= SAFE_DIGITS && mantissa <= 1 << 53;
-    if !is_exact || !matches!(input.get(end)?, b',' | b'}') {
+    let mut end = point;
+    let mut fraction_digits = 0;
+    if input.get(point) == Some(&b'.') {
+        end = digits(input, point + 1, &mut mantissa);
+        fraction_digits = end - point - 1;
+        if fraction_digits == 0 {
+            return None;
+        }
+    }
+    let is_exact = whole_digits + fraction_digits <= SAFE_DIGITS && mantissa <= 1 << 53;
+    if !is_exact || matches!(input.get(end), Some(b'e' | b'E')) {
         return None;
     }
     // Exact operands, one rounding (see `scan`). Below 2^63 the signed conversion is the same and one instruction.
@@ -222,11 +225,17 @@ mod tests {
                     assert_eq!(scanned, Some((Number::Unsigned(value), end)));
                 }
                 if let Some((value, end)) = plain_float(input.as_bytes(), 0) {
-                    assert_eq!(scanned, Some((Number::Float(value), end)));
+                    let whole = |number| if let Number::Unsigned(value) = number { value as f64 } else { -1.0 };
+                    let read = scanned.map(|(number, end)| match number {
+                        Number::Float(value) => (value, end),
+                        other => (whole(other), end),
+                    });
+                    assert_eq!(read, Some((value, end)));
                 }
             }
         }
         assert_eq!(plain_float(b"100.0625,", 0), Some((100.0625, 8)));
+        assert_eq!(plain_float(b"100]", 0), Some((100.0, 3)));
         assert_eq!(plain_integer(b"1718035200000000}", 0), Some((1_718_035_200_000_000, 16)));
     }
 

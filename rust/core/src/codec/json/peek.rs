@@ -3,40 +3,40 @@
 use std::ops::Range;
 
 use super::super::plan::TagField;
-use super::super::{MAX_DEPTH, Peek, Refused};
-use super::scan::Scanner;
+use super::super::{MAX_DEPTH, Peek, Refused, Step};
+use super::skip::Cursor;
 
 /// The tag of a payload, whose tag would stand in `field`.
 #[inline]
 #[must_use]
 pub fn peek_tag<'a>(input: &'a [u8], field: &TagField) -> Peek<'a> {
-    let mut scanner = Scanner { input, at: 0 };
-    scanner.skip_space();
-    if scanner.take(b'{').is_err() {
+    let mut cursor = Cursor { input, at: 0 };
+    cursor.skip_space();
+    if cursor.take(b'{').is_err() {
         return Peek::Unclear;
     }
-    if field.json_key.begins(scanner.rest()) {
-        scanner.at += field.json_key.len();
-        return tag_at(&mut scanner);
+    if field.json_key.stands_at(input, cursor.at) {
+        cursor.at += field.json_key.len();
+        return tag_at(&mut cursor);
     }
-    search(&mut scanner, field).unwrap_or(Peek::Unclear)
+    search(&mut cursor, field).unwrap_or(Peek::Unclear)
 }
 
 #[inline]
-fn tag_at<'a>(scanner: &mut Scanner<'a>) -> Peek<'a> {
-    scanner.skip_space();
-    let at = scanner.at + 1;
-    scanner.plain_text().map_or(Peek::Unclear, |tag| Peek::Tag(tag, at))
+fn tag_at<'a>(cursor: &mut Cursor<'a>) -> Peek<'a> {
+    cursor.skip_space();
+    let at = cursor.at + 1;
+    cursor.plain_text().map_or(Peek::Unclear, |tag| Peek::Tag(tag.bytes, at))
 }
 
-fn search<'a>(scanner: &mut Scanner<'a>, field: &TagField) -> Result<Peek<'a>, Refused> {
+fn search<'a>(cursor: &mut Cursor<'a>, field: &TagField) -> Result<Peek<'a>, Refused> {
     let mut is_first = true;
-    while let Some(found) = scanner.next_key(is_first)? {
+    while let Some(found) = cursor.next_key(is_first)? {
         is_first = false;
-        if found == field.name.as_bytes() {
-            return Ok(tag_at(scanner));
+        if found.bytes == field.name.as_bytes() {
+            return Ok(tag_at(cursor));
         }
-        scanner.skip_value(1)?;
+        cursor.skip_value(1)?;
     }
     Ok(Peek::Untagged)
 }
@@ -45,17 +45,17 @@ fn search<'a>(scanner: &mut Scanner<'a>, field: &TagField) -> Result<Peek<'a>, R
 #[must_use]
 pub fn tag_spans(input: &[u8], field: &TagField) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
-    let mut scanner = Scanner { input, at: 0 };
-    scanner.skip_space();
-    let _ = scanner.take(b'{').and_then(|()| {
+    let mut cursor = Cursor { input, at: 0 };
+    cursor.skip_space();
+    let _ = cursor.take(b'{').and_then(|()| {
         let mut is_first = true;
-        while let Some(found) = scanner.next_key(is_first)? {
+        while let Some(found) = cursor.next_key(is_first)? {
             is_first = false;
-            scanner.skip_space();
-            let start = scanner.at + 1;
-            scanner.skip_value(1)?;
-            if found == field.name.as_bytes() && input.get(start.saturating_sub(1)) == Some(&b'"') {
-                spans.push(start..scanner.at - 1);
+            cursor.skip_space();
+            let start = cursor.at + 1;
+            cursor.skip_value(1)?;
+            if found.bytes == field.name.as_bytes() && input.get(start.saturating_sub(1)) == Some(&b'"') {
+                spans.push(start..cursor.at - 1);
             }
         }
         Ok(())
@@ -86,4 +86,40 @@ pub fn too_deep(input: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// Where the value at a path begins: as far down as the payload has it.
+#[must_use]
+pub fn locate(input: &[u8], path: &[Step<'_>]) -> usize {
+    let mut cursor = Cursor { input, at: 0 };
+    cursor.skip_space();
+    let mut found = cursor.at;
+    let _ = path.iter().try_for_each(|step| {
+        let mut is_first = true;
+        match *step {
+            Step::Field(name) => {
+                cursor.take(b'{')?;
+                while cursor.next_key(is_first)?.ok_or(Refused)?.bytes != name.as_bytes() {
+                    cursor.skip_value(1)?;
+                    is_first = false;
+                }
+                cursor.skip_space();
+            }
+            Step::Item(index) => {
+                cursor.take(b'[')?;
+                for place in 0..=index {
+                    if !cursor.next_item(is_first)? {
+                        return Err(Refused);
+                    }
+                    if place < index {
+                        cursor.skip_value(1)?;
+                    }
+                    is_first = false;
+                }
+            }
+        }
+        found = cursor.at;
+        Ok(())
+    });
+    found
 }

@@ -1,371 +1,485 @@
 //! The optimistic JSON reader.
+//!
+//! Senders mostly write a message without spaces, the tag first and every field in the class's order: such a message is
+//! read with one compare for each key and no decision that the message itself does not ask for. At the first thing that is
+//! otherwise, the reader for any order goes on from there.
 #![allow(clippy::cast_precision_loss, reason = "an integer where a float is wanted is rounded, as by msgspec")]
-#![allow(clippy::inline_always, reason = "measured: 10 % of a decode, see `Scanner::value`")]
+#![allow(clippy::inline_always, reason = "measured: the parts are small, called once a value, and 15 % of a decode")]
 
-use super::super::plan::{Accepts, Plan, Shape};
-use super::super::{Fault, MAX_DEPTH, Refused, Sink};
-use super::in_order::{self, Reached};
+use super::super::plan::{Accepts, Choice, Classes, Items, Kind, Plan, Record, Shape, Tagged};
+use super::super::{Fault, MAX_DEPTH, Refused, SequenceKind, Sink};
 use super::number::{self, Number};
-use super::text::{HIGH_BITS, stop_bytes};
+use super::skip::Cursor;
+use super::{base64, escape, plain};
 
-/// Reads one payload by `plan` into `record`. Fields that the payload doesn't have are left unset.
+/// Reads one payload by `plan`.
 ///
 /// # Errors
-/// A [`Fault`] at the first thing that is left to the complete decoder; `record` is then partly filled.
+/// A [`Fault`] at the first thing that is left to the complete decoder.
 #[inline]
-pub fn decode<S: Sink>(plan: &Plan, input: &[u8], sink: &mut S, record: &mut S::Record) -> Result<(), Fault> {
-    let reached = in_order::read(plan, input, sink, record)?;
-    if reached.is_complete {
-        return Ok(());
-    }
-    go_on(plan, input, sink, record, &reached)
+pub fn decode<'a, S: Sink<'a>>(plan: &Plan, input: &'a [u8], sink: &mut S) -> Result<S::Value, Fault> {
+    let mut scanner = Scanner { plan, cursor: Cursor { input, at: 0 }, depth: 0 };
+    scanner.message(sink).map_err(|Refused| Fault { offset: scanner.cursor.at })
 }
 
-/// Reads what the in-order reader left.
-#[cold]
-fn go_on<S: Sink>(
-    plan: &Plan,
-    input: &[u8],
-    sink: &mut S,
-    record: &mut S::Record,
-    reached: &Reached,
-) -> Result<(), Fault> {
-    let mut scanner = Scanner { input, at: reached.at };
-    let mut field = None;
-    scanner
-        .message(plan, sink, record, &mut field, reached)
-        .map_err(|Refused| Fault { offset: scanner.at, field: field.map(|index: usize| index as u32) })
+struct Scanner<'p, 'a> {
+    plan: &'p Plan,
+    cursor: Cursor<'a>,
+    /// Arrays and objects that the value being read lies in.
+    depth: usize,
 }
 
-pub(super) struct Scanner<'a> {
-    pub(super) input: &'a [u8],
-    pub(super) at: usize,
+/// How far an object was read in order.
+struct Reached {
+    /// Fields that were read: the index of the next one.
+    fields: usize,
+    /// Nothing of the object's content was read, only its brace.
+    is_first: bool,
 }
 
-/// A key that was not the expected one.
-enum Key {
-    Field(usize),
-    Tag,
-    Unknown,
-    /// No key: the object ended.
-    End,
-}
-
-impl<'a> Scanner<'a> {
-    #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
-        self.input.get(self.at..).unwrap_or_default()
-    }
-
-    #[inline]
-    pub(super) fn byte(&self) -> Option<u8> {
-        self.input.get(self.at).copied()
-    }
-
-    #[inline]
-    pub(super) fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
-            self.at += 1;
-        }
-    }
-
-    /// Steps over `byte`, or refuses what stands there.
-    #[inline]
-    pub(super) fn take(&mut self, byte: u8) -> Result<(), Refused> {
-        if self.byte() != Some(byte) {
-            return Err(Refused);
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn message<S: Sink>(
-        &mut self,
-        plan: &Plan,
-        sink: &mut S,
-        record: &mut S::Record,
-        current: &mut Option<usize>,
-        reached: &Reached,
-    ) -> Result<(), Refused> {
-        if reached.at == 0 {
-            self.skip_space();
-            self.take(b'{')?;
-        }
-        let mut is_first = reached.is_first;
-        let mut next = reached.fields;
-        loop {
-            let expected = plan.fields.get(next).filter(|field| {
-                let key = if is_first { &field.json_key } else { &field.json_next_key };
-                let begins = key.begins(self.rest());
-                self.at += if begins { key.len() } else { 0 };
-                begins
-            });
-            let index = if expected.is_some() {
-                next
-            } else if !is_first && self.byte() == Some(b'}') {
-                self.at += 1;
-                break;
-            } else {
-                match self.other_key(plan, next, is_first)? {
-                    Key::Field(index) => index,
-                    Key::Tag => {
-                        is_first = false;
-                        let tag = self.plain_text()?;
-                        if !plan.tag.as_ref().is_some_and(|own| own.is(tag)) {
-                            return Err(Refused);
-                        }
-                        continue;
-                    }
-                    Key::Unknown => {
-                        is_first = false;
-                        if plan.forbids_unknown {
-                            return Err(Refused);
-                        }
-                        self.skip_value(1)?;
-                        continue;
-                    }
-                    Key::End => break,
-                }
-            };
-            is_first = false;
-            *current = Some(index);
-            let value = self.value(&plan.fields[index].shape, sink)?;
-            sink.set(record, index, value);
-            *current = None;
-            next = index + 1;
-        }
-        self.skip_space();
-        if self.at == self.input.len() { Ok(()) } else { Err(Refused) }
-    }
-
-    /// Reads up to and with the colon of the next key, whichever it is.
-    #[cold]
-    fn other_key(&mut self, plan: &Plan, hint: usize, is_first: bool) -> Result<Key, Refused> {
-        let Some(name) = self.next_key(is_first)? else {
-            return Ok(Key::End);
-        };
-        self.skip_space();
-        Ok(match plan.find(name, hint) {
-            Some(index) => Key::Field(index),
-            None if plan.is_tag_field(name) => Key::Tag,
-            None => Key::Unknown,
-        })
-    }
-
-    /// The next key of an object and its colon, or None at the object's end.
-    pub(super) fn next_key(&mut self, is_first: bool) -> Result<Option<&'a [u8]>, Refused> {
-        self.skip_space();
-        match self.byte() {
-            Some(b'}') => {
-                self.at += 1;
-                return Ok(None);
-            }
-            Some(b',') if !is_first => {
-                self.at += 1;
-                self.skip_space();
-            }
-            Some(b'"') if is_first => {}
-            _ => return Err(Refused),
-        }
-        let name = self.plain_text()?;
-        self.skip_space();
-        self.take(b':')?;
-        Ok(Some(name))
-    }
-
-    /// A string without escapes, quotes removed. Its bytes above ASCII are not checked.
-    #[inline]
-    pub(super) fn plain_text(&mut self) -> Result<&'a [u8], Refused> {
-        self.take(b'"')?;
-        let (text, _) = self.text_body()?;
-        Ok(text)
-    }
-
-    /// The rest of a string without escapes, behind its opening quote, and whether it is ASCII.
+impl<'p, 'a> Scanner<'p, 'a> {
     #[inline(always)]
-    fn text_body(&mut self) -> Result<(&'a [u8], bool), Refused> {
-        let start = self.at;
-        let mut high_bits = 0;
-        while let Some(chunk) = self.rest().first_chunk::<8>() {
-            let word = u64::from_le_bytes(*chunk);
-            let stops = stop_bytes(word);
-            if stops != 0 {
-                let length = stops.trailing_zeros() / 8;
-                high_bits |= word & ((1 << (length * 8)) - 1);
-                self.at += length as usize;
-                return self.close_text(start, high_bits);
+    fn message<S: Sink<'a>>(&mut self, sink: &mut S) -> Result<S::Value, Refused> {
+        let root = self.plan.root();
+        let value = match &root.objects {
+            Classes::One(record) if self.cursor.byte() == Some(b'{') => self.object(*record, sink, true)?,
+            Classes::Tagged(tagged) if self.cursor.byte() == Some(b'{') => {
+                let record = self.member(tagged, true)?;
+                self.object(record, sink, true)?
             }
-            high_bits |= word;
-            self.at += 8;
+            _ => self.value(root, sink)?,
+        };
+        if self.cursor.at != self.cursor.input.len() {
+            self.cursor.skip_space();
         }
-        while let Some(byte) = self.byte() {
-            if byte == b'"' || byte == b'\\' || byte < b' ' {
-                return self.close_text(start, high_bits);
+        if self.cursor.at == self.cursor.input.len() { Ok(value) } else { Err(Refused) }
+    }
+
+    #[inline]
+    fn enter(&mut self) -> Result<(), Refused> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(Refused) } else { Ok(()) }
+    }
+
+    /// The record that the object which begins here is, by its tag.
+    #[inline]
+    fn member(&self, tagged: &Tagged, top: bool) -> Result<usize, Refused> {
+        if let Some(last) = tagged.last()
+            && let Some(tag) = &self.plan.records()[last].tag
+            && tag.json_heads[0].stands_at(self.cursor.input, self.cursor.at + 1)
+        {
+            return Ok(last);
+        }
+        self.find_member(tagged, top)
+    }
+
+    #[inline(never)]
+    fn find_member(&self, tagged: &Tagged, top: bool) -> Result<usize, Refused> {
+        let mut cursor = self.cursor;
+        cursor.at += 1;
+        let mut is_first = true;
+        while let Some(name) = cursor.next_key(is_first)? {
+            is_first = false;
+            if name.bytes == tagged.field.name.as_bytes() {
+                cursor.skip_space();
+                let tag = cursor.plain_text()?;
+                return tagged.find(self.plan, tag.bytes, top).ok_or(Refused);
             }
-            high_bits |= u64::from(byte);
-            self.at += 1;
+            cursor.skip_value(self.depth + 1)?;
         }
         Err(Refused)
     }
 
-    #[inline]
-    fn close_text(&mut self, start: usize, high_bits: u64) -> Result<(&'a [u8], bool), Refused> {
-        let text = &self.input[start..self.at];
-        self.take(b'"')?;
-        Ok((text, high_bits & HIGH_BITS == 0))
+    /// Reads the object that begins here. `top`: it is the message itself.
+    #[inline(always)]
+    fn object<S: Sink<'a>>(&mut self, index: usize, sink: &mut S, top: bool) -> Result<S::Value, Refused> {
+        let plan = self.plan;
+        let record = &plan.records()[index];
+        if let Some(foreign) = record.foreign {
+            return self.foreign(foreign, sink);
+        }
+        let input = self.cursor.input;
+        self.enter()?;
+        let mut target = sink.begin_record(index)?;
+        let mut at = self.cursor.at + 1;
+        let mut is_first = true;
+        if let Some(tag) = &record.tag {
+            let [own, other] = &tag.json_heads;
+            if own.stands_at(input, at) {
+                at += own.len();
+                is_first = false;
+            } else if top && other.stands_at(input, at) {
+                at += other.len();
+                is_first = false;
+            }
+        }
+        let mut fields = 0;
+        for field in &record.fields {
+            let key = if is_first { &field.json_key } else { &field.json_next_key };
+            if !key.stands_at(input, at) {
+                break;
+            }
+            at += key.len();
+            let value = if let Some((value, end)) = self.quick(field.kind, at, sink)? {
+                at = end;
+                value
+            } else {
+                self.cursor.at = at;
+                let value = self.value(plan.shape(field.shape), sink)?;
+                at = self.cursor.at;
+                value
+            };
+            sink.put(&mut target, fields, value);
+            fields += 1;
+            is_first = false;
+        }
+        if fields == record.fields.len() && input.get(at) == Some(&b'}') {
+            self.cursor.at = at + 1;
+        } else {
+            self.cursor.at = at;
+            self.in_any_order(record, &mut target, sink, &Reached { fields, is_first }, top)?;
+        }
+        self.depth -= 1;
+        sink.end_record(target)
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), Refused> {
-        if !self.rest().starts_with(word) {
+    /// Reads a plain value of a simple kind, and says where it ends; None for any other.
+    #[inline(always)]
+    fn quick<S: Sink<'a>>(
+        &mut self,
+        kind: Kind,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<Option<(S::Value, usize)>, Refused> {
+        let input = self.cursor.input;
+        let value = match kind {
+            Kind::Text => {
+                if input.get(at) != Some(&b'"') {
+                    return Ok(None);
+                }
+                let (text, end) = plain::text(input, at + 1);
+                if input.get(end) != Some(&b'"') {
+                    return Ok(None);
+                }
+                sink.text(text).map(|value| (value, end + 1))
+            }
+            Kind::Int => {
+                let Some((value, end)) = number::plain_integer(input, at) else { return Ok(None) };
+                sink.unsigned(value).map(|value| (value, end))
+            }
+            Kind::Float => {
+                let Some((value, end)) = number::plain_float(input, at) else { return Ok(None) };
+                sink.float(value).map(|value| (value, end))
+            }
+            Kind::QuotedFloat => {
+                let quotes = usize::from(input.get(at) == Some(&b'"'));
+                let Some((value, end)) = number::plain_float(input, at + quotes) else { return Ok(None) };
+                if quotes == 1 && input.get(end) != Some(&b'"') {
+                    return Ok(None);
+                }
+                sink.float(value).map(|value| (value, end + quotes))
+            }
+            Kind::Other => return Ok(None),
+        };
+        if let Ok(value) = value {
+            Ok(Some(value))
+        } else {
+            self.cursor.at = at;
+            Err(Refused)
+        }
+    }
+
+    /// Reads the rest of an object whose members come in any order, with fields that the class doesn't have.
+    #[inline(never)]
+    fn in_any_order<S: Sink<'a>>(
+        &mut self,
+        record: &Record,
+        target: &mut S::Record,
+        sink: &mut S,
+        reached: &Reached,
+        top: bool,
+    ) -> Result<(), Refused> {
+        let (mut next, mut is_first) = (reached.fields, reached.is_first);
+        loop {
+            let expected = record.fields.get(next).filter(|field| {
+                let key = if is_first { &field.json_key } else { &field.json_next_key };
+                let stands = key.stands_at(self.cursor.input, self.cursor.at);
+                self.cursor.at += if stands { key.len() } else { 0 };
+                stands
+            });
+            let index = if expected.is_some() {
+                next
+            } else {
+                let Some(name) = self.cursor.next_key(is_first)? else { return Ok(()) };
+                self.cursor.skip_space();
+                if let Some(index) = record.find(name.bytes, next) {
+                    index
+                } else {
+                    is_first = false;
+                    self.no_field(record, name.bytes, top)?;
+                    continue;
+                }
+            };
+            is_first = false;
+            let field = &record.fields[index];
+            let value = match self.quick(field.kind, self.cursor.at, sink)? {
+                Some((value, end)) => {
+                    self.cursor.at = end;
+                    value
+                }
+                None => self.value(self.plan.shape(field.shape), sink)?,
+            };
+            sink.replace(target, index, value);
+            next = index + 1;
+        }
+    }
+
+    /// Reads the value of what is no field of the class: its tag, or nothing that anybody asked for.
+    fn no_field(&mut self, record: &Record, name: &[u8], top: bool) -> Result<(), Refused> {
+        if record.is_tag_field(name) {
+            let tag = self.cursor.plain_text()?;
+            return if record.tag.as_ref().is_some_and(|own| own.is_at(tag.bytes, top)) {
+                Ok(())
+            } else {
+                Err(Refused)
+            };
+        }
+        if record.forbids_unknown {
             return Err(Refused);
         }
-        self.at += word.len();
-        Ok(())
+        self.cursor.skip_value(self.depth)
     }
 
-    // Always: this is the inner loop of every message, and the list items' own call of it is the slower one.
-    #[inline(always)]
-    fn value<S: Sink>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
-        let accepts = |what| {
-            if shape.scalars.has(what) { Ok(()) } else { Err(Refused) }
-        };
-        if let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
-            self.skip_space();
+    /// Hands the bytes of the value that begins here to the sink.
+    #[inline(never)]
+    fn foreign<S: Sink<'a>>(&mut self, foreign: usize, sink: &mut S) -> Result<S::Value, Refused> {
+        let start = self.cursor.at;
+        self.cursor.skip_value(self.depth)?;
+        let bytes = self.cursor.input.get(start..self.cursor.at).ok_or(Refused)?;
+        sink.foreign(foreign, bytes).inspect_err(|_| self.cursor.at = start)
+    }
+
+    /// Reads any value.
+    #[inline(never)]
+    fn value<S: Sink<'a>>(&mut self, shape: &'p Shape, sink: &mut S) -> Result<S::Value, Refused> {
+        self.cursor.skip_space();
+        if let Some(foreign) = shape.foreign {
+            return self.foreign(foreign, sink);
         }
-        match self.byte() {
-            Some(b'"') => {
-                accepts(Accepts::TEXT)?;
-                self.at += 1;
-                let start = self.at;
-                let (text, is_ascii) = self.text_body()?;
-                sink.text(text, is_ascii).inspect_err(|_| self.at = start)
-            }
-            Some(b'-' | b'0'..=b'9') => self.number(shape.scalars, sink),
+        let accepts = |what| if shape.scalars.has(what) { Ok(()) } else { Err(Refused) };
+        match self.cursor.byte() {
+            Some(b'"') => self.text(shape, sink),
+            Some(b'-' | b'0'..=b'9') => self.number(shape, sink),
             Some(b'n') => {
                 accepts(Accepts::NULL)?;
-                self.word(b"null")?;
+                self.cursor.word(b"null")?;
                 Ok(sink.null())
             }
             Some(b't') => {
                 accepts(Accepts::BOOL)?;
-                self.word(b"true")?;
+                self.cursor.word(b"true")?;
                 Ok(sink.boolean(true))
             }
             Some(b'f') => {
                 accepts(Accepts::BOOL)?;
-                self.word(b"false")?;
+                self.cursor.word(b"false")?;
                 Ok(sink.boolean(false))
             }
-            Some(b'[') => self.list(shape.items.as_deref().ok_or(Refused)?, sink),
+            Some(b'[') => match (&shape.items, &shape.arrays) {
+                (Some(Items::Many(kind, item)), _) => self.sequence(*kind, *item, sink),
+                (Some(Items::Fixed(items)), _) => self.fixed(items, sink),
+                (None, Classes::Nothing) => Err(Refused),
+                (None, classes) => self.array_record(classes, sink),
+            },
+            Some(b'{') => match (&shape.objects, shape.table) {
+                (Classes::One(record), _) => self.object(*record, sink, self.depth == 0),
+                (Classes::Tagged(tagged), _) => {
+                    let top = self.depth == 0;
+                    let record = self.member(tagged, top)?;
+                    self.object(record, sink, top)
+                }
+                (Classes::Nothing, Some(value)) => self.table(value, sink),
+                (Classes::Nothing, None) => Err(Refused),
+            },
+            _ => Err(Refused),
+        }
+    }
+
+    fn text<S: Sink<'a>>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
+        let start = self.cursor.at;
+        let input = self.cursor.input;
+        let (text, end) = plain::text(input, start + 1);
+        let value = if input.get(end) == Some(&b'"') {
+            self.cursor.at = end + 1;
+            if shape.scalars.has(Accepts::TEXT) { sink.text(text) } else { self.named(shape, text.bytes, sink) }
+        } else {
+            let (text, end) = escape::unescape(input, start + 1).ok_or(Refused)?;
+            self.cursor.at = end;
+            if shape.scalars.has(Accepts::TEXT) {
+                sink.owned_text(&text)
+            } else {
+                self.named(shape, text.as_bytes(), sink)
+            }
+        };
+        value.inspect_err(|_| self.cursor.at = start)
+    }
+
+    /// What a text stands for where text itself is not accepted.
+    fn named<S: Sink<'a>>(&self, shape: &Shape, text: &[u8], sink: &mut S) -> Result<S::Value, Refused> {
+        if let Some(Choice { number, has_texts: true, .. }) = shape.choice {
+            return sink.chosen_text(number, text);
+        }
+        if shape.scalars.has(Accepts::BYTES) {
+            return sink.bytes(&base64::decode(text).ok_or(Refused)?);
+        }
+        let is_number = matches!(shape.scalars.without(Accepts::NULL), Accepts::INT | Accepts::FLOAT);
+        if !self.plan.is_lenient() || !is_number || shape.choice.is_some() {
+            return Err(Refused);
+        }
+        match number::scan(text, 0) {
+            Some((number, end)) if end == text.len() => number_value(number, shape.scalars, sink),
             _ => Err(Refused),
         }
     }
 
     #[inline]
-    fn number<S: Sink>(&mut self, accepts: Accepts, sink: &mut S) -> Result<S::Value, Refused> {
-        let (number, end) = number::scan(self.input, self.at).ok_or(Refused)?;
-        let value = match number {
-            Number::Float(value) if accepts.has(Accepts::FLOAT) => sink.float(value),
-            Number::Unsigned(value) if accepts.has(Accepts::INT) => sink.unsigned(value),
-            Number::Signed(value) if accepts.has(Accepts::INT) => sink.signed(value),
-            // Conversion rounds to nearest even, as reading the digits as a float would.
-            Number::Unsigned(value) if accepts.has(Accepts::FLOAT) => sink.float(value as f64),
-            Number::Signed(value) if accepts.has(Accepts::FLOAT) => sink.float(value as f64),
-            _ => Err(Refused),
+    fn number<S: Sink<'a>>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
+        let (number, end) = number::scan(self.cursor.input, self.cursor.at).ok_or(Refused)?;
+        let value = match (shape.choice, number) {
+            (Some(Choice { number: choice, has_integers: true, .. }), Number::Unsigned(value)) => {
+                sink.chosen_integer(choice, i64::try_from(value).map_err(|_| Refused)?)
+            }
+            (Some(Choice { number: choice, has_integers: true, .. }), Number::Signed(value)) => {
+                sink.chosen_integer(choice, value)
+            }
+            _ => number_value(number, shape.scalars, sink),
         }?;
-        self.at = end;
+        self.cursor.at = end;
         Ok(value)
     }
 
-    fn item<S: Sink>(&mut self, shape: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
-        self.value(shape, sink)
+    fn sequence<S: Sink<'a>>(&mut self, kind: SequenceKind, item: usize, sink: &mut S) -> Result<S::Value, Refused> {
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let mark = sink.begin_sequence();
+        let mut is_first = true;
+        while self.cursor.next_item(is_first)? {
+            is_first = false;
+            let value = self.item(plan.kind(item), plan.shape(item), sink)?;
+            sink.push(value);
+        }
+        self.depth -= 1;
+        sink.end_sequence(mark, kind)
     }
 
-    // Recursion is as deep as the plan's shape, which is finite.
-    fn list<S: Sink>(&mut self, items: &Shape, sink: &mut S) -> Result<S::Value, Refused> {
-        self.at += 1;
-        let mut list = sink.list()?;
-        self.skip_space();
-        if self.byte() == Some(b']') {
-            self.at += 1;
-            return Ok(sink.seal(list));
-        }
-        loop {
-            let item = self.item(items, sink)?;
-            sink.push(&mut list, item)?;
-            self.skip_space();
-            match self.byte() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return Err(Refused),
+    fn fixed<S: Sink<'a>>(&mut self, items: &[usize], sink: &mut S) -> Result<S::Value, Refused> {
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let mark = sink.begin_sequence();
+        let mut is_first = true;
+        for item in items {
+            if !self.cursor.next_item(is_first)? {
+                return Err(Refused);
             }
+            is_first = false;
+            let value = self.item(plan.kind(*item), plan.shape(*item), sink)?;
+            sink.push(value);
         }
-        self.at += 1;
-        Ok(sink.seal(list))
-    }
-
-    /// Steps over any value. Strings are not checked to be UTF-8: nobody asked for them.
-    pub(super) fn skip_value(&mut self, depth: usize) -> Result<(), Refused> {
-        if depth > MAX_DEPTH {
+        if self.cursor.next_item(is_first)? {
             return Err(Refused);
         }
-        self.skip_space();
-        match self.byte() {
-            Some(b'"') => self.skip_text(),
-            Some(b'n') => self.word(b"null"),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'{') => {
-                self.at += 1;
-                let mut is_first = true;
-                while self.next_key(is_first)?.is_some() {
-                    is_first = false;
-                    self.skip_value(depth + 1)?;
-                }
-                Ok(())
+        self.depth -= 1;
+        sink.end_sequence(mark, SequenceKind::Tuple)
+    }
+
+    #[inline(always)]
+    fn item<S: Sink<'a>>(&mut self, kind: Kind, shape: &'p Shape, sink: &mut S) -> Result<S::Value, Refused> {
+        match self.quick(kind, self.cursor.at, sink)? {
+            Some((value, end)) => {
+                self.cursor.at = end;
+                Ok(value)
             }
-            Some(b'[') => {
-                self.at += 1;
-                self.skip_space();
-                if self.byte() == Some(b']') {
-                    self.at += 1;
-                    return Ok(());
-                }
-                loop {
-                    self.skip_value(depth + 1)?;
-                    self.skip_space();
-                    match self.byte() {
-                        Some(b',') => self.at += 1,
-                        Some(b']') => break,
-                        _ => return Err(Refused),
-                    }
-                }
-                self.at += 1;
-                Ok(())
-            }
-            _ => {
-                self.at = number::scan(self.input, self.at).ok_or(Refused)?.1;
-                Ok(())
-            }
+            None => self.value(shape, sink),
         }
     }
 
-    fn skip_text(&mut self) -> Result<(), Refused> {
-        self.at += 1;
-        loop {
-            match self.byte().ok_or(Refused)? {
-                b'"' => break,
-                b'\\' => match self.input.get(self.at + 1) {
-                    // Escaped code points have rules of their own (surrogate pairs): the complete decoder knows them.
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+    fn table<S: Sink<'a>>(&mut self, value: usize, sink: &mut S) -> Result<S::Value, Refused> {
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let mut table = sink.begin_table()?;
+        let mut is_first = true;
+        while let Some(key) = self.cursor.next_key(is_first)? {
+            is_first = false;
+            self.cursor.skip_space();
+            let value = self.item(plan.kind(value), plan.shape(value), sink)?;
+            sink.insert(&mut table, key, value)?;
+        }
+        self.depth -= 1;
+        Ok(sink.end_table(table))
+    }
+
+    /// Reads a class that is written as an array: its tag, then its fields in order.
+    fn array_record<S: Sink<'a>>(&mut self, classes: &Classes, sink: &mut S) -> Result<S::Value, Refused> {
+        let start = self.cursor.at;
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let mut is_first = true;
+        let index = match classes {
+            Classes::One(index) => *index,
+            Classes::Tagged(_) | Classes::Nothing => usize::MAX,
+        };
+        let index = match (plan.records().get(index), classes) {
+            (Some(Record { tag: None, .. }), _) => index,
+            (record, classes) => {
+                if !self.cursor.next_item(true)? {
+                    return Err(Refused);
+                }
+                is_first = false;
+                let tag = self.cursor.plain_text()?.bytes;
+                match (record, classes) {
+                    (Some(Record { tag: Some(own), .. }), _) if own.value.as_bytes() == tag => index,
+                    (None, Classes::Tagged(tagged)) => tagged.find(plan, tag, false).ok_or(Refused)?,
                     _ => return Err(Refused),
-                },
-                0..b' ' => return Err(Refused),
-                _ => self.at += 1,
+                }
+            }
+        };
+        let record = &plan.records()[index];
+        if let Some(foreign) = record.foreign {
+            self.cursor.at = start;
+            self.depth -= 1;
+            return self.foreign(foreign, sink);
+        }
+        let mut target = sink.begin_record(index)?;
+        let mut fields = record.fields.iter().enumerate();
+        while self.cursor.next_item(is_first)? {
+            is_first = false;
+            match fields.next() {
+                Some((place, field)) => {
+                    let value = self.item(field.kind, plan.shape(field.shape), sink)?;
+                    sink.put(&mut target, place, value);
+                }
+                None if record.forbids_unknown => return Err(Refused),
+                None => self.cursor.skip_value(self.depth)?,
             }
         }
-        self.at += 1;
-        Ok(())
+        self.depth -= 1;
+        sink.end_record(target)
+    }
+}
+
+#[inline]
+fn number_value<'a, S: Sink<'a>>(number: Number, accepts: Accepts, sink: &mut S) -> Result<S::Value, Refused> {
+    match number {
+        Number::Float(value) if accepts.has(Accepts::FLOAT) => sink.float(value),
+        Number::Unsigned(value) if accepts.has(Accepts::INT) => sink.unsigned(value),
+        Number::Signed(value) if accepts.has(Accepts::INT) => sink.signed(value),
+        // Conversion rounds to nearest even, as reading the digits as a float would.
+        Number::Unsigned(value) if accepts.has(Accepts::FLOAT) => sink.float(value as f64),
+        Number::Signed(value) if accepts.has(Accepts::FLOAT) => sink.float(value as f64),
+        _ => Err(Refused),
     }
 }

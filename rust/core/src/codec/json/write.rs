@@ -1,6 +1,6 @@
 //! The JSON writer.
 
-use super::text::is_plain;
+use super::plain::is_plain;
 
 /// `"name":`
 #[must_use]

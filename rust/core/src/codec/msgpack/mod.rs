@@ -2,9 +2,10 @@
 
 mod peek;
 mod scan;
+mod skip;
 mod write;
 
-pub use peek::{peek_tag, tag_spans, too_deep};
+pub use peek::{locate, peek_tag, tag_spans, too_deep};
 pub use scan::decode;
 pub use write::{
     key, write_array_header, write_boolean, write_float, write_map_header, write_null, write_signed, write_text,
@@ -13,6 +14,13 @@ pub use write::{
 
 /// First bytes of the format, by the specification's names.
 mod code {
+    // The first and last of the heads that hold their size in themselves.
+    pub(super) const MAP0: u8 = 0x80;
+    pub(super) const MAP15: u8 = 0x8f;
+    pub(super) const ARRAY0: u8 = 0x90;
+    pub(super) const ARRAY15: u8 = 0x9f;
+    pub(super) const STR0: u8 = 0xa0;
+    pub(super) const STR31: u8 = 0xbf;
     pub(super) const NIL: u8 = 0xc0;
     pub(super) const FALSE: u8 = 0xc2;
     pub(super) const TRUE: u8 = 0xc3;
