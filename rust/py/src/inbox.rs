@@ -18,14 +18,21 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::connection::MessageKind;
 
 use crate::codec::{Decoder, Router};
+use crate::columns::{Columns, Reader};
 use crate::connection::{Connection, Hold};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
-use crate::queue::MessageQueue;
+use crate::pull::{ColumnPull, Drain, MessageStream, Mode, Pull, retain_waiting};
+use crate::queue::{Front, MessageQueue};
 
 /// Messages in one batch: enough that what a batch costs is nothing to each of them, few enough that they are made, used
 /// and freed within the core's own cache (some 50 KiB of objects); one read can bring thousands.
 const MAX_BATCH: usize = 256;
+
+/// Messages in one batch of columns: these have no objects to make, and who computes on them wants many at once.
+const MAX_ROWS: usize = 4096;
+
+/// Rows after which a batch is asked whether its texts have reached their bound.
+const ROWS_BETWEEN_CHECKS: usize = 64;
 
 /// What became of one message.
 pub(crate) enum Taken {
@@ -272,6 +279,47 @@ impl State {
         }
     }
 
+    /// Queued messages as columns, up to [`MAX_ROWS`]; stops before one that fails, as [`State::pull_all`] does.
+    pub(crate) fn pull_columns(&self, py: Python<'_>, reader: &mut Reader) -> PyResult<Option<Columns>> {
+        let mut failure = None;
+        {
+            let mut queue = self.queue.lock()?;
+            if queue.len() == 0 {
+                return Ok(None);
+            }
+            let rows = queue.len().min(MAX_ROWS);
+            reader.reserve(rows);
+            while reader.rows() < rows
+                && let Some((payload, is_text)) = queue.front()
+            {
+                let payload = match payload {
+                    Front::Small(payload) => payload,
+                    Front::Big(bytes) => bytes.as_bytes(py),
+                };
+                if let Err(error) = reader.read(py, payload, is_text) {
+                    if reader.rows() == 0 {
+                        queue.pop(py);
+                        failure = Some(error);
+                    }
+                    break;
+                }
+                queue.pop(py);
+                if reader.rows().is_multiple_of(ROWS_BETWEEN_CHECKS) && reader.is_full() {
+                    break;
+                }
+            }
+        }
+        let columns = reader.finish();
+        self.resume_if_drained(py)?;
+        match failure {
+            Some(error) => {
+                count(&self.decode_errors);
+                Err(error)
+            }
+            None => Ok(Some(columns)),
+        }
+    }
+
     /// How the stream ended: `None` while it goes on, else the error it ended with, if any.
     #[expect(clippy::option_option, reason = "two questions: whether it ended, and with what")]
     pub(crate) fn ended(&self, py: Python<'_>) -> PyResult<Option<Option<PyErr>>> {
@@ -384,14 +432,22 @@ impl Inbox {
     #[pyo3(name = "messages")]
     fn py_messages(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
         slf.get().state()?.pulled.set(true);
-        MessageStream::new(slf, Decoder::compile(type_)?, Mode::One)
+        MessageStream::new(slf.py(), Pull::new(slf.clone().unbind(), Decoder::compile(type_)?, Mode::One))
     }
 
     /// An async iterator over lists: all messages that wait when it is asked.
     #[pyo3(name = "batches")]
     fn py_batches(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
         slf.get().state()?.pulled.set(true);
-        MessageStream::new(slf, Decoder::compile(type_)?, Mode::Batch)
+        MessageStream::new(slf.py(), Pull::new(slf.clone().unbind(), Decoder::compile(type_)?, Mode::Batch))
+    }
+
+    /// An async iterator over columns: of all messages that wait when it is asked.
+    #[pyo3(name = "columns")]
+    fn py_columns(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
+        let reader = Reader::new(type_, true)?;
+        slf.get().state()?.pulled.set(true);
+        MessageStream::new(slf.py(), ColumnPull::new(slf.clone().unbind(), reader))
     }
 
     /// Ends the stream: what is queued can still be pulled, then `error` is raised once, then it is over.

@@ -23,6 +23,11 @@ impl PyDecoder {
         &self.decoder
     }
 
+    /// The type that it decodes into.
+    pub(super) fn type_<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.type_.bind(py).clone()
+    }
+
     fn decode_buffer<'py>(&self, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = buffer.py();
         let is_text = self.format == Format::Json;

@@ -1,4 +1,4 @@
-//! Builds the columns of a stream of messages.
+//! Reads a stream of messages into columns.
 
 use std::sync::Arc;
 
@@ -6,15 +6,19 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
-use websocket_utils_core::codec::Sink;
 use websocket_utils_core::codec::columns::{Cell, Choices, Dtype, Missing, Rows, Spec};
+use websocket_utils_core::codec::{Refused, Sink};
 
 use super::batch::Columns;
 use super::layout::Layout;
+use crate::codec::{Decoder, Format};
 
-/// Turns messages of one class into rows.
-pub(crate) struct Building {
-    pub(super) rows: Rows,
+pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
+
+/// Reads messages of one class into columns.
+pub(crate) struct Reader {
+    decoder: Decoder,
+    rows: Rows,
     layout: Arc<Layout>,
     fields: Box<[Field]>,
     /// Messages are dictionaries, not instances with attributes.
@@ -30,15 +34,28 @@ struct Field {
 }
 
 /// A value that its column can't hold.
-pub(super) struct Misfit {
-    pub(super) path: String,
-    pub(super) message: String,
+struct Misfit {
+    path: String,
+    message: String,
 }
 
-/// What came of a row made of an object.
-pub(super) enum Filled {
-    Row,
+/// Why an object is no row.
+enum Unfilled {
     Misfit(Misfit),
+    /// What Python code of its class raised.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Unfilled {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl From<pyo3::CastError<'_, '_>> for Unfilled {
+    fn from(error: pyo3::CastError<'_, '_>) -> Self {
+        Self::Raised(error.into())
+    }
 }
 
 fn dtype_named(name: &str) -> PyResult<Dtype> {
@@ -83,13 +100,15 @@ fn missing_of(default: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Missing> {
     })
 }
 
-impl Building {
+impl Reader {
     /// Prepares for messages of `type_`.
     ///
     /// # Errors
-    /// `TypeError` that names the field that has no column form.
-    pub(crate) fn new(type_: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// `TypeError` that says what is wrong with a type, or which field of it has no column form.
+    pub(crate) fn new(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
         let py = type_.py();
+        let decoder = Decoder::compile_for(type_, strict)?;
+        let type_ = &Decoder::target_type(type_);
         let described = py.import("websocket_utils._columns")?.call_method1("column_fields", (type_,))?;
         let (is_dict, described): (bool, Vec<Bound<'_, PyTuple>>) = described.extract()?;
         let (mut fields, mut names, mut specs) = (Vec::new(), Vec::new(), Vec::new());
@@ -107,7 +126,7 @@ impl Building {
         }
         let type_name = type_.getattr("__name__").and_then(|name| name.extract()).unwrap_or_else(|_| type_.to_string());
         let layout = Arc::new(Layout::new(type_name, names)?);
-        Ok(Self { rows: Rows::new(specs), layout, fields: fields.into(), is_dict })
+        Ok(Self { decoder, rows: Rows::new(specs), layout, fields: fields.into(), is_dict })
     }
 
     /// The rows since the last batch, given away.
@@ -115,10 +134,66 @@ impl Building {
         Columns::new(self.rows.finish(), Arc::clone(&self.layout))
     }
 
+    /// Rows since the last batch.
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Makes room for a batch of so many rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.rows.reserve(rows);
+    }
+
+    /// The batch should end: its texts have reached the bound of a stream.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.is_full()
+    }
+
+    /// Adds a row for one payload, or none.
+    ///
+    /// # Errors
+    /// `DecodeError` for a payload that is no such message, or has a value that its column can't hold.
+    #[inline]
+    pub(crate) fn read(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
+        let stop = match self.decoder.scan(payload, is_text, &mut self.rows) {
+            Ok(_) if self.rows.commit() => return Ok(()),
+            Ok(_) => None,
+            Err(stop) => stop,
+        };
+        self.read_completely(py, payload, is_text, stop)
+    }
+
+    #[cold]
+    fn read_completely(&mut self, py: Python<'_>, payload: &[u8], is_text: bool, stop: Option<usize>) -> PyResult<()> {
+        let message = self.decoder.decode_completely(py, payload, is_text, stop)?;
+        self.fill(&message).map_err(|unfilled| match unfilled {
+            Unfilled::Misfit(misfit) => misfit.into_error(py, payload, is_text),
+            Unfilled::Raised(error) => error,
+        })
+    }
+
     /// Makes a row of a message that the complete decoder decoded.
-    pub(super) fn fill(&mut self, message: &Bound<'_, PyAny>) -> PyResult<Filled> {
+    fn fill(&mut self, message: &Bound<'_, PyAny>) -> Result<(), Unfilled> {
+        let values = self.values(message)?;
+        let internal = || Unfilled::Raised(PyTypeError::new_err("internal error: a row without all of its values"));
+        let mut row = self.rows.begin_record(0).map_err(|Refused| internal())?;
+        for (index, (field, value)) in self.fields.iter().zip(&values).enumerate() {
+            let cell = match value {
+                None if field.nullable => Some(Cell::Null),
+                None => None,
+                Some(value) => field.cell(value, &mut self.rows),
+            };
+            if !cell.is_some_and(|cell| self.rows.try_put(&mut row, index, cell)) {
+                return Err(Unfilled::Misfit(field.misfit(value.as_ref())));
+            }
+        }
+        self.rows.end_record(row).map_err(|Refused| internal())?;
+        if self.rows.commit() { Ok(()) } else { Err(internal()) }
+    }
+
+    /// The value of each field, None where there is none. All Python code runs here, while no row is being built.
+    fn values<'py>(&self, message: &Bound<'py, PyAny>) -> Result<Vec<Option<Bound<'py, PyAny>>>, Unfilled> {
         let py = message.py();
-        // All Python code runs before the row is begun: it can't see one half filled.
         let mut values = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             let value = if self.is_dict {
@@ -126,32 +201,14 @@ impl Building {
             } else {
                 Some(message.getattr(field.name.bind(py))?)
             };
-            let value = match value {
+            values.push(match value {
                 Some(value) if is_plain(&value) => Some(value),
                 Some(value) if value.is_none() || is_unset(&value)? => None,
                 Some(value) if is_member(&value)? => Some(value.getattr(intern!(py, "value"))?),
                 value => value,
-            };
-            values.push(value);
+            });
         }
-        let refused =
-            |field: &Field, value: &Option<Bound<'_, PyAny>>| Ok(Filled::Misfit(field.misfit(value.as_ref())));
-        let Ok(mut row) = self.rows.begin_record(0) else { return refused(&self.fields[0], &values[0]) };
-        for (index, (field, value)) in self.fields.iter().zip(&values).enumerate() {
-            let cell = match value {
-                None if field.nullable => Some(Cell::Null),
-                None => None,
-                Some(value) => field.cell(value, &mut self.rows),
-            };
-            let Some(cell) = cell else { return refused(field, value) };
-            if !self.rows.try_put(&mut row, index, cell) {
-                return refused(field, value);
-            }
-        }
-        match self.rows.end_record(row) {
-            Ok(_) if self.rows.commit() => Ok(Filled::Row),
-            _ => Err(PyTypeError::new_err("internal error: a row without all of its values")),
-        }
+        Ok(values)
     }
 }
 
@@ -207,5 +264,18 @@ impl Field {
             _ => "",
         };
         Misfit { path, message: format!("{shown} does not fit into a column of {}{help}", self.dtype_name) }
+    }
+}
+
+impl Misfit {
+    fn into_error(self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyErr {
+        let make = || {
+            let details = PyDict::new(py);
+            details.set_item("format", Format::of_frame(is_text).name())?;
+            details.set_item("path", self.path)?;
+            details.set_item("raw", PyBytes::new(py, payload))?;
+            py.get_type::<DecodeError>().call((self.message,), Some(&details))
+        };
+        make().map_or_else(|error| error, PyErr::from_value)
     }
 }
