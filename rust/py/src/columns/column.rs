@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyAttributeError, PyBufferError, PyIndexError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyBufferError, PyIndexError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, ffi};
@@ -186,12 +186,15 @@ impl Column {
         self.shape[0].cast_unsigned()
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, index: ffi::Py_ssize_t) -> PyResult<Bound<'py, PyAny>> {
-        let from_start = if index < 0 { index + self.shape[0] } else { index };
-        if !(0..self.shape[0]).contains(&from_start) {
-            return Err(PyIndexError::new_err(self.explained(&format!("has {} rows, not row {index}", self.shape[0]))));
-        }
-        self.value(py, from_start.cast_unsigned(), None)
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        let rows = self.shape[0];
+        let outside = || PyIndexError::new_err(self.explained(&format!("has {rows} rows, not row {index}")));
+        let index: ffi::Py_ssize_t = index
+            .extract()
+            .map_err(|error| if error.is_instance_of::<PyOverflowError>(py) { outside() } else { error })?;
+        let from_start = if index < 0 { index + rows } else { index };
+        if (0..rows).contains(&from_start) { self.value(py, from_start.cast_unsigned(), None) } else { Err(outside()) }
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {

@@ -21,6 +21,9 @@ const FIRST_SLOTS: usize = 64;
 /// A copy up to this size costs nothing next to what a batch costs anyway.
 const FREE_COPY: usize = 256 << 10;
 
+/// Texts of at most this many bytes hash alike only if they are alike, length and all: one word, times an odd number.
+const ONE_TO_ONE: usize = 8;
+
 /// Bytes that may be copied beyond free ones, before and for each row: a column of ever new texts would copy all of them
 /// for each batch.
 const COPY_ALLOWANCE: usize = 4 << 20;
@@ -98,8 +101,7 @@ impl Categories {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// Upper half of the hash.
-    tag: u32,
+    hash: u64,
     /// The code plus one; 0 is an empty slot.
     number: u32,
     start: u32,
@@ -111,6 +113,8 @@ struct Slot {
 pub(super) struct Table {
     /// Open addressing; at most half are taken.
     slots: Box<[Slot]>,
+    /// What the hash is shifted by to give a slot: its upper bits are the mixed ones.
+    shift: u32,
     taken: usize,
     /// Codes of those that found no slot near enough.
     crowded: BTreeMap<Box<[u8]>, u32>,
@@ -125,6 +129,7 @@ impl Default for Table {
     fn default() -> Self {
         Self {
             slots: vec![Slot::default(); FIRST_SLOTS].into(),
+            shift: u64::BITS - FIRST_SLOTS.trailing_zeros(),
             taken: 0,
             crowded: BTreeMap::new(),
             categories: Arc::default(),
@@ -158,24 +163,40 @@ impl Table {
     /// The code of a text, if it has one.
     #[inline]
     pub(super) fn find(&self, text: Text<'_>) -> Option<u32> {
-        let tag = (text.hash >> 32) as u32;
+        // Nearly all texts lie in their first slot.
+        match self.slots.get(self.home(text.hash)) {
+            Some(slot) if self.is_text(slot, text) => Some(slot.number - 1),
+            Some(slot) if slot.number == 0 => None,
+            _ => self.search(text),
+        }
+    }
+
+    #[cold]
+    fn search(&self, text: Text<'_>) -> Option<u32> {
         let mask = self.slots.len() - 1;
-        let mut place = self.home(text.hash);
-        for _ in 0..MAX_PROBES {
-            let slot = self.slots.get(place)?;
+        let home = self.home(text.hash);
+        for step in 0..MAX_PROBES {
+            let slot = self.slots.get((home + step) & mask)?;
             if slot.number == 0 {
                 return None;
             }
-            if slot.tag == tag && slot.length as usize == text.bytes.len() {
-                let start = slot.start as usize;
-                let known = self.categories.bytes.get(start..start + slot.length as usize)?;
-                if is_same(known, text.bytes) {
-                    return Some(slot.number - 1);
-                }
+            if self.is_text(slot, text) {
+                return Some(slot.number - 1);
             }
-            place = (place + 1) & mask;
         }
         self.crowded.get(text.bytes).copied()
+    }
+
+    /// True if a slot is that of a text.
+    #[inline]
+    fn is_text(&self, slot: &Slot, text: Text<'_>) -> bool {
+        let length = text.bytes.len();
+        if slot.hash != text.hash || slot.length as usize != length || slot.number == 0 {
+            return false;
+        }
+        let start = slot.start as usize;
+        length <= ONE_TO_ONE
+            || self.categories.bytes.get(start..start + length).is_some_and(|known| is_same(known, text.bytes))
     }
 
     /// The code of a text, a new one for a new text. None if offsets could not name its end.
@@ -203,12 +224,7 @@ impl Table {
         if (self.taken + 1) * 2 > self.slots.len() {
             self.rehash();
         }
-        let slot = Slot {
-            tag: (text.hash >> 32) as u32,
-            number: code + 1,
-            start: start as u32,
-            length: text.bytes.len() as u32,
-        };
+        let slot = Slot { hash: text.hash, number: code + 1, start: start as u32, length: text.bytes.len() as u32 };
         if self.place(text.hash, slot) {
             self.taken += 1;
         } else {
@@ -217,10 +233,10 @@ impl Table {
         Some(code)
     }
 
-    /// The first slot of a hash: its upper bits are the mixed ones.
-    fn home(&self, hash: u64) -> usize {
-        let bits = self.slots.len().trailing_zeros();
-        (hash >> (u64::BITS - bits)) as usize
+    /// The first slot of a hash.
+    #[inline]
+    const fn home(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
     }
 
     /// Puts a slot where there is room; false if there is none near enough.
@@ -241,6 +257,7 @@ impl Table {
     fn rehash(&mut self) {
         let slots = vec![Slot::default(); self.slots.len() * 2].into();
         let old: Box<[Slot]> = std::mem::replace(&mut self.slots, slots);
+        self.shift -= 1;
         let crowded = std::mem::take(&mut self.crowded);
         self.taken = 0;
         let categories = Arc::clone(&self.categories);
@@ -253,12 +270,7 @@ impl Table {
                 continue;
             };
             let text = Text::new(bytes);
-            let slot = Slot {
-                tag: (text.hash >> 32) as u32,
-                number,
-                start: start.cast_unsigned(),
-                length: bytes.len() as u32,
-            };
+            let slot = Slot { hash: text.hash, number, start: start.cast_unsigned(), length: bytes.len() as u32 };
             if self.place(text.hash, slot) {
                 self.taken += 1;
             } else {
@@ -324,7 +336,7 @@ mod tests {
     #[test]
     fn texts_that_hash_alike_are_all_found() {
         let mut table = Table::default();
-        let alike = |number: usize| (number as u64).to_le_bytes();
+        let alike = |number: usize| format!("text of a crowd {number}").into_bytes();
         for round in 0..2 {
             for number in 0..1_000 {
                 let text = Text { bytes: &alike(number), is_ascii: true, hash: 42 };
@@ -332,6 +344,24 @@ mod tests {
             }
         }
         assert_eq!(table.shared().len(), 1_000);
+    }
+
+    #[test]
+    fn short_texts_that_hash_alike_are_alike() {
+        // The inverse of each step of the hash gives the word back.
+        let factor = 0x9E37_79B9_7F4A_7C15u64;
+        let inverse =
+            (0..6).fold(1u64, |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(factor.wrapping_mul(inverse))));
+        for number in 0..10_000u64 {
+            let word = number.wrapping_mul(0x1234_5678_9abc_def1);
+            for length in 0..=ONE_TO_ONE {
+                let bytes = &word.to_le_bytes()[..length];
+                let mixed = Text::new(bytes).hash.wrapping_mul(inverse);
+                let mixed = if length == 8 { mixed.rotate_right(26).wrapping_mul(inverse) } else { mixed };
+                assert_eq!(&mixed.to_le_bytes()[..length], bytes);
+                assert!(mixed.to_le_bytes()[length..].iter().all(|byte| *byte == 0));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The sink that builds columns.
+#![allow(clippy::inline_always, reason = "measured: a value goes from the scanner into its column in registers")]
 
 use std::mem;
 use std::sync::Arc;
@@ -162,14 +163,9 @@ impl Rows {
     }
 
     /// Puts a value into column `field`, and says whether it fits.
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self, field: usize, cell: Cell<'_>) -> bool {
-        let Some(column) = self.columns.get_mut(field) else { return false };
-        let cell = match cell {
-            Cell::Kept(start, end) => Cell::Text(Text::new(self.kept.get(start..end).unwrap_or_default())),
-            cell => cell,
-        };
-        column.push(cell)
+        self.columns.get_mut(field).is_some_and(|column| column.push(cell, &self.kept))
     }
 
     /// Fills what a row has no value for, and says whether all of it could be.
@@ -208,11 +204,11 @@ impl Building {
         Self { cells, validity: spec.nullable.then(Bitmap::default), missing: spec.missing }
     }
 
-    #[inline]
-    fn push(&mut self, cell: Cell<'_>) -> bool {
+    #[inline(always)]
+    fn push(&mut self, cell: Cell<'_>, kept: &[u8]) -> bool {
         match &mut self.validity {
-            None => self.cells.push(cell),
-            Some(validity) => push_nullable(&mut self.cells, validity, cell),
+            None => self.cells.push(cell, kept),
+            Some(validity) => push_nullable(&mut self.cells, validity, cell, kept),
         }
     }
 
@@ -227,19 +223,21 @@ impl Building {
             Missing::Bytes(bytes) => Cell::Text(Text::new(bytes)),
         };
         match &mut self.validity {
-            None => self.cells.push(cell),
-            Some(validity) => push_nullable(&mut self.cells, validity, cell),
+            None => self.cells.push(cell, &[]),
+            Some(validity) => push_nullable(&mut self.cells, validity, cell, &[]),
         }
     }
 
-    /// Takes back the value of row `rows`, if there is one.
-    fn cut(&mut self, rows: usize) {
-        if self.cells.len() > rows {
+    /// Takes back the value of row `rows`, and says whether there was one.
+    fn cut(&mut self, rows: usize) -> bool {
+        let has_value = self.cells.len() > rows;
+        if has_value {
             self.cells.pop();
             if let Some(validity) = &mut self.validity {
                 validity.pop();
             }
         }
+        has_value
     }
 
     fn finish(&mut self, rows: usize) -> Column {
@@ -250,9 +248,9 @@ impl Building {
     }
 }
 
-fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>) -> bool {
+fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>, kept: &[u8]) -> bool {
     let has_value = cell != Cell::Null;
-    let fits = if has_value { cells.push(cell) } else { cells.push_null() };
+    let fits = if has_value { cells.push(cell, kept) } else { cells.push_null() };
     if fits {
         validity.push(has_value);
     }
@@ -260,7 +258,7 @@ fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>) -> bo
 }
 
 /// Pushes an integer if it is in the range of the items, and says whether it is.
-#[inline]
+#[inline(always)]
 fn push_integer<T: TryFrom<i64> + TryFrom<u64>>(items: &mut Vec<T>, cell: Cell<'_>) -> bool {
     let item = match cell {
         Cell::Unsigned(value) => T::try_from(value).ok(),
@@ -273,8 +271,8 @@ fn push_integer<T: TryFrom<i64> + TryFrom<u64>>(items: &mut Vec<T>, cell: Cell<'
 }
 
 impl Cells {
-    #[inline]
-    fn push(&mut self, cell: Cell<'_>) -> bool {
+    #[inline(always)]
+    fn push(&mut self, cell: Cell<'_>, kept: &[u8]) -> bool {
         match self {
             Self::Float64(items) => {
                 let Cell::Float(value) = cell else { return false };
@@ -282,7 +280,11 @@ impl Cells {
                 true
             }
             Self::Coded { codes, table, is_fixed, .. } => {
-                let Cell::Text(text) = cell else { return false };
+                let text = match cell {
+                    Cell::Text(text) => text,
+                    Cell::Kept(start, end) => Text::new(kept.get(start..end).unwrap_or_default()),
+                    _ => return false,
+                };
                 let code = if *is_fixed { table.find(text) } else { table.code(text) };
                 let Some(code) = code else { return false };
                 codes.push(code.cast_signed());
@@ -416,7 +418,7 @@ impl<'a> Sink<'a> for Rows {
         Ok(Cell::Float(value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, text: Text<'a>) -> Result<Cell<'a>, Refused> {
         if text.is_ascii || str::from_utf8(text.bytes).is_ok() { Ok(Cell::Text(text)) } else { Err(Refused) }
     }
@@ -466,7 +468,7 @@ impl<'a> Sink<'a> for Rows {
         Cell::Null
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin_record(&mut self, _record: usize) -> Result<Row, Refused> {
         if self.open != Open::Nothing {
             self.roll_back();
@@ -476,7 +478,7 @@ impl<'a> Sink<'a> for Rows {
         Ok(Row { filled: 0, is_misfit: false })
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, row: &mut Row, field: usize, cell: Cell<'a>) {
         row.filled += 1;
         if !self.fill(field, cell) {
@@ -484,17 +486,16 @@ impl<'a> Sink<'a> for Rows {
         }
     }
 
-    #[cold]
+    #[inline]
     fn replace(&mut self, row: &mut Row, field: usize, cell: Cell<'a>) {
-        if let Some(column) = self.columns.get_mut(field) {
-            column.cut(self.ended);
-        }
+        let had_value = self.columns.get_mut(field).is_some_and(|column| column.cut(self.ended));
+        row.filled += usize::from(!had_value);
         if !self.fill(field, cell) {
             row.is_misfit = true;
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_record(&mut self, row: Row) -> Result<Cell<'a>, Refused> {
         let is_complete = row.filled == self.columns.len() || self.complete();
         if row.is_misfit || !is_complete {
