@@ -204,8 +204,8 @@ class Encoder:
 class Columns:
     """Messages of one class as columns, a row for each; it never changes.
 
-    Polars, pandas and PyArrow take it as it is (`polars.DataFrame(columns)`, `pyarrow.table(columns)`), without a copy of
-    the numbers and codes: it has the Arrow PyCapsule interface. `len(columns)` is the number of rows, iteration goes over
+    Polars and PyArrow take it as it is (`polars.DataFrame(columns)`, `pyarrow.table(columns)`), without a copy of the
+    numbers and codes: it has the Arrow PyCapsule interface. `len(columns)` is the number of rows, iteration goes over
     the names.
     """
 
@@ -229,9 +229,9 @@ class Columns:
 class Column:
     """The values of one field: a sequence, and what NumPy and Arrow libraries take without a copy.
 
-    Numbers and truth values lie in memory one behind the other: `numpy.asarray(column)` and `memoryview(column)` are views
-    of them, read-only. Text and bytes are kept once each: row `i` has `categories[codes[i]]`. A row without a value is
-    None as an item, NaN in a view of floats and -1 in `codes`; integers and truth values have no view then.
+    Numbers and truth values lie in memory one behind the other: `numpy.asarray(column)` and `memoryview(column)` are
+    views of them, read-only. Text and bytes are kept once each: row `i` has `categories[codes[i]]`. A row without a
+    value is None as an item, NaN in a view of floats and -1 in `codes`; integers and truth values have no view then.
     """
 
     @property
