@@ -192,7 +192,7 @@ impl Column {
         let outside = || PyIndexError::new_err(self.explained(&format!("has {rows} rows, not row {index}")));
         let index: ffi::Py_ssize_t = index
             .extract()
-            .map_err(|error| if error.is_instance_of::<PyOverflowError>(py) { outside() } else { error })?;
+            .map_err(|error: PyErr| if error.is_instance_of::<PyOverflowError>(py) { outside() } else { error })?;
         let from_start = if index < 0 { index + rows } else { index };
         if (0..rows).contains(&from_start) { self.value(py, from_start.cast_unsigned(), None) } else { Err(outside()) }
     }

@@ -237,7 +237,7 @@ impl Field {
                 let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
                 if is_number { value.extract().ok().map(Cell::Float) } else { None }
             }
-            Dtype::Bool => value.extract().ok().map(Cell::Bool),
+            Dtype::Bool => value.extract::<bool>().ok().map(|value| Cell::Bool(u64::from(value))),
             Dtype::Int64 | Dtype::UInt64 | Dtype::Int32 | Dtype::UInt32 => {
                 let signed = || value.extract().ok().map(Cell::Signed);
                 if value.is_instance_of::<PyInt>() {

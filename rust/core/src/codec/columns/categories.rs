@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::Text;
+use super::super::text::hash;
 
 /// Texts that one table of a stream keeps. With [`MAX_BYTES`] a bound for a column whose texts never come again.
 const MAX_CATEGORIES: usize = 1 << 16;
@@ -162,54 +162,54 @@ impl Table {
 
     /// The code of a text, if it has one.
     #[inline]
-    pub(super) fn find(&self, text: Text<'_>) -> Option<u32> {
+    pub(super) fn find(&self, text: &[u8], hash: u64) -> Option<u32> {
         // Nearly all texts lie in their first slot.
-        match self.slots.get(self.home(text.hash)) {
-            Some(slot) if self.is_text(slot, text) => Some(slot.number - 1),
+        match self.slots.get(self.home(hash)) {
+            Some(slot) if self.is_text(slot, text, hash) => Some(slot.number - 1),
             Some(slot) if slot.number == 0 => None,
-            _ => self.search(text),
+            _ => self.search(text, hash),
         }
     }
 
     #[cold]
-    fn search(&self, text: Text<'_>) -> Option<u32> {
+    fn search(&self, text: &[u8], hash: u64) -> Option<u32> {
         let mask = self.slots.len() - 1;
-        let home = self.home(text.hash);
+        let home = self.home(hash);
         for step in 0..MAX_PROBES {
             let slot = self.slots.get((home + step) & mask)?;
             if slot.number == 0 {
                 return None;
             }
-            if self.is_text(slot, text) {
+            if self.is_text(slot, text, hash) {
                 return Some(slot.number - 1);
             }
         }
-        self.crowded.get(text.bytes).copied()
+        self.crowded.get(text).copied()
     }
 
     /// True if a slot is that of a text.
     #[inline]
-    fn is_text(&self, slot: &Slot, text: Text<'_>) -> bool {
-        let length = text.bytes.len();
-        if slot.hash != text.hash || slot.length as usize != length || slot.number == 0 {
+    fn is_text(&self, slot: &Slot, text: &[u8], hash: u64) -> bool {
+        let length = text.len();
+        if slot.hash != hash || slot.length as usize != length || slot.number == 0 {
             return false;
         }
         let start = slot.start as usize;
         length <= ONE_TO_ONE
-            || self.categories.bytes.get(start..start + length).is_some_and(|known| is_same(known, text.bytes))
+            || self.categories.bytes.get(start..start + length).is_some_and(|known| is_same(known, text))
     }
 
     /// The code of a text, a new one for a new text. None if offsets could not name its end.
     #[inline]
-    pub(super) fn code(&mut self, text: Text<'_>) -> Option<u32> {
-        match self.find(text) {
+    pub(super) fn code(&mut self, text: &[u8], hash: u64) -> Option<u32> {
+        match self.find(text, hash) {
             Some(code) => Some(code),
-            None => self.add(text),
+            None => self.add(text, hash),
         }
     }
 
     #[cold]
-    fn add(&mut self, text: Text<'_>) -> Option<u32> {
+    fn add(&mut self, text: &[u8], hash: u64) -> Option<u32> {
         if Arc::get_mut(&mut self.categories).is_none() {
             let size = self.categories.size();
             if size > FREE_COPY {
@@ -219,16 +219,16 @@ impl Table {
         }
         let categories = Arc::get_mut(&mut self.categories)?;
         let start = categories.bytes.len();
-        let code = categories.add(text.bytes)?;
+        let code = categories.add(text)?;
         self.is_full = categories.len() >= MAX_CATEGORIES || categories.bytes.len() >= MAX_BYTES;
         if (self.taken + 1) * 2 > self.slots.len() {
             self.rehash();
         }
-        let slot = Slot { hash: text.hash, number: code + 1, start: start as u32, length: text.bytes.len() as u32 };
-        if self.place(text.hash, slot) {
+        let slot = Slot { hash, number: code + 1, start: start as u32, length: text.len() as u32 };
+        if self.place(slot) {
             self.taken += 1;
         } else {
-            self.crowded.insert(text.bytes.into(), code);
+            self.crowded.insert(text.into(), code);
         }
         Some(code)
     }
@@ -240,9 +240,9 @@ impl Table {
     }
 
     /// Puts a slot where there is room; false if there is none near enough.
-    fn place(&mut self, hash: u64, slot: Slot) -> bool {
+    fn place(&mut self, slot: Slot) -> bool {
         let mask = self.slots.len() - 1;
-        let home = self.home(hash);
+        let home = self.home(slot.hash);
         for step in 0..MAX_PROBES {
             if let Some(free) = self.slots.get_mut((home + step) & mask).filter(|slot| slot.number == 0) {
                 *free = slot;
@@ -269,9 +269,8 @@ impl Table {
             else {
                 continue;
             };
-            let text = Text::new(bytes);
-            let slot = Slot { hash: text.hash, number, start: start.cast_unsigned(), length: bytes.len() as u32 };
-            if self.place(text.hash, slot) {
+            let slot = Slot { hash: hash(bytes), number, start: start.cast_unsigned(), length: bytes.len() as u32 };
+            if self.place(slot) {
                 self.taken += 1;
             } else {
                 self.crowded.insert(bytes.into(), number - 1);
@@ -302,6 +301,14 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn code(table: &mut Table, text: &[u8]) -> Option<u32> {
+        table.code(text, hash(text))
+    }
+
+    fn find(table: &Table, text: &[u8]) -> Option<u32> {
+        table.find(text, hash(text))
+    }
+
     fn text(number: usize) -> Vec<u8> {
         format!("symbol {number}").into_bytes()
     }
@@ -311,7 +318,7 @@ mod tests {
         let mut table = Table::default();
         for round in 0..2 {
             for number in 0..5_000 {
-                let code = table.code(Text::new(&text(number)));
+                let code = code(&mut table, &text(number));
                 assert_eq!(code, Some(number as u32), "round {round}");
             }
         }
@@ -326,9 +333,9 @@ mod tests {
         let mut table = Table::default();
         let texts: Vec<Vec<u8>> =
             (0..40).flat_map(|length| [vec![b'a'; length], [&vec![b'a'; length][..], b"b"].concat()]).collect();
-        let codes: Vec<Option<u32>> = texts.iter().map(|text| table.code(Text::new(text))).collect();
+        let codes: Vec<Option<u32>> = texts.iter().map(|text| code(&mut table, text)).collect();
         for (text, code) in texts.iter().zip(codes) {
-            assert_eq!(table.find(Text::new(text)), code);
+            assert_eq!(find(&table, text), code);
             assert_eq!(table.shared().text(code.unwrap().cast_signed()), Some(&text[..]));
         }
     }
@@ -339,8 +346,7 @@ mod tests {
         let alike = |number: usize| format!("text of a crowd {number}").into_bytes();
         for round in 0..2 {
             for number in 0..1_000 {
-                let text = Text { bytes: &alike(number), is_ascii: true, hash: 42 };
-                assert_eq!(table.code(text), Some(number as u32), "round {round}");
+                assert_eq!(table.code(&alike(number), 42), Some(number as u32), "round {round}");
             }
         }
         assert_eq!(table.shared().len(), 1_000);
@@ -356,7 +362,7 @@ mod tests {
             let word = number.wrapping_mul(0x1234_5678_9abc_def1);
             for length in 0..=ONE_TO_ONE {
                 let bytes = &word.to_le_bytes()[..length];
-                let mixed = Text::new(bytes).hash.wrapping_mul(inverse);
+                let mixed = hash(bytes).wrapping_mul(inverse);
                 let mixed = if length == 8 { mixed.rotate_right(26).wrapping_mul(inverse) } else { mixed };
                 assert_eq!(&mixed.to_le_bytes()[..length], bytes);
                 assert!(mixed.to_le_bytes()[length..].iter().all(|byte| *byte == 0));
@@ -368,13 +374,13 @@ mod tests {
     fn texts_of_true_hashes_are_found_among_crowded_ones_after_the_table_grew() {
         let mut table = Table::default();
         let texts: Vec<Vec<u8>> = (0..200).map(text).collect();
-        let home = |text: &[u8]| Text::new(text).hash >> 58;
+        let home = |text: &[u8]| hash(text) >> 58;
         let crowd: Vec<Vec<u8>> = (0..100_000).map(text).filter(|text| home(text) == 7).take(31).collect();
         for text in crowd.iter().chain(&texts) {
-            table.code(Text::new(text));
+            code(&mut table, text);
         }
         for text in crowd.iter().chain(&texts) {
-            let code = table.find(Text::new(text)).unwrap();
+            let code = find(&table, text).unwrap();
             assert_eq!(table.shared().text(code.cast_signed()), Some(&text[..]));
         }
     }
@@ -382,11 +388,11 @@ mod tests {
     #[test]
     fn what_a_batch_shares_does_not_change() {
         let mut table = Table::default();
-        table.code(Text::new(b"SOL"));
+        code(&mut table, b"SOL");
         let first = table.shared();
         table.end_batch(1);
         assert!(Arc::ptr_eq(&first, &table.shared()), "nothing new: nothing copied");
-        table.code(Text::new(b"USDC"));
+        code(&mut table, b"USDC");
         assert_eq!((first.len(), table.shared().len()), (1, 2));
         assert_eq!(first.bytes(), b"SOL");
     }
@@ -396,12 +402,12 @@ mod tests {
         let mut table = Table::default();
         for number in 0..MAX_CATEGORIES {
             assert!(!table.is_full());
-            table.code(Text::new(&text(number)));
+            code(&mut table, &text(number));
         }
         assert!(table.is_full());
         table.end_batch(MAX_CATEGORIES);
         assert_eq!((table.is_full(), table.shared().len()), (false, 0));
-        table.code(Text::new(&vec![b'x'; MAX_BYTES]));
+        code(&mut table, &vec![b'x'; MAX_BYTES]);
         assert!(table.is_full());
     }
 
@@ -411,7 +417,7 @@ mod tests {
         let mut largest = 0;
         let mut shared = Vec::new();
         for number in 0..40_000 {
-            table.code(Text::new(&text(number)));
+            code(&mut table, &text(number));
             largest = largest.max(table.shared().len());
             shared = vec![table.shared()];
             table.end_batch(1);

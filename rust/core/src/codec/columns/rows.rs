@@ -4,25 +4,28 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::super::{Refused, SequenceKind, Sink, Text};
+use super::super::text::{Text, hash};
+use super::super::{Refused, SequenceKind, Sink};
 use super::categories::{Categories, Table};
 use super::{Batch, Bitmap, Choices, Column, Dtype, Missing, Spec, Values};
 
-/// A value on its way into a column.
+/// A value on its way into a column. All its parts are whole words: one that is written in bytes and read in words again
+/// waits for the store in between, which took half of a decode.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u64)]
 pub enum Cell<'a> {
     /// No value.
     Null,
-    /// A truth value.
-    Bool(bool),
+    /// A truth value: 0 or 1.
+    Bool(u64),
     /// An integer.
     Signed(i64),
     /// An integer.
     Unsigned(u64),
     /// A float.
     Float(f64),
-    /// Text that is UTF-8.
-    Text(Text<'a>),
+    /// Text that is UTF-8, and its hash.
+    Text(&'a [u8], u64),
     /// Text that is UTF-8, or bytes: where they lie among what the sink keeps until the row ends.
     Kept(usize, usize),
 }
@@ -187,7 +190,7 @@ impl Building {
             (_, Some(Choices::Texts(texts))) => {
                 let mut table = Table::default();
                 for text in &texts {
-                    table.code(Text::new(text.as_bytes()));
+                    table.code(text.as_bytes(), hash(text.as_bytes()));
                 }
                 Cells::Coded { codes: Vec::new(), table, is_text: true, is_fixed: true }
             }
@@ -216,11 +219,11 @@ impl Building {
         let cell = match &self.missing {
             Missing::Refuse => return false,
             Missing::Null => Cell::Null,
-            Missing::Bool(value) => Cell::Bool(*value),
+            Missing::Bool(value) => Cell::Bool(u64::from(*value)),
             Missing::Signed(value) => Cell::Signed(*value),
             Missing::Unsigned(value) => Cell::Unsigned(*value),
             Missing::Float(value) => Cell::Float(*value),
-            Missing::Bytes(bytes) => Cell::Text(Text::new(bytes)),
+            Missing::Bytes(bytes) => Cell::Text(bytes, hash(bytes)),
         };
         match &mut self.validity {
             None => self.cells.push(cell, &[]),
@@ -280,12 +283,15 @@ impl Cells {
                 true
             }
             Self::Coded { codes, table, is_fixed, .. } => {
-                let text = match cell {
-                    Cell::Text(text) => text,
-                    Cell::Kept(start, end) => Text::new(kept.get(start..end).unwrap_or_default()),
+                let (text, hash) = match cell {
+                    Cell::Text(text, hash) => (text, hash),
+                    Cell::Kept(start, end) => {
+                        let text = kept.get(start..end).unwrap_or_default();
+                        (text, hash(text))
+                    }
                     _ => return false,
                 };
-                let code = if *is_fixed { table.find(text) } else { table.code(text) };
+                let code = if *is_fixed { table.find(text, hash) } else { table.code(text, hash) };
                 let Some(code) = code else { return false };
                 codes.push(code.cast_signed());
                 true
@@ -301,7 +307,7 @@ impl Cells {
             }
             Self::Bool(items) => {
                 let Cell::Bool(value) = cell else { return false };
-                items.push(u8::from(value));
+                items.push(value as u8);
                 true
             }
             Self::Chosen(items, chosen) => {
@@ -400,7 +406,7 @@ impl<'a> Sink<'a> for Rows {
 
     #[inline]
     fn boolean(&mut self, value: bool) -> Cell<'a> {
-        Cell::Bool(value)
+        Cell::Bool(u64::from(value))
     }
 
     #[inline]
@@ -420,7 +426,11 @@ impl<'a> Sink<'a> for Rows {
 
     #[inline(always)]
     fn text(&mut self, text: Text<'a>) -> Result<Cell<'a>, Refused> {
-        if text.is_ascii || str::from_utf8(text.bytes).is_ok() { Ok(Cell::Text(text)) } else { Err(Refused) }
+        if text.is_ascii || str::from_utf8(text.bytes).is_ok() {
+            Ok(Cell::Text(text.bytes, text.hash))
+        } else {
+            Err(Refused)
+        }
     }
 
     fn owned_text(&mut self, text: &str) -> Result<Cell<'a>, Refused> {

@@ -1,6 +1,7 @@
 //! Rows as a scanner would fill them.
 
-use super::super::{Refused, Sink, Text};
+use super::super::text::{Text, hash};
+use super::super::{Refused, Sink};
 use super::*;
 
 fn spec(dtype: Dtype) -> Spec {
@@ -27,7 +28,7 @@ fn row<'a>(rows: &mut Rows, cells: &[Cell<'a>]) -> Result<Cell<'a>, Refused> {
 }
 
 fn text(text: &str) -> Cell<'_> {
-    Cell::Text(Text::new(text.as_bytes()))
+    Cell::Text(text.as_bytes(), hash(text.as_bytes()))
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn an_integer_outside_of_its_column_refuses_the_row_alone() {
     ] {
         let good = match dtype {
             Dtype::Float64 => Cell::Float(1.0),
-            Dtype::Bool => Cell::Bool(true),
+            Dtype::Bool => Cell::Bool(1),
             _ => Cell::Unsigned(1),
         };
         let mut rows = Rows::new(vec![spec(Dtype::Text), spec(dtype), spec(Dtype::Float64)]);
