@@ -179,7 +179,7 @@ impl Reader {
         let mut row = self.rows.begin_record(0).map_err(|Refused| internal())?;
         for (index, (field, value)) in self.fields.iter().zip(&values).enumerate() {
             let cell = match value {
-                None if field.nullable => Some(Cell::Null),
+                None if field.nullable => Some(Cell::NULL),
                 None => None,
                 Some(value) => field.cell(value, &mut self.rows),
             };
@@ -235,13 +235,13 @@ impl Field {
         match self.dtype {
             Dtype::Float64 | Dtype::Float32 => {
                 let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
-                if is_number { value.extract().ok().map(Cell::Float) } else { None }
+                if is_number { value.extract().ok().map(Cell::float) } else { None }
             }
-            Dtype::Bool => value.extract::<bool>().ok().map(|value| Cell::Bool(u64::from(value))),
+            Dtype::Bool => value.extract::<bool>().ok().map(Cell::boolean),
             Dtype::Int64 | Dtype::UInt64 | Dtype::Int32 | Dtype::UInt32 => {
-                let signed = || value.extract().ok().map(Cell::Signed);
+                let signed = || value.extract().ok().map(Cell::signed);
                 if value.is_instance_of::<PyInt>() {
-                    signed().or_else(|| value.extract().ok().map(Cell::Unsigned))
+                    signed().or_else(|| value.extract().ok().map(Cell::unsigned))
                 } else {
                     None
                 }

@@ -9,25 +9,72 @@ use super::super::{Refused, SequenceKind, Sink};
 use super::categories::{Categories, Table};
 use super::{Batch, Bitmap, Choices, Column, Dtype, Missing, Spec, Values};
 
-/// A value on its way into a column. All its parts are whole words: one that is written in bytes and read in words again
-/// waits for the store in between, which took half of a decode.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A value on its way into a column. All its parts are whole words, each for itself: what is written in parts and read
+/// again in larger ones waits for the store in between, which took half of a decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell<'a> {
+    kind: Kind,
+    /// The number's bits, the text's hash, or which of those that the sink keeps it is.
+    word: u64,
+    text: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Cell<'a> {
-    /// No value.
+enum Kind {
     Null,
-    /// A truth value: 0 or 1.
-    Bool(u64),
+    Bool,
+    Signed,
+    Unsigned,
+    Float,
+    Text,
+    /// Text that is UTF-8, or bytes, that the sink keeps until the row ends.
+    Kept,
+}
+
+impl<'a> Cell<'a> {
+    /// No value.
+    pub const NULL: Self = Self::word(Kind::Null, 0);
+
+    #[inline]
+    const fn word(kind: Kind, word: u64) -> Self {
+        Self { kind, word, text: &[] }
+    }
+
+    /// A truth value.
+    #[inline]
+    #[must_use]
+    pub const fn boolean(value: bool) -> Self {
+        Self::word(Kind::Bool, value as u64)
+    }
+
     /// An integer.
-    Signed(i64),
+    #[inline]
+    #[must_use]
+    pub const fn signed(value: i64) -> Self {
+        Self::word(Kind::Signed, value.cast_unsigned())
+    }
+
     /// An integer.
-    Unsigned(u64),
+    #[inline]
+    #[must_use]
+    pub const fn unsigned(value: u64) -> Self {
+        Self::word(Kind::Unsigned, value)
+    }
+
     /// A float.
-    Float(f64),
-    /// Text that is UTF-8, and its hash.
-    Text(&'a [u8], u64),
-    /// Text that is UTF-8, or bytes: where they lie among what the sink keeps until the row ends.
-    Kept(usize, usize),
+    #[inline]
+    #[must_use]
+    pub const fn float(value: f64) -> Self {
+        Self::word(Kind::Float, value.to_bits())
+    }
+
+    /// Text that is UTF-8, or bytes.
+    #[inline]
+    #[must_use]
+    pub fn text(text: Text<'a>) -> Self {
+        Self { kind: Kind::Text, word: text.hash, text: text.bytes }
+    }
 }
 
 /// A row being built.
@@ -45,9 +92,35 @@ pub struct Rows {
     /// Rows that were ended since the last batch.
     ended: usize,
     columns: Box<[Building]>,
-    /// Text and bytes that don't stand in the input as they are, of the row being built.
-    kept: Vec<u8>,
+    kept: Kept,
     open: Open,
+}
+
+/// Text and bytes that don't stand in the input as they are, of the row being built: one behind the other.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    fn add(&mut self, bytes: &[u8]) -> u64 {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+        self.ends.len() as u64 - 1
+    }
+
+    fn text(&self, index: u64) -> &[u8] {
+        let index = index as usize;
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        self.ends.get(index).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
 }
 
 /// The row being built.
@@ -92,7 +165,7 @@ impl Rows {
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
         let columns = specs.into_iter().map(Building::new).collect();
-        Self { ended: 0, columns, kept: Vec::new(), open: Open::Nothing }
+        Self { ended: 0, columns, kept: Kept::default(), open: Open::Nothing }
     }
 
     /// Rows since the last batch.
@@ -152,9 +225,7 @@ impl Rows {
 
     /// Keeps text that is UTF-8, or bytes, until the row ends.
     pub fn keep(&mut self, bytes: &[u8]) -> Cell<'static> {
-        let start = self.kept.len();
-        self.kept.extend_from_slice(bytes);
-        Cell::Kept(start, self.kept.len())
+        Cell::word(Kind::Kept, self.kept.add(bytes))
     }
 
     /// As [`Sink::put`], and says whether the value fits its column.
@@ -208,7 +279,7 @@ impl Building {
     }
 
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>, kept: &[u8]) -> bool {
+    fn push(&mut self, cell: Cell<'_>, kept: &Kept) -> bool {
         match &mut self.validity {
             None => self.cells.push(cell, kept),
             Some(validity) => push_nullable(&mut self.cells, validity, cell, kept),
@@ -218,16 +289,16 @@ impl Building {
     fn push_missing(&mut self) -> bool {
         let cell = match &self.missing {
             Missing::Refuse => return false,
-            Missing::Null => Cell::Null,
-            Missing::Bool(value) => Cell::Bool(u64::from(*value)),
-            Missing::Signed(value) => Cell::Signed(*value),
-            Missing::Unsigned(value) => Cell::Unsigned(*value),
-            Missing::Float(value) => Cell::Float(*value),
-            Missing::Bytes(bytes) => Cell::Text(bytes, hash(bytes)),
+            Missing::Null => Cell::NULL,
+            Missing::Bool(value) => Cell::boolean(*value),
+            Missing::Signed(value) => Cell::signed(*value),
+            Missing::Unsigned(value) => Cell::unsigned(*value),
+            Missing::Float(value) => Cell::float(*value),
+            Missing::Bytes(bytes) => Cell::text(Text::new(bytes)),
         };
         match &mut self.validity {
-            None => self.cells.push(cell, &[]),
-            Some(validity) => push_nullable(&mut self.cells, validity, cell, &[]),
+            None => self.cells.push(cell, &Kept::default()),
+            Some(validity) => push_nullable(&mut self.cells, validity, cell, &Kept::default()),
         }
     }
 
@@ -251,8 +322,8 @@ impl Building {
     }
 }
 
-fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>, kept: &[u8]) -> bool {
-    let has_value = cell != Cell::Null;
+fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>, kept: &Kept) -> bool {
+    let has_value = cell.kind != Kind::Null;
     let fits = if has_value { cells.push(cell, kept) } else { cells.push_null() };
     if fits {
         validity.push(has_value);
@@ -263,9 +334,9 @@ fn push_nullable(cells: &mut Cells, validity: &mut Bitmap, cell: Cell<'_>, kept:
 /// Pushes an integer if it is in the range of the items, and says whether it is.
 #[inline(always)]
 fn push_integer<T: TryFrom<i64> + TryFrom<u64>>(items: &mut Vec<T>, cell: Cell<'_>) -> bool {
-    let item = match cell {
-        Cell::Unsigned(value) => T::try_from(value).ok(),
-        Cell::Signed(value) => T::try_from(value).ok(),
+    let item = match cell.kind {
+        Kind::Unsigned => T::try_from(cell.word).ok(),
+        Kind::Signed => T::try_from(cell.word.cast_signed()).ok(),
         _ => None,
     };
     let Some(item) = item else { return false };
@@ -275,20 +346,19 @@ fn push_integer<T: TryFrom<i64> + TryFrom<u64>>(items: &mut Vec<T>, cell: Cell<'
 
 impl Cells {
     #[inline(always)]
-    fn push(&mut self, cell: Cell<'_>, kept: &[u8]) -> bool {
+    fn push(&mut self, cell: Cell<'_>, kept: &Kept) -> bool {
         match self {
             Self::Float64(items) => {
-                let Cell::Float(value) = cell else { return false };
-                items.push(value);
-                true
+                let is_float = cell.kind == Kind::Float;
+                if is_float {
+                    items.push(f64::from_bits(cell.word));
+                }
+                is_float
             }
             Self::Coded { codes, table, is_fixed, .. } => {
-                let (text, hash) = match cell {
-                    Cell::Text(text, hash) => (text, hash),
-                    Cell::Kept(start, end) => {
-                        let text = kept.get(start..end).unwrap_or_default();
-                        (text, hash(text))
-                    }
+                let (text, hash) = match cell.kind {
+                    Kind::Text => (cell.text, cell.word),
+                    Kind::Kept => (kept.text(cell.word), hash(kept.text(cell.word))),
                     _ => return false,
                 };
                 let code = if *is_fixed { table.find(text, hash) } else { table.code(text, hash) };
@@ -301,14 +371,18 @@ impl Cells {
             Self::Int32(items) => push_integer(items, cell),
             Self::UInt32(items) => push_integer(items, cell),
             Self::Float32(items) => {
-                let Cell::Float(value) = cell else { return false };
-                items.push(value as f32);
-                true
+                let is_float = cell.kind == Kind::Float;
+                if is_float {
+                    items.push(f64::from_bits(cell.word) as f32);
+                }
+                is_float
             }
             Self::Bool(items) => {
-                let Cell::Bool(value) = cell else { return false };
-                items.push(value as u8);
-                true
+                let is_bool = cell.kind == Kind::Bool;
+                if is_bool {
+                    items.push(cell.word as u8);
+                }
+                is_bool
             }
             Self::Chosen(items, chosen) => {
                 if !push_integer(items, cell) {
@@ -401,36 +475,32 @@ impl<'a> Sink<'a> for Rows {
 
     #[inline]
     fn null(&mut self) -> Cell<'a> {
-        Cell::Null
+        Cell::NULL
     }
 
     #[inline]
     fn boolean(&mut self, value: bool) -> Cell<'a> {
-        Cell::Bool(u64::from(value))
+        Cell::boolean(value)
     }
 
     #[inline]
     fn signed(&mut self, value: i64) -> Result<Cell<'a>, Refused> {
-        Ok(Cell::Signed(value))
+        Ok(Cell::signed(value))
     }
 
     #[inline]
     fn unsigned(&mut self, value: u64) -> Result<Cell<'a>, Refused> {
-        Ok(Cell::Unsigned(value))
+        Ok(Cell::unsigned(value))
     }
 
     #[inline]
     fn float(&mut self, value: f64) -> Result<Cell<'a>, Refused> {
-        Ok(Cell::Float(value))
+        Ok(Cell::float(value))
     }
 
     #[inline(always)]
     fn text(&mut self, text: Text<'a>) -> Result<Cell<'a>, Refused> {
-        if text.is_ascii || str::from_utf8(text.bytes).is_ok() {
-            Ok(Cell::Text(text.bytes, text.hash))
-        } else {
-            Err(Refused)
-        }
+        if text.is_ascii || str::from_utf8(text.bytes).is_ok() { Ok(Cell::text(text)) } else { Err(Refused) }
     }
 
     fn owned_text(&mut self, text: &str) -> Result<Cell<'a>, Refused> {
@@ -448,7 +518,7 @@ impl<'a> Sink<'a> for Rows {
 
     #[inline]
     fn chosen_integer(&mut self, _choice: usize, integer: i64) -> Result<Cell<'a>, Refused> {
-        Ok(Cell::Signed(integer))
+        Ok(Cell::signed(integer))
     }
 
     fn foreign(&mut self, _foreign: usize, _bytes: &'a [u8]) -> Result<Cell<'a>, Refused> {
@@ -475,7 +545,7 @@ impl<'a> Sink<'a> for Rows {
     }
 
     fn end_table(&mut self, _table: ()) -> Cell<'a> {
-        Cell::Null
+        Cell::NULL
     }
 
     #[inline(always)]
@@ -512,6 +582,6 @@ impl<'a> Sink<'a> for Rows {
             return Err(Refused);
         }
         self.open = Open::Whole;
-        Ok(Cell::Null)
+        Ok(Cell::NULL)
     }
 }

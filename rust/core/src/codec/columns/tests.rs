@@ -1,7 +1,6 @@
 //! Rows as a scanner would fill them.
 
-use super::super::text::{Text, hash};
-use super::super::{Refused, Sink};
+use super::super::{Refused, Sink, Text};
 use super::*;
 
 fn spec(dtype: Dtype) -> Spec {
@@ -28,7 +27,7 @@ fn row<'a>(rows: &mut Rows, cells: &[Cell<'a>]) -> Result<Cell<'a>, Refused> {
 }
 
 fn text(text: &str) -> Cell<'_> {
-    Cell::Text(text.as_bytes(), hash(text.as_bytes()))
+    Cell::text(Text::new(text.as_bytes()))
 }
 
 #[test]
@@ -85,24 +84,24 @@ fn a_column_of_each_type_holds_what_was_put() {
 #[test]
 fn an_integer_outside_of_its_column_refuses_the_row_alone() {
     for (dtype, bad) in [
-        (Dtype::Int64, Cell::Unsigned(1 << 63)),
-        (Dtype::UInt64, Cell::Signed(-1)),
-        (Dtype::Int32, Cell::Unsigned(1 << 31)),
-        (Dtype::Int32, Cell::Signed(i64::from(i32::MIN) - 1)),
-        (Dtype::UInt32, Cell::Unsigned(1 << 32)),
-        (Dtype::Int64, Cell::Float(1.0)),
-        (Dtype::Float64, Cell::Unsigned(1)),
-        (Dtype::Bool, Cell::Null),
+        (Dtype::Int64, Cell::unsigned(1 << 63)),
+        (Dtype::UInt64, Cell::signed(-1)),
+        (Dtype::Int32, Cell::unsigned(1 << 31)),
+        (Dtype::Int32, Cell::signed(i64::from(i32::MIN) - 1)),
+        (Dtype::UInt32, Cell::unsigned(1 << 32)),
+        (Dtype::Int64, Cell::float(1.0)),
+        (Dtype::Float64, Cell::unsigned(1)),
+        (Dtype::Bool, Cell::NULL),
     ] {
         let good = match dtype {
-            Dtype::Float64 => Cell::Float(1.0),
-            Dtype::Bool => Cell::Bool(1),
-            _ => Cell::Unsigned(1),
+            Dtype::Float64 => Cell::float(1.0),
+            Dtype::Bool => Cell::boolean(true),
+            _ => Cell::unsigned(1),
         };
         let mut rows = Rows::new(vec![spec(Dtype::Text), spec(dtype), spec(Dtype::Float64)]);
-        row(&mut rows, &[text("a"), good, Cell::Float(1.0)]).unwrap();
-        assert_eq!(row(&mut rows, &[text("b"), bad, Cell::Float(2.0)]), Err(Refused));
-        row(&mut rows, &[text("c"), good, Cell::Float(3.0)]).unwrap();
+        row(&mut rows, &[text("a"), good, Cell::float(1.0)]).unwrap();
+        assert_eq!(row(&mut rows, &[text("b"), bad, Cell::float(2.0)]), Err(Refused));
+        row(&mut rows, &[text("c"), good, Cell::float(3.0)]).unwrap();
         let batch = rows.finish();
         assert_eq!(batch.rows, 2);
         assert_eq!(batch.columns[2].values, Values::Float64(vec![1.0, 3.0]));
@@ -115,15 +114,15 @@ fn an_integer_outside_of_its_column_refuses_the_row_alone() {
 #[test]
 fn a_row_that_is_not_kept_leaves_nothing() {
     let mut rows = Rows::new(vec![nullable(Dtype::Int64), spec(Dtype::Float64)]);
-    row(&mut rows, &[Cell::Null, Cell::Float(1.0)]).unwrap();
-    for next in [Cell::Null, Cell::Signed(7)] {
+    row(&mut rows, &[Cell::NULL, Cell::float(1.0)]).unwrap();
+    for next in [Cell::NULL, Cell::signed(7)] {
         let mut open = rows.begin_record(0).unwrap();
         rows.put(&mut open, 0, next);
     }
-    row(&mut rows, &[Cell::Signed(2), Cell::Float(2.0)]).unwrap();
+    row(&mut rows, &[Cell::signed(2), Cell::float(2.0)]).unwrap();
     for end in [true, false] {
         let mut open = rows.begin_record(0).unwrap();
-        rows.put(&mut open, 1, Cell::Float(9.0));
+        rows.put(&mut open, 1, Cell::float(9.0));
         if end {
             // Whole, but the scanner found a fault behind it.
             rows.end_record(open).unwrap();
@@ -141,9 +140,9 @@ fn a_row_that_is_not_kept_leaves_nothing() {
 fn a_field_that_comes_twice_has_its_last_value() {
     let mut rows = Rows::new(vec![nullable(Dtype::Float64), spec(Dtype::Text)]);
     let mut open = rows.begin_record(0).unwrap();
-    rows.put(&mut open, 0, Cell::Null);
+    rows.put(&mut open, 0, Cell::NULL);
     rows.put(&mut open, 1, text("a"));
-    rows.replace(&mut open, 0, Cell::Float(2.0));
+    rows.replace(&mut open, 0, Cell::float(2.0));
     rows.replace(&mut open, 1, text("b"));
     rows.end_record(open).unwrap();
     assert!(rows.commit());
@@ -166,9 +165,9 @@ fn a_missing_field_has_its_default_or_refuses_the_row() {
         nullable(Dtype::Text),
         spec(Dtype::Float64),
     ]);
-    assert_eq!(row(&mut rows, &[Cell::Signed(1)]), Err(Refused));
+    assert_eq!(row(&mut rows, &[Cell::signed(1)]), Err(Refused));
     let mut open = rows.begin_record(0).unwrap();
-    rows.put(&mut open, 6, Cell::Float(1.0));
+    rows.put(&mut open, 6, Cell::float(1.0));
     rows.end_record(open).unwrap();
     assert!(rows.commit());
     let batch = rows.finish();
