@@ -146,6 +146,14 @@ async def test_client() -> None:
                 assert type(batch) is list
                 break
 
+            client.send(PRICE)
+            async for columns in client.columns(PriceUpdate):
+                assert_type(columns, Columns)
+                assert type(columns) is Columns
+                assert_type(columns.names, tuple[str, ...])
+                assert columns["price"].tolist() == [PRICE.price]
+                break
+
             def on_price(update: PriceUpdate) -> None:
                 assert_type(update, PriceUpdate)
 

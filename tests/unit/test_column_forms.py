@@ -6,6 +6,10 @@ import sys
 import threading
 import weakref
 
+import numpy
+import pandas
+import polars
+import pyarrow
 import pytest
 from tests.support.rows import Every, columns_of, example, value_of
 
@@ -108,7 +112,6 @@ def test_no_frames_make_columns_without_rows() -> None:
 
 @pytest.mark.parametrize("name", [*DTYPES, "codes"])
 def test_numpy_array_is_a_view_of_the_numbers(name: str) -> None:
-    numpy = pytest.importorskip("numpy")
     columns = columns_of(map(example, range(7)))
     column = columns["a_text"].codes if name == "codes" else columns[name]
     first, second = numpy.asarray(column), column.to_numpy()
@@ -131,7 +134,6 @@ def test_numpy_array_is_a_view_of_the_numbers(name: str) -> None:
 
 
 def test_numpy_array_of_text_or_of_integers_without_a_value_holds_objects() -> None:
-    numpy = pytest.importorskip("numpy")
     columns = columns_of(map(example, range(7)))
     for name in ("a_text", "some_bytes", "side", "maybe_int", "maybe_bool", "maybe_text"):
         array = numpy.asarray(columns[name])
@@ -175,7 +177,6 @@ def test_columns_work_without_numpy() -> None:
 
 
 def test_pyarrow_takes_columns_and_each_column() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     messages = [example(number) for number in range(20)]
     columns = columns_of(messages)
     rows = [{name: value_of(message, name) for name in columns} for message in messages]
@@ -195,7 +196,6 @@ def test_pyarrow_takes_columns_and_each_column() -> None:
 
 @pytest.mark.parametrize("name", ["a_float", "a_float32", "an_int", "a_uint64", "an_int32", "a_uint32", "level"])
 def test_arrow_array_is_a_view_that_outlives_the_columns(name: str) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     columns = columns_of(map(example, range(7)))
     column = columns[name]
     address, expected = column.__array_interface__["data"][0], column.tolist()
@@ -207,7 +207,6 @@ def test_arrow_array_is_a_view_that_outlives_the_columns(name: str) -> None:
 
 
 def test_categories_of_batches_without_new_texts_are_shared_not_copied() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     columns = columns_of(map(example, range(7)))
     first, second = pyarrow.array(columns["a_text"]), pyarrow.table(columns)["a_text"].chunk(0)
     assert first.dictionary.buffers()[2].address == second.dictionary.buffers()[2].address
@@ -215,7 +214,6 @@ def test_categories_of_batches_without_new_texts_are_shared_not_copied() -> None
 
 
 def test_capsules_that_nobody_takes_and_ones_that_are_taken_on_another_thread_are_released() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     columns = columns_of(map(example, range(7)))
     for _ in range(100):
         columns.__arrow_c_array__()
@@ -239,14 +237,12 @@ def test_capsules_that_nobody_takes_and_ones_that_are_taken_on_another_thread_ar
 
 
 def test_stream_ends_after_its_batch() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     reader = pyarrow.RecordBatchReader.from_stream(columns_of(map(example, range(7))))
     assert [batch.num_rows for batch in reader] == [7]
 
 
 @pytest.mark.filterwarnings("default")  # those of another library's own code
 def test_polars_takes_columns_without_a_copy_of_numbers() -> None:
-    polars = pytest.importorskip("polars")
     messages = [example(number) for number in range(20)]
     columns = columns_of(messages)
     frame = polars.DataFrame(columns)
@@ -264,7 +260,6 @@ def test_polars_takes_columns_without_a_copy_of_numbers() -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_pandas_takes_columns_without_a_copy_of_numbers() -> None:
-    pandas, numpy = pytest.importorskip("pandas"), pytest.importorskip("numpy")
     columns = columns_of(map(example, range(7)))
     series = pandas.Series(columns["a_float"].to_numpy(), copy=False)
     assert numpy.shares_memory(series.to_numpy(), numpy.asarray(columns["a_float"]))
@@ -275,4 +270,4 @@ def test_pandas_takes_columns_without_a_copy_of_numbers() -> None:
     frame = pandas.DataFrame(columns.to_dict())
     assert frame["a_text"].tolist() == columns["a_text"].tolist()
     assert frame["a_float"].dtype == "float64"
-    assert pytest.importorskip("pyarrow").table(columns).to_pandas()["a_text"].dtype == "category"
+    assert pyarrow.table(columns).to_pandas()["a_text"].dtype == "category"
