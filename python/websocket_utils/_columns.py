@@ -10,7 +10,7 @@ from ._shapes import Choice, Field, Foreign, Nested, Record, Scalar, Shape, Unio
 
 __all__ = ["ColumnField", "ColumnFields", "column_fields"]
 
-_DTYPES: Final = {
+_DTYPES: Final[dict[tuple[str, str | None], str]] = {
     ("bool", None): "bool",
     ("int", None): "int64",
     ("int", "int64"): "int64",

@@ -226,7 +226,7 @@ class Columns:
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
 @final
-class Column:
+class Column(Buffer):
     """The values of one field: a sequence, and what NumPy and Arrow libraries take without a copy.
 
     Numbers and truth values lie in memory one behind the other: `numpy.asarray(column)` and `memoryview(column)` are
@@ -277,7 +277,6 @@ class Column:
             ImportError: If NumPy is not installed.
         """
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
     def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> Any: ...

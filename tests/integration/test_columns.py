@@ -1,6 +1,7 @@
 """`client.columns` over loopback: a feed, a reconnect, a close."""
 
 import asyncio
+from typing import Literal
 
 import msgspec
 import numpy
@@ -19,7 +20,7 @@ def update(number: int) -> PriceUpdate:
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_columns_of_a_feed_are_what_was_published(codec: str) -> None:
+async def test_columns_of_a_feed_are_what_was_published(codec: Literal["json", "msgpack"]) -> None:
     sent = [update(number) for number in range(20_000)]
     async with (
         asyncio.timeout(15),

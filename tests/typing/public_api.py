@@ -10,6 +10,7 @@ from typing import assert_type
 from websocket_utils import (
     AccountUpdate,
     ClientStats,
+    Columns,
     DecodeError,
     Message,
     Ping,

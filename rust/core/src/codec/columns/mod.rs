@@ -4,6 +4,7 @@
 //! [`Rows::commit`] keeps it; of any other nothing stays. [`Rows::finish`] gives the columns away without a copy.
 
 mod bitmap;
+mod building;
 mod categories;
 mod rows;
 #[cfg(test)]
@@ -12,8 +13,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use bitmap::Bitmap;
+pub use building::Cell;
 pub use categories::Categories;
-pub use rows::{Cell, Row, Rows};
+pub use rows::{Row, Rows};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
