@@ -142,6 +142,25 @@ impl Decoder {
         }
     }
 
+    /// Decodes a payload that a plan holds as a whole; None for any other, with nothing raised.
+    ///
+    /// # Errors
+    /// What must not be swallowed, out of Python code that ran on the way.
+    #[inline]
+    pub(super) fn decode_plain<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        format: Format,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Target::Model(model, _) = &*self.target else { return Ok(None) };
+        match model.decode(py, payload, format) {
+            Ok(message) => Ok(Some(message)),
+            Err(Stop::At(_)) => Ok(None),
+            Err(Stop::Interrupt(error)) => Err(error),
+        }
+    }
+
     /// Decodes one message that was queued. A big one is `bytes` already, and handed out as it is where that is asked for.
     ///
     /// # Errors

@@ -61,5 +61,6 @@ impl Format {
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<decoding::PyDecoder>()?;
+    decoding::install(module)?;
     module.add_class::<api::PyEncoder>()
 }

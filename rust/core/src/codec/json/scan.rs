@@ -179,7 +179,7 @@ impl<'p, 'a> Scanner<'p, 'a> {
                 }
                 sink.float(value).map(|value| (value, end + quotes))
             }
-            Kind::Other => return Ok(None),
+            Kind::Floats(..) | Kind::Other => return Ok(None),
         };
         if let Ok(value) = value {
             Ok(Some(value))
@@ -362,15 +362,77 @@ impl<'p, 'a> Scanner<'p, 'a> {
         self.enter()?;
         self.cursor.at += 1;
         let plan = self.plan;
+        let (item_kind, shape) = (plan.kind(item), plan.shape(item));
         let mark = sink.begin_sequence();
         let mut is_first = true;
+        if let Kind::Float | Kind::QuotedFloat = item_kind
+            && self.cursor.next_item(true)?
+        {
+            self.floats(item_kind, shape, sink)?;
+            is_first = false;
+        }
         while self.cursor.next_item(is_first)? {
             is_first = false;
-            let value = self.item(plan.kind(item), plan.shape(item), sink)?;
+            let value = match item_kind {
+                Kind::Floats(size, shape) if self.cursor.byte() == Some(b'[') => {
+                    self.float_tuple(size as usize, shape as usize, sink)?
+                }
+                kind => self.item(kind, shape, sink)?,
+            };
             sink.push(value);
         }
         self.depth -= 1;
         sink.end_sequence(mark, kind)
+    }
+
+    /// Reads a tuple of `size` floats.
+    fn float_tuple<S: Sink<'a>>(&mut self, size: usize, shape: usize, sink: &mut S) -> Result<S::Value, Refused> {
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let (kind, shape) = (plan.kind(shape), plan.shape(shape));
+        let mark = sink.begin_sequence();
+        let mut read = 0;
+        let mut is_first = true;
+        while self.cursor.next_item(is_first)? {
+            is_first = false;
+            read += self.floats(kind, shape, sink)?;
+        }
+        if read != size {
+            return Err(Refused);
+        }
+        self.depth -= 1;
+        sink.end_sequence(mark, SequenceKind::Tuple)
+    }
+
+    /// Reads floats up to one that no comma follows at once, and says how many.
+    #[inline(always)]
+    fn floats<S: Sink<'a>>(&mut self, kind: Kind, shape: &'p Shape, sink: &mut S) -> Result<usize, Refused> {
+        let input = self.cursor.input;
+        let mut at = self.cursor.at;
+        let mut read = 0;
+        loop {
+            let quotes = usize::from(kind == Kind::QuotedFloat && input.get(at) == Some(&b'"'));
+            let value = match number::plain_float(input, at + quotes) {
+                Some((value, end)) if quotes == 0 || input.get(end) == Some(&b'"') => {
+                    at = end + quotes;
+                    sink.float(value)?
+                }
+                _ => {
+                    self.cursor.at = at;
+                    let value = self.value(shape, sink)?;
+                    at = self.cursor.at;
+                    value
+                }
+            };
+            sink.push(value);
+            read += 1;
+            if input.get(at) != Some(&b',') {
+                self.cursor.at = at;
+                return Ok(read);
+            }
+            at += 1;
+        }
     }
 
     fn fixed<S: Sink<'a>>(&mut self, items: &[usize], sink: &mut S) -> Result<S::Value, Refused> {
