@@ -10,6 +10,7 @@
 //! input merely declares is allocated for.
 
 mod append;
+pub mod columns;
 mod expected;
 pub mod json;
 pub mod msgpack;

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use websocket_utils_core::codec::plan::snake_case;
+use websocket_utils_core::codec::{Fault, Sink};
 
 use super::Format;
 use super::class::{self, ClassTag};
@@ -65,6 +66,54 @@ impl Decoder {
         }
         let _ = cache.set_item(type_, Bound::new(py, Cached(decoder.clone()))?);
         Ok(decoder)
+    }
+
+    /// As [`Decoder::compile`], for values that may stand in quotes if not `strict`.
+    pub(crate) fn compile_for(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
+        if strict { Self::compile(type_) } else { Self::new(type_, false, &Hook::default()) }
+    }
+
+    /// The type that is asked for by `type_`: that of a `Decoder` of Python's, else `type_` itself.
+    pub(crate) fn target_type<'py>(type_: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
+        match type_.cast_exact::<PyDecoder>() {
+            Ok(decoder) => decoder.get().type_(type_.py()),
+            Err(_) => type_.clone(),
+        }
+    }
+
+    /// Reads one payload by the plan alone, into any sink.
+    ///
+    /// # Errors
+    /// Where the plan stopped, if there is one: the payload is one for [`Decoder::decode_completely`].
+    #[inline]
+    pub(crate) fn scan<'a, S: Sink<'a>>(
+        &self,
+        payload: &'a [u8],
+        is_text: bool,
+        sink: &mut S,
+    ) -> Result<S::Value, Option<usize>> {
+        let Target::Model(model, _) = &*self.target else { return Err(None) };
+        model.scan(payload, Format::of_frame(is_text), sink).map_err(|Fault { offset }| Some(offset))
+    }
+
+    /// Decodes one payload that [`Decoder::scan`] left, with where that stopped.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    #[cold]
+    pub(crate) fn decode_completely<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        is_text: bool,
+        stop: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match &*self.target {
+            Target::Model(_, fallback) | Target::Other(fallback) => {
+                fallback.decode(py, payload, Format::of_frame(is_text), stop)
+            }
+            raw => raw.decode_raw(py, payload, is_text),
+        }
     }
 
     /// Compiles `type_`. Not `strict`: values may stand in quotes, as msgspec has it. `hook` is msgspec's `dec_hook`.

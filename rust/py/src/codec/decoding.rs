@@ -27,6 +27,11 @@ impl PyDecoder {
         &self.decoder
     }
 
+    /// The type that it decodes into.
+    pub(super) fn type_<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.type_.bind(py).clone()
+    }
+
     /// Decodes out of any object with a buffer.
     #[cold]
     fn decode_buffer<'py>(&self, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

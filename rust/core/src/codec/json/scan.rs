@@ -41,14 +41,27 @@ impl<'p, 'a> Scanner<'p, 'a> {
     #[inline(always)]
     fn message<S: Sink<'a>>(&mut self, sink: &mut S) -> Result<S::Value, Refused> {
         let root = self.plan.root();
-        let value = match &root.objects {
-            Classes::One(record) if self.cursor.byte() == Some(b'{') => self.object(*record, sink, true)?,
+        // Each its own way out: a value of several words would be copied to where the ways meet.
+        match &root.objects {
+            Classes::One(record) if self.cursor.byte() == Some(b'{') => {
+                let value = self.object(*record, sink, true)?;
+                self.end(value)
+            }
             Classes::Tagged(tagged) if self.cursor.byte() == Some(b'{') => {
                 let record = self.member(tagged, true)?;
-                self.object(record, sink, true)?
+                let value = self.object(record, sink, true)?;
+                self.end(value)
             }
-            _ => self.value(root, sink)?,
-        };
+            _ => {
+                let value = self.value(root, sink)?;
+                self.end(value)
+            }
+        }
+    }
+
+    /// The value of a message, if nothing but space follows it.
+    #[inline(always)]
+    fn end<T>(&mut self, value: T) -> Result<T, Refused> {
         if self.cursor.at != self.cursor.input.len() {
             self.cursor.skip_space();
         }
