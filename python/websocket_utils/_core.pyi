@@ -182,22 +182,30 @@ class Decoder(Generic[_T_co]):
 
 @final
 class Encoder:
-    """Encodes messages, without a connection."""
+    """Encodes messages, without a connection.
 
-    def __new__(cls, format: _Format = "json") -> Self: ...
+    Each value is written by its class, as msgspec writes it. `enc_hook` is called with every object that neither has a
+    form for, and returns what to write in its place, or raises `NotImplementedError`.
+    """
+
+    def __new__(cls, format: _Format = "json", *, enc_hook: Callable[[Any], Any] | None = None) -> Self: ...
     def encode(self, message: Any, /) -> bytes:
         """Return the encoded message.
 
         Raises:
-            EncodeError: If the message has no form in the format.
+            EncodeError: If the message, or a value in it, has no form in the format, nests deeper than 128 levels, or
+                changes size meanwhile. Whatever else `enc_hook` raises passes.
         """
 
-    def encode_into(self, message: Any, buffer: bytearray, offset: int = 0, /) -> int:
-        """Encode into `buffer` from `offset` on, cut or grow it to end there, and return the bytes written.
+    def encode_into(self, message: Any, buffer: Buffer, offset: int = 0, /) -> int:
+        """Encode into `buffer` from `offset` on (-1: from its end on), and return the bytes written.
+
+        A bytearray is cut or grown to end behind them; any other writable buffer of one piece keeps its size.
 
         Raises:
-            EncodeError: If the message has no form in the format. The buffer is unchanged.
-            ValueError: If `offset` lies behind the buffer's end.
+            EncodeError: As `encode`. The buffer is unchanged, as it is on the other errors.
+            ValueError: If `offset` lies behind the buffer's end or below -1, or if the message does not fit.
+            BufferError: If the buffer can't be written, is in pieces, or is a bytearray in use that must grow.
         """
 
 @final

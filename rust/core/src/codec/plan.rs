@@ -138,6 +138,8 @@ pub(super) enum Kind {
     QuotedFloat,
     /// A tuple of this many floats, all of the shape with this index: a level of a book.
     Floats(u32, u32),
+    /// Any number of items, all of the shape with this index.
+    Many(SequenceKind, u32),
     Other,
 }
 
@@ -153,6 +155,9 @@ impl Shape {
             (Accepts::INT, None) => Kind::Int,
             (Accepts::FLOAT, None) if lenient => Kind::QuotedFloat,
             (Accepts::FLOAT, None) => Kind::Float,
+            (scalars, Some(Items::Many(kind, item))) if scalars == Accepts::default() => {
+                u32::try_from(*item).map_or(Kind::Other, |item| Kind::Many(*kind, item))
+            }
             (scalars, Some(Items::Fixed(items))) if scalars == Accepts::default() => {
                 let is_float = |item: &usize| shapes.get(*item).is_some_and(Self::is_float);
                 match (items.first(), u32::try_from(items.len())) {

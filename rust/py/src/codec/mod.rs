@@ -6,11 +6,11 @@
 //! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "CPython's sizes are signed and never negative")]
 
-mod api;
 mod class;
 mod decoder;
 mod decoding;
 mod encode;
+mod encoder;
 mod fallback;
 mod intern;
 mod model;
@@ -62,5 +62,5 @@ impl Format {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<decoding::PyDecoder>()?;
     decoding::install(module)?;
-    module.add_class::<api::PyEncoder>()
+    encoder::register(module)
 }

@@ -65,6 +65,9 @@ thread_local! {
     static SPARE_ITEMS: Cell<Vec<Value>> = const { Cell::new(Vec::new()) };
 }
 
+/// Items that there is room for from the first on.
+const FIRST_ITEMS: usize = 64;
+
 /// Memory for items that is kept: more than the deepest book needs, and little to hold.
 const KEPT_ITEMS: usize = 1024;
 
@@ -83,6 +86,14 @@ impl<'m, 'py> Objects<'m, 'py> {
     #[inline]
     pub(super) const fn new(py: Python<'py>, model: &'m Model, format: Format) -> Self {
         Self { py, model, format, items: Vec::new(), interrupt: None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_spare_items(&mut self) {
+        self.items = SPARE_ITEMS.take();
+        // With room for some, so that this is asked once.
+        self.items.reserve(FIRST_ITEMS);
     }
 
     /// Keeps an error that no other decoder would raise again.
@@ -213,7 +224,7 @@ impl<'a, 'm> Sink<'a> for Objects<'m, '_> {
     #[inline]
     fn begin_sequence(&mut self) -> usize {
         if self.items.capacity() == 0 {
-            self.items = SPARE_ITEMS.take();
+            self.take_spare_items();
         }
         self.items.len()
     }

@@ -192,7 +192,7 @@ impl<'p, 'a> Scanner<'p, 'a> {
                 }
                 sink.float(value).map(|value| (value, end + quotes))
             }
-            Kind::Floats(..) | Kind::Other => return Ok(None),
+            Kind::Floats(..) | Kind::Many(..) | Kind::Other => return Ok(None),
         };
         if let Ok(value) = value {
             Ok(Some(value))
@@ -381,7 +381,11 @@ impl<'p, 'a> Scanner<'p, 'a> {
         if let Kind::Float | Kind::QuotedFloat = item_kind
             && self.cursor.next_item(true)?
         {
-            self.floats(item_kind, shape, sink)?;
+            if item_kind == Kind::Float {
+                self.floats::<S, false>(shape, sink)?;
+            } else {
+                self.floats::<S, true>(shape, sink)?;
+            }
             is_first = false;
         }
         while self.cursor.next_item(is_first)? {
@@ -389,6 +393,9 @@ impl<'p, 'a> Scanner<'p, 'a> {
             let value = match item_kind {
                 Kind::Floats(size, shape) if self.cursor.byte() == Some(b'[') => {
                     self.float_tuple(size as usize, shape as usize, sink)?
+                }
+                Kind::Many(kind, item) if self.cursor.byte() == Some(b'[') => {
+                    self.sequence(kind, item as usize, sink)?
                 }
                 kind => self.item(kind, shape, sink)?,
             };
@@ -409,7 +416,11 @@ impl<'p, 'a> Scanner<'p, 'a> {
         let mut is_first = true;
         while self.cursor.next_item(is_first)? {
             is_first = false;
-            read += self.floats(kind, shape, sink)?;
+            read += if kind == Kind::Float {
+                self.floats::<S, false>(shape, sink)?
+            } else {
+                self.floats::<S, true>(shape, sink)?
+            };
         }
         if read != size {
             return Err(Refused);
@@ -420,12 +431,12 @@ impl<'p, 'a> Scanner<'p, 'a> {
 
     /// Reads floats up to one that no comma follows at once, and says how many.
     #[inline(always)]
-    fn floats<S: Sink<'a>>(&mut self, kind: Kind, shape: &'p Shape, sink: &mut S) -> Result<usize, Refused> {
+    fn floats<S: Sink<'a>, const IN_QUOTES: bool>(&mut self, shape: &'p Shape, sink: &mut S) -> Result<usize, Refused> {
         let input = self.cursor.input;
         let mut at = self.cursor.at;
         let mut read = 0;
         loop {
-            let quotes = usize::from(kind == Kind::QuotedFloat && input.get(at) == Some(&b'"'));
+            let quotes = usize::from(IN_QUOTES && input.get(at) == Some(&b'"'));
             let value = match number::plain_float(input, at + quotes) {
                 Some((value, end)) if quotes == 0 || input.get(end) == Some(&b'"') => {
                     at = end + quotes;
