@@ -26,7 +26,24 @@ const EXACT_POWERS: [f64; 23] = [
 const SAFE_DIGITS: usize = 19;
 
 /// Powers of ten by the number of digits that are appended.
-const SHIFTS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+const SHIFTS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// Eight times the digit zero.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Marks (with the high bit) bytes above 9. A sum may carry into the next byte, but only out of one that is no digit itself:
+/// the first such byte is found exactly.
+#[inline]
+const fn no_digits(word: u64) -> u64 {
+    (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080
+}
+
+/// The first `count` of eight digits, in the last places; zeros fill the first.
+#[inline]
+const fn last_digits(word: u64, count: usize) -> u64 {
+    // Two shifts, as one by 64 is none.
+    word << (32 - 4 * count) << (32 - 4 * count)
+}
 
 /// The value of eight digits, one a byte (0 to 9, not ASCII), the first in the lowest byte.
 #[inline]
@@ -44,20 +61,21 @@ const fn eight_digits(word: u64) -> u64 {
 #[inline(always)]
 fn digits(input: &[u8], mut at: usize, value: &mut u64) -> usize {
     loop {
-        let word = word(input, at) ^ 0x3030_3030_3030_3030;
-        // The high bit of each byte that is above 9. A sum may carry into the next byte, but only out of one that is
-        // no digit itself: the first such byte is found exactly. What the input does not have is no digit.
-        let stops = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+        let word = word(input, at) ^ ZEROS;
+        // What the input does not have is no digit.
+        let stops = no_digits(word);
         if stops == 0 {
             *value = value.wrapping_mul(100_000_000).wrapping_add(eight_digits(word));
             at += 8;
+            // Times have 16 digits.
+            if !matches!(input.get(at), Some(b'0'..=b'9')) {
+                return at;
+            }
             continue;
         }
-        let count = stops.trailing_zeros() / 8;
-        // The digits move to the last places; zeros fill the first. Two shifts, as one by 64 is none.
-        let moved = word << (8 * (7 - count)) << 8;
-        *value = value.wrapping_mul(SHIFTS[count as usize]).wrapping_add(eight_digits(moved));
-        return at + count as usize;
+        let count = stops.trailing_zeros() as usize / 8;
+        *value = value.wrapping_mul(SHIFTS[count]).wrapping_add(eight_digits(last_digits(word, count)));
+        return at + count;
     }
 }
 
@@ -74,41 +92,45 @@ pub(super) fn plain_integer(input: &[u8], start: usize) -> Option<(u64, usize)> 
     (!matches!(input.get(end), Some(b'.' | b'e' | b'E'))).then_some((value, end))
 }
 
-/// Reads a decimal that lies within eight bytes together with what ends it, as most prices do: `187.4,`. None for any
-/// other.
-#[inline(always)]
-fn short_decimal(word: u64) -> Option<(f64, usize)> {
-    let digits = word ^ 0x3030_3030_3030_3030;
-    // As in `digits`; a point adds nothing to the byte behind it, so the second mark is exact too.
-    let stops = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
-    let behind = stops & stops.wrapping_sub(1);
-    if behind == 0 {
-        return None;
-    }
-    let (point, end) = (stops.trailing_zeros() & 0x38, behind.trailing_zeros() & 0x38);
-    let fraction = (end - point) / 8 - 1;
-    let starts_with_zero = digits.trailing_zeros() >= 8;
-    if (word >> point) as u8 != b'.' || point == 0 || fraction == 0 || (starts_with_zero && point > 8) {
-        return None;
-    }
-    if matches!((word >> end) as u8, b'e' | b'E') {
-        return None;
-    }
-    // The point goes, and the digits move to the last places.
-    let whole = (1 << point) - 1;
-    let joined = (digits & whole) | (digits >> 8 & !whole);
-    let mantissa = eight_digits(joined << (72 - end));
-    Some((mantissa as i64 as f64 / EXACT_POWERS[fraction as usize], end as usize / 8))
-}
-
-/// Reads a float as nearly all are: no sign, no exponent, at most 19 digits. None for any other, which [`scan`] may still
-/// read. What follows is not looked at, but is no part of a number.
+/// Reads a float as nearly all are: no sign, no exponent, a fraction, at most seven digits before it and eight in it. None
+/// for any other, which [`scan`] may still read. What follows is not looked at, but is no part of a number.
+///
+/// At most 15 digits are an exact integer in a double, and so are the powers of ten: one rounding (see `scan`).
 #[inline(always)]
 pub(super) fn plain_float(input: &[u8], start: usize) -> Option<(f64, usize)> {
-    match short_decimal(word(input, start)) {
-        Some((value, length)) => Some((value, start + length)),
-        None => longer_float(input, start),
+    let first = word(input, start);
+    let digits = first ^ ZEROS;
+    let stops = no_digits(digits);
+    // All in bits here: a byte has eight of them.
+    let point = stops.trailing_zeros() & 0x78;
+    let starts_with_zero = digits.trailing_zeros() >= 8;
+    // Before a shift by its number of bits, `point` is below 64.
+    if stops == 0 || (first >> point) as u8 != b'.' || point == 0 || (starts_with_zero && point > 8) {
+        return longer_float(input, start);
     }
+    // A point carries nothing into the byte behind it, so the second mark is exact too.
+    let behind = stops & (stops - 1);
+    if behind != 0 {
+        // Both parts in one word: the point goes, and the digits move to the last places.
+        let end = behind.trailing_zeros() & 0x38;
+        let fraction = (end - point) as usize / 8 - 1;
+        if fraction == 0 || (first >> end) as u8 | 0x20 == b'e' {
+            return longer_float(input, start);
+        }
+        let whole = (1 << point) - 1;
+        let mantissa = eight_digits(((digits & whole) | (digits >> 8 & !whole)) << (72 - end));
+        return Some((mantissa as i64 as f64 / EXACT_POWERS[fraction], start + end as usize / 8));
+    }
+    let at = start + point as usize / 8 + 1;
+    let more = word(input, at) ^ ZEROS;
+    let stops = no_digits(more);
+    let fraction = if stops == 0 { 8 } else { stops.trailing_zeros() as usize / 8 };
+    if fraction == 0 || matches!(input.get(at + fraction), Some(b'e' | b'E' | b'0'..=b'9')) {
+        return longer_float(input, start);
+    }
+    let whole = eight_digits(digits << (64 - point));
+    let mantissa = whole * SHIFTS[fraction] + eight_digits(last_digits(more, fraction));
+    Some((mantissa as i64 as f64 / EXACT_POWERS[fraction], at + fraction))
 }
 
 #[inline(never)]
@@ -276,11 +298,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_decimals_are_what_the_standard_library_reads(text in "[0-9.eE+,\\-]{1,8}", end in "[,}\"\\] ]") {
+        fn plain_floats_of_any_form_are_what_the_complete_reader_reads(
+            text in "[0-9]{0,9}\\.?[0-9]{0,10}[.eE+\\-]{0,1}[0-9]{0,2}", end in "[,}\"\\] ]?.{0,9}",
+        ) {
             let input = format!("{text}{end}");
-            if let Some((value, end)) = short_decimal(word(input.as_bytes(), 0)) {
+            if let Some((value, end)) = plain_float(input.as_bytes(), 0) {
                 prop_assert_eq!(value.to_bits(), input[..end].parse::<f64>().unwrap().to_bits());
-                prop_assert_eq!(scan(input.as_bytes(), 0), Some((Number::Float(value), end)));
+                let scanned = scan(input.as_bytes(), 0);
+                let is_same = match scanned {
+                    Some((Number::Float(read), stop)) => (read.to_bits(), stop) == (value.to_bits(), end),
+                    Some((Number::Unsigned(read), stop)) => (read as f64, stop) == (value, end),
+                    _ => false,
+                };
+                prop_assert!(is_same, "{scanned:?}");
             }
         }
 
