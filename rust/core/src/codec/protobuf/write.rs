@@ -1,0 +1,81 @@
+//! The Protocol Buffers writer.
+
+/// The key of a field.
+#[must_use]
+pub fn key(number: u32, wire: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(5);
+    write_unsigned(&mut out, u64::from(number) << 3 | u64::from(wire));
+    out
+}
+
+/// Appends an integer, and a truth value as 0 or 1.
+#[inline]
+pub fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+        return;
+    }
+    let (mut bytes, mut length) = ([0; 10], 0);
+    while value >= 0x80 {
+        bytes[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    bytes[length] = value as u8;
+    out.extend_from_slice(&bytes[..=length]);
+}
+
+/// Appends an integer; a negative one takes ten bytes.
+#[inline]
+pub fn write_signed(out: &mut Vec<u8>, value: i64) {
+    write_unsigned(out, value.cast_unsigned());
+}
+
+/// Appends a `double`.
+#[inline]
+pub fn write_double(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a `float`.
+#[inline]
+pub fn write_float(out: &mut Vec<u8>, value: f32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends text or bytes behind their length.
+#[inline]
+pub fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_unsigned(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Where a nested message begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
+
+/// Begins what has its length in front: a nested message, a map's entry, packed numbers.
+#[inline]
+pub fn begin_nested(out: &mut Vec<u8>) -> Mark {
+    // Most are shorter than 128 bytes; behind a longer length everything moves.
+    out.push(0);
+    Mark(out.len())
+}
+
+/// Ends it: writes the length of what was appended since.
+#[inline]
+pub fn end_nested(out: &mut Vec<u8>, Mark(start): Mark) {
+    let length = out.len() - start;
+    if length < 0x80 {
+        out[start - 1] = length as u8;
+    } else {
+        end_long(out, start, length);
+    }
+}
+
+#[cold]
+fn end_long(out: &mut Vec<u8>, start: usize, length: usize) {
+    let mut head = Vec::with_capacity(10);
+    write_unsigned(&mut head, length as u64);
+    let _ = out.splice(start - 1..start, head);
+}
