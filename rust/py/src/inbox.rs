@@ -15,9 +15,8 @@ use std::collections::VecDeque;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
-use websocket_utils_core::connection::MessageKind;
 
-use crate::codec::{Decoder, Router};
+use crate::codec::{Decoder, Router, WireFormat};
 use crate::connection::{Connection, Hold};
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
@@ -79,14 +78,13 @@ pub(crate) struct Inbox {
 impl State {
     /// Takes one message off the wire. `payload` is read before this returns.
     #[inline]
-    pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], kind: MessageKind) -> PyResult<Taken> {
+    pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
         count(&self.messages);
         self.bytes.set(self.bytes.get() + payload.len() as u64);
-        let is_text = kind == MessageKind::Text;
         if self.has_handlers.get() {
             let router = self.router.read()?;
-            if let Some((decoder, index)) = router.route(payload, is_text) {
-                return Ok(match decoder.decode(py, payload, is_text) {
+            if let Some((decoder, index)) = router.route(payload, format) {
+                return Ok(match decoder.decode(py, payload, format) {
                     Ok(message) => {
                         Taken::Call(self.callbacks.read()?[*index].1.clone_ref(py), message.unbind(), payload.len())
                     }
@@ -96,6 +94,7 @@ impl State {
                     }
                 });
             }
+            let is_text = format.is_text();
             if let Some(index) = if is_text { &self.raw_text } else { &self.raw_binary }.get() {
                 let message = if is_text {
                     PyString::from_bytes(py, payload)?.into_any()
@@ -113,7 +112,7 @@ impl State {
             count(&self.unhandled);
             return Ok(Taken::Dropped);
         }
-        self.queue.lock()?.push(py, payload, is_text)?;
+        self.queue.lock()?.push(py, payload, format)?;
         Ok(Taken::Queued)
     }
 
@@ -227,8 +226,8 @@ impl State {
     pub(crate) fn pull_one<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
         let outcome = {
             let mut queue = self.queue.lock()?;
-            let Some((payload, is_text)) = queue.front() else { return Ok(None) };
-            let outcome = decoder.decode_queued(py, &payload, is_text);
+            let Some((payload, format)) = queue.front() else { return Ok(None) };
+            let outcome = decoder.decode_queued(py, &payload, format);
             queue.pop(py);
             outcome
         };
@@ -246,9 +245,9 @@ impl State {
             }
             let batch = PyList::empty(py);
             while batch.len() < MAX_BATCH
-                && let Some((payload, is_text)) = queue.front()
+                && let Some((payload, format)) = queue.front()
             {
-                match decoder.decode_queued(py, &payload, is_text) {
+                match decoder.decode_queued(py, &payload, format) {
                     Ok(message) => batch.append(message)?,
                     Err(error) => {
                         if batch.is_empty() {

@@ -4,12 +4,12 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
-use super::{Format, encode};
+use super::{WireFormat, encode};
 
 /// Encodes messages.
 #[pyclass(frozen, name = "Encoder", module = "websocket_utils._core")]
 pub(super) struct PyEncoder {
-    format: Format,
+    format: WireFormat,
 }
 
 #[pymethods]
@@ -17,7 +17,7 @@ impl PyEncoder {
     #[new]
     #[pyo3(signature = (format = "json"))]
     fn py_new(format: &str) -> PyResult<Self> {
-        Ok(Self { format: Format::from_name(format)? })
+        Ok(Self { format: WireFormat::from_name(format)? })
     }
 
     /// Encodes a message, or any object that msgspec can encode.

@@ -1,6 +1,7 @@
 //! Encode of message objects: out of the slots of classes that a plan holds, by msgspec for everything else.
 
-use std::cell::UnsafeCell;
+use std::cell::{OnceCell, UnsafeCell};
+use std::rc::Rc;
 
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -9,8 +10,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 use websocket_utils_core::codec::{Refused, json, msgpack};
 
-use super::Format;
 use super::class::{self, ClassTag};
+use super::{Format, WireFormat, protobuf};
 
 pyo3::import_exception!(websocket_utils.exceptions, EncodeError);
 
@@ -61,6 +62,8 @@ impl Fixed {
 struct Known {
     type_: Py<PyType>,
     writer: Option<Writer>,
+    /// Made when the first instance is written in this format.
+    protobuf: OnceCell<Rc<protobuf::Writer>>,
 }
 
 /// Classes that are remembered: a power of two. A program sends a few dozen.
@@ -88,7 +91,12 @@ fn places(type_: *mut ffi::PyTypeObject) -> impl Iterator<Item = usize> {
 /// # Errors
 /// `EncodeError` when the object or a value in it has no form in `format`.
 #[inline]
-pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, out: &mut Vec<u8>) -> PyResult<()> {
+pub(crate) fn encode(
+    py: Python<'_>,
+    message: &Bound<'_, PyAny>,
+    format: WireFormat,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
     let type_ = message.get_type_ptr();
     // SAFETY: the GIL is held. The reference ends before Python code can run: `write` runs none.
     let table = unsafe { &*CACHE.0.get() };
@@ -99,6 +107,7 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
         remember(&message.get_type())?;
         return encode(py, message, format, out);
     };
+    let WireFormat::Common(format) = format else { return encode_protobuf(py, known, message, out) };
     if let Some(writer) = &known.writer {
         // SAFETY: the GIL is held, and the object is of exactly the class of the writer.
         if unsafe { writer.write(message.as_ptr(), format, out) }.is_ok() {
@@ -109,10 +118,47 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
     encode_by_msgspec(py, message, format, out)
 }
 
+/// Appends a message as Protocol Buffers. `known` is good until Python code runs.
+#[inline]
+fn encode_protobuf(py: Python<'_>, known: &Known, message: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let start = out.len();
+    let Some(writer) = known.protobuf.get() else { return compile_protobuf(py, message, out) };
+    // SAFETY: the GIL is held, and the message is alive. Who runs Python code is held meanwhile.
+    let written = unsafe {
+        if writer.runs_python {
+            writer.clone().write(message.as_ptr(), out)
+        } else {
+            writer.write(message.as_ptr(), out)
+        }
+    };
+    written.map_err(|failure| {
+        out.truncate(start);
+        encode_error(py, message, "protobuf", protobuf::refusal(failure))
+    })
+}
+
+/// Compiles the class of a message first.
+#[cold]
+fn compile_protobuf(py: Python<'_>, message: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let class = message.get_type();
+    let writer = protobuf::Writer::compile(&class).map_err(|error| encode_error(py, message, "protobuf", error))?;
+    // SAFETY: the GIL is held, and the reference ends before Python code can run.
+    let table = unsafe { &*CACHE.0.get() };
+    let mut entries = places(class.as_type_ptr()).filter_map(|place| table[place].as_deref());
+    match entries.find(|known| known.type_.is(&class)) {
+        Some(known) => {
+            let _ = known.protobuf.set(Rc::new(writer));
+            encode_protobuf(py, known, message, out)
+        }
+        // Compiling has run Python code, which has encoded so much that the class is forgotten.
+        None => encode(py, message, WireFormat::Protobuf, out),
+    }
+}
+
 #[cold]
 fn remember(class: &Bound<'_, PyType>) -> PyResult<()> {
     let writer = Writer::compile(class)?;
-    let known = Box::new(Known { type_: class.clone().unbind(), writer });
+    let known = Box::new(Known { type_: class.clone().unbind(), writer, protobuf: OnceCell::new() });
     // SAFETY: the GIL is held, and nothing else refers into the table: `encode` drops its reference before it calls.
     // What is replaced is dropped after the table has been written.
     let replaced = unsafe {
@@ -141,12 +187,12 @@ fn encode_by_msgspec(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
             out.extend_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
             Ok(())
         }
-        Err(error) => Err(encode_error(py, message, format, error)),
+        Err(error) => Err(encode_error(py, message, format.name(), error)),
     }
 }
 
 /// What msgspec says about values it has no form for, as our error; anything else (a property that raised) as it is.
-fn encode_error(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, error: PyErr) -> PyErr {
+fn encode_error(py: Python<'_>, message: &Bound<'_, PyAny>, format: &str, error: PyErr) -> PyErr {
     let is_refusal = error.is_instance_of::<PyTypeError>(py)
         || error.is_instance_of::<PyValueError>(py)
         || error.is_instance_of::<PyOverflowError>(py)
@@ -157,7 +203,7 @@ fn encode_error(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, erro
     }
     let wrap = || {
         let details = PyDict::new(py);
-        details.set_item("format", format.name())?;
+        details.set_item("format", format)?;
         let name = class::class_name(message.get_type().as_any());
         let text = format!("can't encode a {name}: {}", error.value(py));
         py.get_type::<EncodeError>().call((text,), Some(&details))

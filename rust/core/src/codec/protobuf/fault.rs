@@ -47,6 +47,13 @@ pub enum Problem {
         /// How many it has.
         got: usize,
     },
+    /// Not one of the values of a choice.
+    NotChosen {
+        /// The choice's number, which the sink knows.
+        choice: usize,
+        /// What came.
+        got: String,
+    },
     /// The sink refused the value.
     Refused,
 }
@@ -90,6 +97,7 @@ impl fmt::Display for Problem {
             Self::Missing => formatter.write_str("missing required field"),
             Self::NoMember => formatter.write_str("no member of the union is there"),
             Self::WrongLength { expected, got } => write!(formatter, "expected {expected} items, got {got}"),
+            Self::NotChosen { got, .. } => write!(formatter, "not one of the values of this field: {got}"),
             Self::Refused => formatter.write_str("not a value of this field"),
         }
     }

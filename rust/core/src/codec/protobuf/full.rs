@@ -285,7 +285,7 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
         let start = found.first().map_or(end, |found| found.start);
         let value = match (found, field.label) {
             ([], _) => match absent(self.sink, field) {
-                Some(value) => return value.map_err(|Refused| located(message, place, refused(end))),
+                Some(value) => return value.map_err(|Refused| located(message, place, refused_zero(field, end))),
                 None => Err(Malformed::new(end, Problem::Missing)),
             },
             (_, Label::Single) => self.single(field.item, found, depth),
@@ -357,14 +357,12 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
                 ([], Item::Message(index)) => {
                     let nothing = entry.end..entry.end;
                     self.message(index, slice::from_ref(&nothing), depth + 2)
-                },
+                }
                 ([], _) => zero(self.sink, field.item).map_err(|Refused| refused(entry.end)),
                 (values, item) => self.single(item, values, depth + 1),
             };
             let value = value
-                .and_then(|value| {
-                    self.converted(field.item_conversion, value).map_err(|Refused| refused(entry.start))
-                })
+                .and_then(|value| self.converted(field.item_conversion, value).map_err(|Refused| refused(entry.start)))
                 .map_err(Malformed::in_table)?;
             let key = Text::new(&self.checker.input[key]);
             self.sink.insert(&mut table, key, value).map_err(|Refused| refused(entry.start).in_table())?;
@@ -409,7 +407,18 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
             // Whoever asks has looked.
             Item::Message(_) => Err(Refused),
         };
-        value.map(|value| (value, stop)).map_err(|Refused| refused(start))
+        value.map(|value| (value, stop)).map_err(|Refused| {
+            let problem = match item {
+                Item::ChosenText(choice) => {
+                    Problem::NotChosen { choice, got: format!("{:?}", String::from_utf8_lossy(bytes)) }
+                }
+                Item::ChosenInteger(choice) => {
+                    Problem::NotChosen { choice, got: integer_of(bytes).cast_signed().to_string() }
+                }
+                _ => Problem::Refused,
+            };
+            Malformed::new(start, problem)
+        })
     }
 
     fn converted(&mut self, conversion: Option<usize>, value: S::Value) -> Result<S::Value, Refused> {
@@ -417,6 +426,16 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
             None => Ok(value),
             Some(conversion) => self.sink.convert(conversion, value),
         }
+    }
+}
+
+/// The zero value of an absent field is none of the field's.
+fn refused_zero(field: &Field, offset: usize) -> Malformed {
+    match field.item {
+        Item::ChosenText(_) | Item::ChosenInteger(_) if field.conversion.is_none() => {
+            Malformed::new(offset, Problem::Missing)
+        }
+        _ => refused(offset),
     }
 }
 

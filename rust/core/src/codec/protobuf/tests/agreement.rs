@@ -33,20 +33,21 @@ fn every_cut_of_a_message_has_the_same_answer_from_both_readers() {
 
 fn any_field(depth: u32) -> BoxedStrategy<Vec<u8>> {
     let number = prop_oneof![4 => 1..24_u32, 1 => Just(2047), 1 => Just(UNKNOWN)];
-    let scalar = (number.clone(), 0..5_u32, any::<u64>(), 0..64_u32).prop_map(|(number, wire, value, shift)| match wire {
-        0 => int(number, value >> shift),
-        1 => [&*write::key(number, 1), &value.to_le_bytes()].concat(),
-        2 => length(number, &value.to_le_bytes()[..(shift % 8) as usize]),
-        3 => length(number, [&b"Thing"[..], b"thing", b"buy", b""][(shift % 4) as usize]),
-        _ => [&*write::key(number, 5), &value.to_le_bytes()[..4]].concat(),
-    });
+    let scalar =
+        (number.clone(), 0..5_u32, any::<u64>(), 0..64_u32).prop_map(|(number, wire, value, shift)| match wire {
+            0 => int(number, value >> shift),
+            1 => [&*write::key(number, 1), &value.to_le_bytes()].concat(),
+            2 => length(number, &value.to_le_bytes()[..(shift % 8) as usize]),
+            3 => length(number, [&b"Thing"[..], b"thing", b"buy", b""][(shift % 4) as usize]),
+            _ => [&*write::key(number, 5), &value.to_le_bytes()[..4]].concat(),
+        });
     if depth == 0 {
         return scalar.boxed();
     }
     let inner = || proptest::collection::vec(any_field(depth - 1), 0..5).prop_map(|fields| fields.concat());
     let nested = (number.clone(), inner()).prop_map(|(number, inner)| length(number, &inner));
-    let group = (number, inner())
-        .prop_map(|(number, inner)| [write::key(number, 3), inner, write::key(number, 4)].concat());
+    let group =
+        (number, inner()).prop_map(|(number, inner)| [write::key(number, 3), inner, write::key(number, 4)].concat());
     prop_oneof![4 => scalar, 4 => nested, 1 => group].boxed()
 }
 

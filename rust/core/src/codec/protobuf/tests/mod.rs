@@ -196,10 +196,7 @@ fn messages() -> Vec<Message> {
     vec![
         Message { tag: Some(Tag::text("type", "Thing", Some("thing"))), ..message(Form::Record(THING), thing) },
         Message { tag: Some(Tag::text("type", "Leaf", Some("leaf"))), ..message(Form::Record(LEAF), leaf) },
-        message(
-            Form::Union,
-            vec![fault(field(1, Item::Message(LEAF))), fault(field(2, Item::Message(THING)))],
-        ),
+        message(Form::Union, vec![fault(field(1, Item::Message(LEAF))), fault(field(2, Item::Message(THING)))]),
         message(Form::Tuple, vec![field(1, Item::Text), optional(2, number(Number::Double))]),
         message(Form::Box, vec![many(1, number(Number::Double))]),
     ]
