@@ -123,14 +123,10 @@ pub(crate) fn encode(
 fn encode_protobuf(py: Python<'_>, known: &Known, message: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     let start = out.len();
     let Some(writer) = known.protobuf.get() else { return compile_protobuf(py, message, out) };
-    // SAFETY: the GIL is held, and the message is alive. Who runs Python code is held meanwhile.
-    let written = unsafe {
-        if writer.runs_python {
-            writer.clone().write(message.as_ptr(), out)
-        } else {
-            writer.write(message.as_ptr(), out)
-        }
-    };
+    // Python code may run on the way and make this class forgotten: the writer is held.
+    let writer = Rc::clone(writer);
+    // SAFETY: the GIL is held, and the message is alive.
+    let written = unsafe { writer.write(message.as_ptr(), out) };
     written.map_err(|failure| {
         out.truncate(start);
         encode_error(py, message, "protobuf", protobuf::refusal(failure))

@@ -2,28 +2,19 @@
 
 use std::ptr;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyString, PyType};
 use websocket_utils_core::codec::MAX_DEPTH;
-use websocket_utils_core::codec::protobuf::{Number, TAG_NUMBER, key as key_of};
 use websocket_utils_core::codec::protobuf::{
-    begin_nested, end_nested, write_bytes, write_double, write_float, write_signed, write_unsigned,
+    TAG_NUMBER, begin_nested, end_nested, key as key_of, write_bytes, write_signed,
 };
 
 use super::super::class::class_name;
-use super::compile::class_of;
-use super::{ProtoField, ProtoMessage, based, described, kind_of, number_named};
-
-/// Wire types that are written.
-mod wire {
-    pub(super) const VARINT: u32 = 0;
-    pub(super) const FIXED64: u32 = 1;
-    pub(super) const LENGTH: u32 = 2;
-    pub(super) const FIXED32: u32 = 5;
-}
+use super::layout::{self, Field, Form, Item, Key, Label, Message, Presence, is_unset, wire, wire_of};
+use super::value::{Failure, Held, unexpected, write_bytes_of, write_chosen, write_number, write_text};
+use super::{based, described};
 
 /// How instances of one class are written.
 pub(in super::super) struct Writer {
@@ -31,143 +22,6 @@ pub(in super::super) struct Writer {
     root: usize,
     /// The tag of a tagged class, which only the message itself has.
     head: Box<[u8]>,
-    /// Python code may run: what holds this writer may be gone behind it.
-    pub(in super::super) runs_python: bool,
-}
-
-struct Message {
-    form: Form,
-    fields: Box<[Field]>,
-}
-
-enum Form {
-    /// Slots of instances of exactly this class.
-    Slots(Py<PyType>),
-    /// Keys of a dict.
-    Dict,
-    /// The value of the only field.
-    Box,
-    /// The items of a tuple.
-    Tuple,
-    /// The instance of one of the fields' classes.
-    Union,
-}
-
-struct Field {
-    /// Its name in errors.
-    name: Box<str>,
-    /// Its key, as often as its label says.
-    key: Key,
-    /// Where its value lies in an instance.
-    offset: usize,
-    dict_key: Option<Py<PyString>>,
-    presence: Presence,
-    /// UNSET stands for nothing: its default is that.
-    skips_unset: bool,
-    label: Label,
-    item: Item,
-    /// A value that is not what the wire has is asked for its plain form.
-    has_plain_form: bool,
-}
-
-/// What is left out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    /// Zero, and what is empty.
-    Zero,
-    /// None.
-    Null,
-    /// A key that is not there.
-    Missing,
-    /// Nothing.
-    Always,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Label {
-    Single,
-    /// With the number of items, where it is fixed.
-    Repeated(Option<usize>),
-    Map,
-}
-
-enum Item {
-    Number(Number),
-    Text,
-    Bytes,
-    /// Members of an enum, and how each is written. Values of a `Literal` are written as what they are.
-    Chosen {
-        members: Box<[(Py<PyAny>, Box<[u8]>)]>,
-        is_text: bool,
-    },
-    Message(usize),
-}
-
-/// A key of at most five bytes.
-#[derive(Clone, Copy)]
-struct Key {
-    bytes: [u8; 5],
-    length: u8,
-}
-
-impl Key {
-    fn new(number: u32, wire: u32) -> Self {
-        let key = key_of(number, wire);
-        let mut bytes = [0; 5];
-        bytes[..key.len()].copy_from_slice(&key);
-        Self { bytes, length: key.len() as u8 }
-    }
-
-    #[inline]
-    fn append(self, out: &mut Vec<u8>) {
-        match self.length {
-            1 => out.push(self.bytes[0]),
-            length => out.extend_from_slice(&self.bytes[..length.into()]),
-        }
-    }
-}
-
-/// Why an object can't be written.
-pub(in super::super) enum Failure {
-    /// A value has no form: the way to it, and what is wrong.
-    Value(String, String),
-    /// What Python code raised.
-    Raised(PyErr),
-}
-
-impl Failure {
-    #[cold]
-    fn new(what: impl Into<String>) -> Self {
-        Self::Value(String::new(), what.into())
-    }
-
-    #[cold]
-    fn within(self, step: &str) -> Self {
-        match self {
-            Self::Value(path, what) => Self::Value(format!("{step}{path}"), what),
-            raised @ Self::Raised(_) => raised,
-        }
-    }
-}
-
-/// A reference to a value that Python code might let go meanwhile.
-struct Held(*mut ffi::PyObject);
-
-impl Held {
-    /// # Safety
-    /// The GIL is held for the life of the result, and `object` is alive.
-    unsafe fn new(object: *mut ffi::PyObject) -> Self {
-        // SAFETY: the caller's contract.
-        unsafe { ffi::Py_INCREF(object) };
-        Self(object)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: the reference is ours, and the GIL is held (see `new`).
-        unsafe { ffi::Py_DECREF(self.0) }
-    }
 }
 
 impl Writer {
@@ -179,7 +33,7 @@ impl Writer {
     pub(in super::super) fn compile(class: &Bound<'_, PyType>) -> PyResult<Self> {
         let (described, shape) = described(class.as_any())?;
         let root: usize = based(&shape)?.0.getattr("record")?.extract()?;
-        let messages: Vec<Message> = described.iter().map(message).collect::<PyResult<_>>()?;
+        let messages: Vec<Message> = described.iter().map(layout::message).collect::<PyResult<_>>()?;
         let mut head = Vec::new();
         if let Some(record) = &described[root].record {
             let tag = record.getattr("tag")?;
@@ -191,8 +45,7 @@ impl Writer {
                 write_signed(&mut head, tag.extract()?);
             }
         }
-        let runs_python = messages.iter().flat_map(|message| &message.fields).any(|field| field.has_plain_form);
-        Ok(Self { messages: messages.into(), root, head: head.into(), runs_python })
+        Ok(Self { messages: messages.into(), root, head: head.into() })
     }
 
     /// Appends one instance. On an error `out` has some of it.
@@ -411,7 +264,7 @@ impl Writer {
                     write(count as usize, ffi::PyTuple_GET_ITEM(items, count))?;
                     count += 1;
                 }
-            } else if ffi::PyAnySet_Check(items) != 0 {
+            } else if ffi::PyAnySet_CheckExact(items) != 0 {
                 Python::attach(|py| {
                     let set = Bound::from_borrowed_ptr(py, items);
                     for item in set.try_iter().map_err(Failure::Raised)? {
@@ -490,372 +343,42 @@ impl Writer {
                 }
             };
             match written {
-                Err(Failure::Value(..)) if field.has_plain_form => self.plain(field, value, out, written),
+                Err(Failure::Value(..)) if field.has_plain_form => plain(field, value, out, written),
                 written => written,
             }
         }
     }
+}
 
-    /// Appends a value in the form that msgspec has for it: text of dates and of numbers.
-    ///
-    /// # Safety
-    /// As [`Writer::write`].
-    #[cold]
-    unsafe fn plain(
-        &self,
-        field: &Field,
-        value: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        refused: Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        static TO_BUILTINS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        Python::attach(|py| {
-            // SAFETY: the value is alive, and this holds it.
-            let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-            let convert = TO_BUILTINS.import(py, "msgspec", "to_builtins").map_err(Failure::Raised)?;
-            let Ok(plain) = convert.call1((value,)) else { return refused };
-            let value = plain.as_ptr();
-            // SAFETY: the plain value is held here.
-            unsafe {
-                match &field.item {
-                    Item::Text => write_text(value, out),
-                    Item::Number(number) => write_number(*number, value, out),
-                    _ => refused,
-                }
+/// Appends a value in the form that msgspec has for it: text of dates and of numbers.
+///
+/// # Safety
+/// The GIL is held, and `value` is alive.
+#[cold]
+unsafe fn plain(
+    field: &Field,
+    value: *mut ffi::PyObject,
+    out: &mut Vec<u8>,
+    refused: Result<(), Failure>,
+) -> Result<(), Failure> {
+    static TO_BUILTINS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Python::attach(|py| {
+        // SAFETY: the value is alive, and this holds it.
+        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+        let convert = TO_BUILTINS.import(py, "msgspec", "to_builtins").map_err(Failure::Raised)?;
+        let Ok(plain) = convert.call1((value,)) else { return refused };
+        let value = plain.as_ptr();
+        // SAFETY: the plain value is held here.
+        unsafe {
+            match &field.item {
+                Item::Text => write_text(value, out),
+                Item::Number(number) => write_number(*number, value, out),
+                _ => refused,
             }
-        })
-    }
-}
-
-impl Field {
-    fn step(&self) -> String {
-        format!(".{}", self.name)
-    }
-}
-
-/// Compiles a message.
-fn message(described: &ProtoMessage<'_>) -> PyResult<Message> {
-    let mut offsets: Box<[usize]> = Box::default();
-    let form = match (described.kind.as_str(), &described.record) {
-        (_, Some(record)) => match class_of(record)?.offsets() {
-            Some(found) => {
-                offsets = found.into();
-                Form::Slots(record.getattr("type")?.cast_into::<PyType>()?.unbind())
-            }
-            None => Form::Dict,
-        },
-        ("box", None) => Form::Box,
-        ("tuple", None) => Form::Tuple,
-        _ => Form::Union,
-    };
-    let fields = described.fields.iter().filter(|field| field.field.is_some() || described.record.is_none());
-    let fields =
-        fields.enumerate().map(|(place, described)| field(described, offsets.get(place).copied().unwrap_or_default()));
-    Ok(Message { form, fields: fields.collect::<PyResult<_>>()? })
-}
-
-fn field(described: &ProtoField<'_>, offset: usize) -> PyResult<Field> {
-    let (base, type_) = based(&described.shape)?;
-    let (label, item_shape) = match described.label.as_str() {
-        "repeated" if kind_of(&base)? == "Fixed" => {
-            let items = base.getattr("items")?.cast_into::<PyTuple>()?;
-            (Label::Repeated(Some(items.len())), Some(items.get_item(0)?))
         }
-        "repeated" => (Label::Repeated(None), Some(base.getattr("item")?)),
-        "map" => (Label::Map, Some(base.getattr("value")?)),
-        _ => (Label::Single, None),
-    };
-    let (item_base, item_type) = match &item_shape {
-        Some(shape) => based(shape)?,
-        None => (base, type_),
-    };
-    let (item, wire) = match (described.message, number_named(&described.type_)) {
-        (Some(index), _) => (Item::Message(index), wire::LENGTH),
-        _ if kind_of(&item_base)? == "Choice" => {
-            let is_text = described.type_ == "string";
-            (chosen(&item_base, is_text)?, if is_text { wire::LENGTH } else { wire::VARINT })
-        }
-        (None, Some(number)) => (Item::Number(number), wire_of(number)),
-        (None, None) => (if described.type_ == "string" { Item::Text } else { Item::Bytes }, wire::LENGTH),
-    };
-    // Numbers of a list stand behind one key, together.
-    let wire = if label == Label::Single { wire } else { wire::LENGTH };
-    let (mut dict_key, mut skips_unset, mut name) = (None, false, described.name.clone());
-    if let Some(field) = &described.field {
-        dict_key = Some(field.getattr("name")?.cast_into::<PyString>()?.unbind());
-        name = field.getattr("encode_name")?.extract()?;
-        let default = field.getattr("default")?;
-        // SAFETY: the GIL is held, and the object is alive.
-        skips_unset = unsafe { is_unset(default.as_ptr()) };
-    }
-    Ok(Field {
-        name: name.into(),
-        key: Key::new(described.number, wire),
-        offset,
-        dict_key,
-        presence: match described.absent.as_str() {
-            "zero" => Presence::Zero,
-            "none" => Presence::Null,
-            "missing" => Presence::Missing,
-            _ => Presence::Always,
-        },
-        skips_unset,
-        label,
-        item,
-        has_plain_form: item_type.is_some(),
     })
-}
-
-/// Members of an enum by what is written for each; of a `Literal` there are none.
-fn chosen(base: &Bound<'_, PyAny>, is_text: bool) -> PyResult<Item> {
-    let mut members = Vec::new();
-    let values = base.getattr(if is_text { "texts" } else { "integers" })?.cast_into::<PyDict>()?;
-    for (name, value) in values {
-        if name.is(&value) {
-            continue;
-        }
-        let mut written = Vec::new();
-        if is_text {
-            // A name with lone surrogates has no form: its member is none that can be written.
-            let Ok(text) = name.cast::<PyString>()?.to_str() else { continue };
-            write_bytes(&mut written, text.as_bytes());
-        } else {
-            write_signed(&mut written, name.extract()?);
-        }
-        members.push((value.unbind(), written.into()));
-    }
-    Ok(Item::Chosen { members: members.into(), is_text })
-}
-
-const fn wire_of(number: Number) -> u32 {
-    match number {
-        Number::Double => wire::FIXED64,
-        Number::Float => wire::FIXED32,
-        _ => wire::VARINT,
-    }
 }
 
 fn name_of(class: &Py<PyType>) -> String {
     Python::attach(|py| class_name(class.bind(py).as_any()))
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-unsafe fn is_unset(value: *mut ffi::PyObject) -> bool {
-    static UNSET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    // SAFETY: the caller's contract.
-    let py = unsafe { Python::assume_attached() };
-    UNSET.import(py, "msgspec", "UNSET").is_ok_and(|unset| unset.as_ptr() == value)
-}
-
-/// A value of another type than the field's.
-#[cold]
-unsafe fn unexpected(expected: &str, value: *mut ffi::PyObject) -> Failure {
-    Python::attach(|py| {
-        // SAFETY: the value is alive.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        Failure::new(format!("expected {expected}, got {}", class_name(value.get_type().as_any())))
-    })
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn write_text(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
-    // SAFETY: the value is alive, and each look inside follows a check of its type; none runs Python code.
-    unsafe {
-        if ffi::PyUnicode_Check(value) == 0 {
-            return Err(unexpected("str", value));
-        }
-        let (bytes, length) = if ffi::PyUnicode_IS_COMPACT_ASCII(value) != 0 {
-            (ffi::PyUnicode_DATA(value).cast::<u8>().cast_const(), ffi::PyUnicode_GET_LENGTH(value))
-        } else {
-            let mut size = 0;
-            let bytes = ffi::PyUnicode_AsUTF8AndSize(value, &raw mut size);
-            if bytes.is_null() {
-                ffi::PyErr_Clear();
-                return Err(Failure::new("it has lone surrogates, which are no UTF-8"));
-            }
-            (bytes.cast::<u8>(), size)
-        };
-        write_bytes(out, std::slice::from_raw_parts(bytes, length as usize));
-    }
-    Ok(())
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-unsafe fn write_bytes_of(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
-    // SAFETY: the value is alive, and each look inside follows a check of its type; none runs Python code.
-    unsafe {
-        let (bytes, length) = if ffi::PyBytes_Check(value) != 0 {
-            (ffi::PyBytes_AS_STRING(value), ffi::PyBytes_Size(value))
-        } else if ffi::PyByteArray_Check(value) != 0 {
-            (ffi::PyByteArray_AsString(value).cast_const(), ffi::PyByteArray_Size(value))
-        } else {
-            return Err(unexpected("bytes", value));
-        };
-        write_bytes(out, std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize));
-    }
-    Ok(())
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-unsafe fn write_chosen(
-    members: &[(Py<PyAny>, Box<[u8]>)],
-    is_text: bool,
-    value: *mut ffi::PyObject,
-    out: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    if let Some((_, written)) = members.iter().find(|(member, _)| member.as_ptr() == value) {
-        out.extend_from_slice(written);
-        return Ok(());
-    }
-    if !members.is_empty() {
-        // SAFETY: the caller's contract.
-        return Err(unsafe { unexpected("a member of the enum", value) });
-    }
-    // SAFETY: the caller's contract.
-    unsafe { if is_text { write_text(value, out) } else { write_number(Number::Int64, value, out) } }
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn write_number(number: Number, value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
-    // SAFETY: the caller's contract; each look inside follows a check of the type, and none runs Python code.
-    unsafe {
-        match number {
-            Number::Double => write_double(out, float_of(value)?),
-            Number::Float => {
-                let wide = float_of(value)?;
-                #[expect(clippy::cast_possible_truncation, reason = "rounding to 32 bits is what the annotation says")]
-                let narrow = wide as f32;
-                if narrow.is_infinite() && wide.is_finite() {
-                    return Err(Failure::new(format!("{wide} is beyond the range of a 32-bit float")));
-                }
-                write_float(out, narrow);
-            }
-            Number::Bool => {
-                if value != ffi::Py_True() && value != ffi::Py_False() {
-                    return Err(unexpected("bool", value));
-                }
-                out.push(u8::from(value == ffi::Py_True()));
-            }
-            Number::UInt64 | Number::UInt32 => write_unsigned(out, unsigned_of(number, value)?),
-            Number::Int64 | Number::Int32 => write_signed(out, signed_of(number, value)?),
-        }
-    }
-    Ok(())
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn float_of(value: *mut ffi::PyObject) -> Result<f64, Failure> {
-    // SAFETY: the caller's contract; each look inside follows a check of the type.
-    unsafe {
-        if ffi::PyFloat_Check(value) != 0 {
-            return Ok(ffi::PyFloat_AS_DOUBLE(value));
-        }
-        if !is_integer(value) {
-            return Err(unexpected("float", value));
-        }
-        // A whole price may be written without a point, as msgspec reads it in JSON.
-        let float = ffi::PyLong_AsDouble(value);
-        if float.to_bits() == (-1.0_f64).to_bits() && !ffi::PyErr_Occurred().is_null() {
-            ffi::PyErr_Clear();
-            return Err(Failure::new("the integer is beyond the range of a float"));
-        }
-        Ok(float)
-    }
-}
-
-/// An `int`, and no `bool`.
-///
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn is_integer(value: *mut ffi::PyObject) -> bool {
-    // SAFETY: the caller's contract.
-    unsafe {
-        let type_ = ffi::Py_TYPE(value);
-        type_ == &raw mut ffi::PyLong_Type || (ffi::PyLong_Check(value) != 0 && type_ != &raw mut ffi::PyBool_Type)
-    }
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn signed_of(number: Number, value: *mut ffi::PyObject) -> Result<i64, Failure> {
-    // SAFETY: the caller's contract; the value is an integer where it is read as one.
-    unsafe {
-        if !is_integer(value) {
-            return Err(unexpected("int", value));
-        }
-        let mut overflow = 0;
-        let signed = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
-        if overflow != 0 || (number == Number::Int32 && i32::try_from(signed).is_err()) {
-            return Err(out_of_range(number, value));
-        }
-        Ok(signed)
-    }
-}
-
-/// # Safety
-/// The GIL is held, and `value` is alive.
-#[inline]
-unsafe fn unsigned_of(number: Number, value: *mut ffi::PyObject) -> Result<u64, Failure> {
-    // SAFETY: the caller's contract; the value is an integer where it is read as one.
-    unsafe {
-        if !is_integer(value) {
-            return Err(unexpected("int", value));
-        }
-        let mut overflow = 0;
-        let signed = ffi::PyLong_AsLongLongAndOverflow(value, &raw mut overflow);
-        let unsigned = match (overflow, u64::try_from(signed)) {
-            (0, Ok(unsigned)) => unsigned,
-            (1.., _) => {
-                let unsigned = ffi::PyLong_AsUnsignedLongLong(value);
-                if unsigned == u64::MAX && !ffi::PyErr_Occurred().is_null() {
-                    ffi::PyErr_Clear();
-                    return Err(out_of_range(number, value));
-                }
-                unsigned
-            }
-            _ => return Err(out_of_range(number, value)),
-        };
-        if number == Number::UInt32 && u32::try_from(unsigned).is_err() {
-            return Err(out_of_range(number, value));
-        }
-        Ok(unsigned)
-    }
-}
-
-/// # Safety
-/// The GIL is held, and `value` is an integer.
-#[cold]
-unsafe fn out_of_range(number: Number, value: *mut ffi::PyObject) -> Failure {
-    let (least, most) = match number {
-        Number::UInt64 => ("0", u64::MAX.to_string()),
-        Number::UInt32 => ("0", u32::MAX.to_string()),
-        Number::Int32 => ("-2147483648", i32::MAX.to_string()),
-        _ => ("-9223372036854775808", i64::MAX.to_string()),
-    };
-    Python::attach(|py| {
-        // SAFETY: the value is alive.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        // A huge one refuses to be written out.
-        let got = value.str().map_or_else(|_| "a larger one".to_owned(), |text| text.to_string());
-        Failure::new(format!("expected an integer from {least} to {most}, got {got}"))
-    })
-}
-
-/// `TypeError` for a failure that is told as what it is about.
-pub(in super::super) fn refusal(failure: Failure) -> PyErr {
-    match failure {
-        Failure::Raised(error) => error,
-        Failure::Value(path, what) => PyTypeError::new_err(format!("{what} - at `${path}`")),
-    }
 }

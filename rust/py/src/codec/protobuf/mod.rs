@@ -3,11 +3,14 @@
 mod compile;
 mod conversion;
 mod encode;
+mod layout;
 mod model;
+mod value;
 
 pub(super) use conversion::Conversion;
-pub(super) use encode::{Writer, refusal};
+pub(super) use encode::Writer;
 pub(super) use model::Model;
+pub(super) use value::refusal;
 
 use pyo3::prelude::*;
 use websocket_utils_core::codec::protobuf::Number;

@@ -5,7 +5,7 @@ use websocket_utils_core::codec::protobuf::{self, Plan, Problem};
 
 use super::super::Format;
 use super::super::fallback::{Malformed, errors};
-use super::super::model::Meanings;
+use super::super::model::{Chosen, Meanings};
 use super::super::object::Objects;
 use super::compile;
 
@@ -37,12 +37,12 @@ impl Model {
         match protobuf::decode(&self.plan, payload, &mut sink) {
             // SAFETY: the object is complete, and the reference is ours to give.
             Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
-            Err(malformed) => Err(self.error(py, payload, malformed, &mut sink)),
+            Err(fault) => Err(self.error(py, payload, &fault, &mut sink)),
         }
     }
 
     #[cold]
-    fn error(&self, py: Python<'_>, payload: &[u8], fault: protobuf::Malformed, sink: &mut Objects<'_, '_>) -> PyErr {
+    fn error(&self, py: Python<'_>, payload: &[u8], fault: &protobuf::Malformed, sink: &mut Objects<'_, '_>) -> PyErr {
         let complaint = sink.complaint.take().filter(|_| fault.problem == Problem::Refused);
         if let Some(interrupt) = sink.interrupt.take() {
             return interrupt;
@@ -55,7 +55,7 @@ impl Model {
                 malformed.got = Some(format!("{got} items"));
             }
             Problem::NotChosen { choice, got } => {
-                let names = self.meanings.choices.get(*choice).map(|choice| choice.names()).unwrap_or_default();
+                let names = self.meanings.choices.get(*choice).map(Chosen::names).unwrap_or_default();
                 malformed.message = format!("expected one of {names}, got {got}");
                 malformed.expected = Some(format!("one of {names}"));
                 malformed.got = Some(got.clone());
