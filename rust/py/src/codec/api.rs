@@ -23,9 +23,10 @@ impl PyEncoder {
     /// Encodes a message, or any object that msgspec can encode.
     #[pyo3(signature = (message, /))]
     fn encode<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let mut out = Vec::with_capacity(256);
-        encode::encode(message.py(), message, self.format, &mut out)?;
-        Ok(PyBytes::new(message.py(), &out))
+        encode::with_buffer(|out| {
+            encode::encode(message.py(), message, self.format, out)?;
+            Ok(PyBytes::new(message.py(), out))
+        })
     }
 
     /// Encodes into `buffer` from `offset` on and cuts or grows it to end there. Returns the number of bytes written.

@@ -1,6 +1,6 @@
 //! Encode of message objects: out of the slots of classes that a plan holds, by msgspec for everything else.
 
-use std::cell::{OnceCell, UnsafeCell};
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::rc::Rc;
 
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
@@ -79,6 +79,26 @@ struct Cache(UnsafeCell<[Option<Box<Known>>; ENTRIES]>);
 unsafe impl Sync for Cache {}
 
 static CACHE: Cache = Cache(UnsafeCell::new([const { None }; ENTRIES]));
+
+thread_local! {
+    /// Memory for one encoded message, kept between messages.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Most memory that is kept.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Lends an empty buffer. Whoever encodes inside of that gets another one.
+#[inline]
+pub(super) fn with_buffer<T>(use_buffer: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut buffer = SPARE.take();
+    let value = use_buffer(&mut buffer);
+    if buffer.capacity() <= KEPT_CAPACITY {
+        buffer.clear();
+        SPARE.set(buffer);
+    }
+    value
+}
 
 fn places(type_: *mut ffi::PyTypeObject) -> impl Iterator<Item = usize> {
     // Type objects are far apart and aligned: the middle bits of a product are as good as random.

@@ -109,7 +109,12 @@ pub struct Field {
     pub absent: Absent,
     /// The key that is expected: number and wire type.
     pub(super) key: u32,
+    /// The same as a byte; one that no key begins with, if it takes more.
+    pub(super) short_key: u8,
 }
+
+/// The key of number 0, which no field has.
+const NO_KEY: u8 = 0;
 
 impl Field {
     /// A field with one value of a type, zero where it is absent.
@@ -124,6 +129,7 @@ impl Field {
             conversion: None,
             absent: Absent::Zero,
             key: 0,
+            short_key: NO_KEY,
         }
     }
 
@@ -275,6 +281,7 @@ impl Plan {
         for message in &mut messages {
             for field in &mut message.fields {
                 field.key = field.expected_key();
+                field.short_key = u8::try_from(field.key).ok().filter(|key| *key < 0x80).unwrap_or(NO_KEY);
             }
         }
         let has_target = |field: &Field| !matches!(field.item, Item::Message(index) if index >= count);

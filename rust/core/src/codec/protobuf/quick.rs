@@ -94,14 +94,19 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
         let mut record = self.sink.begin_record(index).ok()?;
         let (mut seen, mut next) = (0_u64, 0);
         while at < end {
-            let (key, start) = wire::key(self.input, at, end)?;
-            let index = if fields.get(next).is_some_and(|field| field.key == key) {
-                next
-            } else if let Some(index) = fields.iter().position(|field| field.key == key) {
-                index
-            } else {
-                at = self.other(message, key, start, end, depth)?;
-                continue;
+            let mut index = next;
+            let start = match fields.get(next) {
+                // Mostly the next one, with a key of one byte.
+                Some(field) if field.short_key == self.input[at] => at + 1,
+                _ => {
+                    let (key, start) = wire::key(self.input, at, end)?;
+                    let Some(place) = fields.iter().position(|field| field.key == key) else {
+                        at = self.other(message, key, start, end, depth)?;
+                        continue;
+                    };
+                    index = place;
+                    start
+                }
             };
             if seen >> index & 1 == 1 {
                 return None;

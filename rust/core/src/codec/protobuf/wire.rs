@@ -61,7 +61,9 @@ pub(super) fn key(input: &[u8], at: usize, end: usize) -> Option<(u32, usize)> {
 /// A length, and that many bytes behind it.
 #[inline]
 pub(super) fn span(input: &[u8], at: usize, end: usize) -> Option<(usize, usize)> {
-    let (length, start) = short(input, at, end)?;
+    let first = *input.get(at)?;
+    // Mostly it is one byte.
+    let (length, start) = if first < 0x80 { (u32::from(first), at + 1) } else { short(input, at, end)? };
     let stop = start + length as usize;
     (stop <= end).then_some((start, stop))
 }

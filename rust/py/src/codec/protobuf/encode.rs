@@ -8,12 +8,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 use websocket_utils_core::codec::MAX_DEPTH;
 use websocket_utils_core::codec::protobuf::{
-    TAG_NUMBER, begin_nested, end_nested, key as key_of, write_bytes, write_signed,
+    Key, TAG_NUMBER, begin_nested, end_nested, key as key_of, write_bytes, write_signed,
 };
 
 use super::super::class::class_name;
-use super::layout::{self, Field, Form, Item, Key, Label, Message, Presence, is_unset, wire, wire_of};
-use super::value::{Failure, Held, unexpected, write_bytes_of, write_chosen, write_number, write_text};
+use super::layout::{self, Field, Form, Item, Label, Message, Presence, is_unset, wire, wire_of};
+use super::value::{Failure, Held, Written, unexpected, write_bytes_of, write_chosen, write_number, write_text};
 use super::{based, described};
 
 /// How instances of one class are written.
@@ -53,7 +53,7 @@ impl Writer {
     /// # Safety
     /// The GIL is held, and `object` is alive.
     #[inline]
-    pub(in super::super) unsafe fn write(&self, object: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(in super::super) unsafe fn write(&self, object: *mut ffi::PyObject, out: &mut Vec<u8>) -> Written {
         out.reserve(256);
         out.extend_from_slice(&self.head);
         // SAFETY: the caller's contract.
@@ -68,7 +68,7 @@ impl Writer {
         object: *mut ffi::PyObject,
         out: &mut Vec<u8>,
         depth: usize,
-    ) -> Result<(), Failure> {
+    ) -> Written {
         if depth >= MAX_DEPTH {
             return Err(Failure::new(format!("it is nested deeper than {MAX_DEPTH} levels")));
         }
@@ -119,13 +119,7 @@ impl Writer {
 
     /// # Safety
     /// As [`Writer::write`].
-    unsafe fn dict(
-        &self,
-        message: &Message,
-        object: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Failure> {
+    unsafe fn dict(&self, message: &Message, object: *mut ffi::PyObject, out: &mut Vec<u8>, depth: usize) -> Written {
         // SAFETY: the object is alive; values are held while Python code may let them go.
         unsafe {
             if ffi::PyDict_Check(object) == 0 {
@@ -158,13 +152,7 @@ impl Writer {
     /// # Safety
     /// As [`Writer::write`]; `value` may be null.
     #[inline]
-    unsafe fn field(
-        &self,
-        field: &Field,
-        value: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Failure> {
+    unsafe fn field(&self, field: &Field, value: *mut ffi::PyObject, out: &mut Vec<u8>, depth: usize) -> Written {
         if value.is_null() {
             return Err(Failure::new("it has no value"));
         }
@@ -195,13 +183,7 @@ impl Writer {
     ///
     /// # Safety
     /// As [`Writer::write`].
-    unsafe fn many(
-        &self,
-        field: &Field,
-        value: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Failure> {
+    unsafe fn many(&self, field: &Field, value: *mut ffi::PyObject, out: &mut Vec<u8>, depth: usize) -> Written {
         // SAFETY: the caller's contract; the value is held, as Python code may run.
         unsafe {
             let value = Held::new(value);
@@ -267,11 +249,11 @@ impl Writer {
             } else if ffi::PyAnySet_CheckExact(items) != 0 {
                 Python::attach(|py| {
                     let set = Bound::from_borrowed_ptr(py, items);
-                    for item in set.try_iter().map_err(Failure::Raised)? {
-                        write(count as usize, item.map_err(Failure::Raised)?.as_ptr())?;
+                    for item in set.try_iter().map_err(Failure::raised)? {
+                        write(count as usize, item.map_err(Failure::raised)?.as_ptr())?;
                         count += 1;
                     }
-                    Ok::<_, Failure>(())
+                    Written::Ok(())
                 })?;
             } else {
                 return Err(unexpected("a list, tuple or set", items));
@@ -282,13 +264,7 @@ impl Writer {
 
     /// # Safety
     /// As [`Writer::write`].
-    unsafe fn table(
-        &self,
-        field: &Field,
-        table: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Failure> {
+    unsafe fn table(&self, field: &Field, table: *mut ffi::PyObject, out: &mut Vec<u8>, depth: usize) -> Written {
         let wire = match &field.item {
             Item::Number(number) => wire_of(*number),
             Item::Chosen { is_text: false, .. } => wire::VARINT,
@@ -320,13 +296,7 @@ impl Writer {
     /// # Safety
     /// As [`Writer::write`].
     #[inline]
-    unsafe fn item(
-        &self,
-        field: &Field,
-        value: *mut ffi::PyObject,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Failure> {
+    unsafe fn item(&self, field: &Field, value: *mut ffi::PyObject, out: &mut Vec<u8>, depth: usize) -> Written {
         // SAFETY: the caller's contract.
         unsafe {
             let written = match &field.item {
@@ -343,7 +313,7 @@ impl Writer {
                 }
             };
             match written {
-                Err(Failure::Value(..)) if field.has_plain_form => plain(field, value, out, written),
+                Err(_) if field.has_plain_form => plain(field, value, out, written),
                 written => written,
             }
         }
@@ -355,17 +325,12 @@ impl Writer {
 /// # Safety
 /// The GIL is held, and `value` is alive.
 #[cold]
-unsafe fn plain(
-    field: &Field,
-    value: *mut ffi::PyObject,
-    out: &mut Vec<u8>,
-    refused: Result<(), Failure>,
-) -> Result<(), Failure> {
+unsafe fn plain(field: &Field, value: *mut ffi::PyObject, out: &mut Vec<u8>, refused: Written) -> Written {
     static TO_BUILTINS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     Python::attach(|py| {
         // SAFETY: the value is alive, and this holds it.
         let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        let convert = TO_BUILTINS.import(py, "msgspec", "to_builtins").map_err(Failure::Raised)?;
+        let convert = TO_BUILTINS.import(py, "msgspec", "to_builtins").map_err(Failure::raised)?;
         let Ok(plain) = convert.call1((value,)) else { return refused };
         let value = plain.as_ptr();
         // SAFETY: the plain value is held here.

@@ -4,7 +4,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
-use websocket_utils_core::codec::protobuf::{Number, key as key_of, write_bytes, write_signed};
+use websocket_utils_core::codec::protobuf::{Key, Number, write_bytes, write_signed};
 
 use super::compile::class_of;
 use super::value::Member;
@@ -84,30 +84,6 @@ pub(super) enum Item {
         is_text: bool,
     },
     Message(usize),
-}
-
-/// A key of at most five bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Key {
-    bytes: [u8; 5],
-    length: u8,
-}
-
-impl Key {
-    pub(super) fn new(number: u32, wire: u32) -> Self {
-        let key = key_of(number, wire);
-        let mut bytes = [0; 5];
-        bytes[..key.len()].copy_from_slice(&key);
-        Self { bytes, length: key.len() as u8 }
-    }
-
-    #[inline]
-    pub(super) fn append(self, out: &mut Vec<u8>) {
-        match self.length {
-            1 => out.push(self.bytes[0]),
-            length => out.extend_from_slice(&self.bytes[..length.into()]),
-        }
-    }
 }
 
 impl Field {

@@ -9,26 +9,36 @@ use websocket_utils_core::codec::protobuf::{
 
 use super::super::class::class_name;
 
-/// Why an object can't be written.
-pub(in super::super) enum Failure {
+/// Why an object can't be written: boxed, as a result of every value has room for it.
+pub(in super::super) struct Failure(Box<Reason>);
+
+enum Reason {
     /// A value has no form: the way to it, and what is wrong.
     Value(String, String),
     /// What Python code raised.
     Raised(PyErr),
 }
 
+/// Whether a value was written.
+pub(super) type Written = Result<(), Failure>;
+
 impl Failure {
     #[cold]
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self::Value(String::new(), what.into())
+        Self(Box::new(Reason::Value(String::new(), what.into())))
     }
 
     #[cold]
-    pub(super) fn within(self, step: &str) -> Self {
-        match self {
-            Self::Value(path, what) => Self::Value(format!("{step}{path}"), what),
-            raised @ Self::Raised(_) => raised,
+    pub(super) fn raised(error: PyErr) -> Self {
+        Self(Box::new(Reason::Raised(error)))
+    }
+
+    #[cold]
+    pub(super) fn within(mut self: Self, step: &str) -> Self {
+        if let Reason::Value(path, _) = &mut *self.0 {
+            path.insert_str(0, step);
         }
+        self
     }
 }
 
@@ -54,9 +64,9 @@ impl Drop for Held {
 
 /// `TypeError` for a failure that is told as what it is about.
 pub(in super::super) fn refusal(failure: Failure) -> PyErr {
-    match failure {
-        Failure::Raised(error) => error,
-        Failure::Value(path, what) => PyTypeError::new_err(format!("{what} - at `${path}`")),
+    match *failure.0 {
+        Reason::Raised(error) => error,
+        Reason::Value(path, what) => PyTypeError::new_err(format!("{what} - at `${path}`")),
     }
 }
 
@@ -73,7 +83,7 @@ pub(super) unsafe fn unexpected(expected: &str, value: *mut ffi::PyObject) -> Fa
 /// # Safety
 /// The GIL is held, and `value` is alive.
 #[inline]
-pub(super) unsafe fn write_text(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(super) unsafe fn write_text(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Written {
     // SAFETY: the value is alive, and each look inside follows a check of its type; none runs Python code.
     unsafe {
         if ffi::PyUnicode_Check(value) == 0 {
@@ -97,7 +107,7 @@ pub(super) unsafe fn write_text(value: *mut ffi::PyObject, out: &mut Vec<u8>) ->
 
 /// # Safety
 /// The GIL is held, and `value` is alive.
-pub(super) unsafe fn write_bytes_of(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(super) unsafe fn write_bytes_of(value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Written {
     // SAFETY: the value is alive, and each look inside follows a check of its type; none runs Python code.
     unsafe {
         let (bytes, length) = if ffi::PyBytes_Check(value) != 0 {
@@ -126,7 +136,7 @@ pub(super) unsafe fn write_chosen(
     is_text: bool,
     value: *mut ffi::PyObject,
     out: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) -> Written {
     if let Some(member) = members.iter().find(|member| member.value.as_ptr() == value) {
         out.extend_from_slice(&member.written);
         return Ok(());
@@ -142,7 +152,7 @@ pub(super) unsafe fn write_chosen(
 /// # Safety
 /// The GIL is held, and `value` is alive.
 #[inline]
-pub(super) unsafe fn write_number(number: Number, value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(super) unsafe fn write_number(number: Number, value: *mut ffi::PyObject, out: &mut Vec<u8>) -> Written {
     // SAFETY: the caller's contract; each look inside follows a check of the type, and none runs Python code.
     unsafe {
         match number {

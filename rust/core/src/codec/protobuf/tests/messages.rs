@@ -213,6 +213,25 @@ fn a_plan_that_does_not_fit_together_is_none() {
 }
 
 #[test]
+fn integers_of_every_size_are_written_as_they_are_read() {
+    for bits in 0..64 {
+        for value in [1_u64 << bits, (1 << bits) - 1, u64::MAX << bits, 0x5555_5555_5555_5555 >> bits] {
+            let mut plain = Vec::new();
+            let mut rest = value;
+            while rest >= 0x80 {
+                plain.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            plain.push(rest as u8);
+            let mut out = vec![7];
+            write::write_unsigned(&mut out, value);
+            assert_eq!(out[1..], plain);
+            assert_eq!(of(UINT64, &int(UINT64, value)), Value::Int(value.into()));
+        }
+    }
+}
+
+#[test]
 fn nested_lengths_are_written_whatever_their_size() {
     for size in [0, 1, 127, 128, 129, 16_383, 16_384, 70_000] {
         let mut out = write::key(NESTED, 2);
