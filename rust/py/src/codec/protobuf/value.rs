@@ -34,7 +34,7 @@ impl Failure {
     }
 
     #[cold]
-    pub(super) fn within(mut self: Self, step: &str) -> Self {
+    pub(super) fn within(mut self, step: &str) -> Self {
         if let Reason::Value(path, _) = &mut *self.0 {
             path.insert_str(0, step);
         }

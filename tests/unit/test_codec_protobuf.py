@@ -1,0 +1,543 @@
+"""Protocol Buffers, case by case and against Google's library: what is decoded, refused, and written."""
+
+import datetime
+import decimal
+import enum
+import gc
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from google.protobuf.message import DecodeError as GoogleDecodeError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET, Meta, Raw, Struct
+from tests.support.message_classes import (
+    CLASSES,
+    Account,
+    Box,
+    Checked,
+    Defaults,
+    Generics,
+    Halt,
+    Holders,
+    Level,
+    Nesting,
+    Numbered,
+    Numeral,
+    Odd,
+    Quote,
+    Ranges,
+    Row,
+    Scalars,
+    Side,
+    Texts,
+    Tree,
+)
+from tests.support.protobuf import classes_of
+
+from websocket_utils import Message, exceptions
+from websocket_utils._core import Decoder, Encoder
+from websocket_utils.messages import FieldId, Float32, Int32, Ping, PriceUpdate, Subscribe, UInt32, UInt64, WsMessage
+from websocket_utils.schema import ProtoField, ProtoMessage, proto_model
+
+PRICE = PriceUpdate("SOL", "USDC", 187.25, 300, -5)
+PRICE_TAG = b"\xfa\x7f\x0bPriceUpdate"
+PRICE_FIELDS = b"\n\x03SOL\x12\x04USDC\x19\x00\x00\x00\x00\x00h\x67@\x20\xac\x02\x28" + b"\xfb" + b"\xff" * 8 + b"\x01"
+
+EXAMPLES: list[Any] = [
+    PRICE,
+    PriceUpdate("", "é€😀", -0.0, 2**64 - 1, -(2**63)),
+    Ping(),
+    Subscribe(["a", "", "b" * 300]),
+    Scalars(True, -1, 2**64 - 1, 2**32 - 1, -(2**31), math.inf, 0.5, "x\0y", b"\xff\0", Side.BUY, Level.TOP, 'b"c', 2),
+    Scalars(False, 0, 0, 0, 0, 0.0, 0.0, "", b"", Side.SELL, Level.NONE, "a", None),
+    Defaults(),
+    Defaults(
+        1, 1.0, 0.0, "x", True, Level.TOP, [1], ("a",), {"a": 1}, 0, 0.0, False, Side.BUY, 0, "", [], (0.0, 0.0), [], {}
+    ),
+    Nesting(
+        [(1.0, 2.0), (0.0, 0.0)],
+        [[1, 2], [], [3]],
+        (1, "x", Quote(1.0, 2.0)),
+        (),
+        [1, None, 0],
+        [[1], None, []],
+        {"a": Quote(0.0, 0.0), "": Quote(1.0, 0.0)},
+        {"a": {"b": 1}, "c": {}},
+        [{"x": True, "y": False}, {}],
+        Halt("x"),
+        [Quote(1.0, 1.0), Halt()],
+        None,
+        {"a", "b"},
+        frozenset({1, 2}),
+        Quote(0.0, 0.0),
+        Quote(1.0, 1.0),
+    ),
+    Tree(1, Tree(2, None, Tree(3)), None, [Tree(4), Tree(0)]),
+    Generics(Box(1), Box("x"), Box({"a": 1.5})),
+    Texts(
+        datetime.datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC),
+        datetime.date(2024, 1, 2),
+        decimal.Decimal("1.50"),
+        uuid.UUID(int=5),
+        "SOL",
+        7,
+    ),
+    Numbered(1.5, 2, "x"),
+    Odd(1, 2, 3, 4, 5, 6, 7, 8, "x", {"a": 1}, 9, ["y"]),
+    Numeral([Row(1.0), Row(2.0, 3, "x")]),
+    Holders(Account("me", [1, 2]), {"number": 1, "lines": []}),
+    Holders(Account(""), {"number": 0, "note": "", "lines": ["a"]}),
+    Ranges(Checked(1, 2), [Checked(0, 0), Checked(-1, 1)]),
+]
+
+
+def decoder(type_: Any) -> Decoder[Any]:
+    return Decoder(type_, format="protobuf")
+
+
+def encode(message: Any) -> bytes:
+    return Encoder("protobuf").encode(message)
+
+
+def fault_of(type_: Any, payload: bytes) -> exceptions.DecodeError:
+    with pytest.raises(exceptions.DecodeError) as caught:
+        decoder(type_).decode(payload)
+    assert caught.value.format == "protobuf"
+    assert caught.value.raw == payload
+    return caught.value
+
+
+class Google:
+    """A class in Google's library."""
+
+    def __init__(self, type_: Any) -> None:
+        self.messages = proto_model(type_)
+        self.classes = classes_of(self.messages)
+        self.type = self.classes[self.messages[0].name]
+
+    def message(self, value: Any) -> Any:
+        message = self.type()
+        self._fill(message, self.messages[0], value)
+        # Nested messages are told apart by where they stand.
+        if self.messages[0].record and self.messages[0].record.tag is not None:
+            setattr(message, self.messages[0].fields[0].name, self.messages[0].record.tag)
+        return message
+
+    def _fill(self, target: Any, message: ProtoMessage, value: Any) -> None:
+        for number, field in enumerate(message.fields):
+            match message.kind:
+                case "record" if field.field is None:
+                    continue
+                case "record":
+                    name = field.field.name if field.field else ""
+                    part = value.get(name, UNSET) if isinstance(value, dict) else getattr(value, name)
+                case "tuple":
+                    part = value[number]
+                case "box":
+                    part = value
+                case _:
+                    part = value if field.type == type(value).__name__ else None
+            if part is not None and part is not UNSET:
+                self._set(target, field, part)
+
+    def _set(self, target: Any, field: ProtoField, value: Any) -> None:
+        if field.label == "map":
+            for key, item in value.items():
+                if field.message is None:
+                    getattr(target, field.name)[key] = plain(item)
+                else:
+                    self._fill(getattr(target, field.name)[key], self.messages[field.message], item)
+        elif field.label == "repeated":
+            for item in value:
+                if field.message is None:
+                    getattr(target, field.name).append(plain(item))
+                else:
+                    self._fill(getattr(target, field.name).add(), self.messages[field.message], item)
+        elif field.message is None:
+            setattr(target, field.name, plain(value))
+        else:
+            getattr(target, field.name).SetInParent()
+            self._fill(getattr(target, field.name), self.messages[field.message], value)
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    return value.value if isinstance(value, enum.Enum) else msgspec.to_builtins(value)
+
+
+# --- against Google's library ---
+
+
+@pytest.mark.parametrize("value", EXAMPLES, ids=lambda value: type(value).__name__)
+def test_google_reads_what_is_written_and_the_other_way_round(value: Any) -> None:
+    google = Google(type(value))
+    written = encode(value)
+    message = google.message(value)
+    assert google.type.FromString(written) == message
+    assert decoder(type(value)).decode(written) == value
+    assert decoder(type(value)).decode(message.SerializeToString()) == value
+    # What is left out is left out by both; the tag stands elsewhere.
+    assert len(written) == message.ByteSize()
+
+
+def fields(messages: list[ProtoMessage], index: int, depth: int) -> st.SearchStrategy[bytes]:
+    """Fields of a message, mostly well formed, in any order and number."""
+    message = messages[index]
+    one = st.one_of([a_field(messages, field, depth) for field in message.fields] or [st.just(b"")])
+    unknown = st.builds(lambda number, value: key(number, 2) + size(value) + value, st.integers(600, 700), st.binary())
+    group = st.builds(
+        lambda number, inside: key(number, 3) + inside + key(number, 4), st.integers(1, 700), unknown | one
+    )
+    return st.lists(one if depth == 0 else one | one | one | unknown | group, max_size=6).map(b"".join)
+
+
+def a_field(messages: list[ProtoMessage], field: ProtoField, depth: int) -> st.SearchStrategy[bytes]:
+    varint = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)).map(number)
+    fixed = st.binary(min_size=8, max_size=8)
+    texts = st.one_of(st.text(max_size=4).map(str.encode), st.sampled_from([b"buy", b"a", b"\xff"]))
+    scalars = {
+        "string": (2, texts.map(lengthy)),
+        "bytes": (2, st.binary(max_size=4).map(lengthy)),
+        "double": (1, fixed),
+        "float": (5, fixed.map(lambda value: value[:4])),
+    }
+    if field.message is not None:
+        inner = fields(messages, field.message, depth - 1) if depth > 0 else st.just(b"")
+        wire, value = 2, inner.map(lengthy)
+    else:
+        wire, value = scalars.get(field.type, (0, varint))
+    if field.number == 2047 and wire == 2:
+        tags = [one.record.tag.encode() for one in messages if one.record and isinstance(one.record.tag, str)]
+        value = st.sampled_from([b"", *tags]).map(lengthy)
+    if field.label == "map":
+        text = st.sampled_from([b"a", b"b", b"", b"\xff"]).map(lambda text: b"\n" + lengthy(text))
+        held = value.map(lambda value: key(2, wire) + value)
+        entry = st.lists(st.one_of(text, held, text, held, st.just(b"\x18\x05")), max_size=3).map(b"".join)
+        wire, value = 2, entry.map(lengthy)
+    elif field.label == "repeated" and wire != 2:
+        packed = st.lists(value, max_size=3).map(b"".join).map(lengthy)
+        packed_field = packed.map(lambda value: key(field.number, 2) + value)
+        return st.one_of(packed_field, packed_field, value.map(lambda value: key(field.number, wire) + value))
+    of_other_type = varint.map(lambda value: key(field.number, 0) + value)
+    return st.one_of(*[value.map(lambda value: key(field.number, wire) + value)] * 9, of_other_type)
+
+
+def number(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def key(field: int, wire: int) -> bytes:
+    return number(field << 3 | wire)
+
+
+def size(value: bytes) -> bytes:
+    return number(len(value))
+
+
+def lengthy(value: bytes) -> bytes:
+    return size(value) + value
+
+
+ORACLES = {type_: Google(type_) for type_ in (PriceUpdate, Subscribe, *(one for one in CLASSES if one is not Texts))}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_fields_mean_the_same_to_google(data: st.DataObject) -> None:
+    type_ = data.draw(st.sampled_from(list(ORACLES)))
+    google = ORACLES[type_]
+    payload = bytearray(data.draw(fields(google.messages, 0, 3)))
+    if payload and data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(payload) - 1))
+        payload[place] = data.draw(st.integers(0, 255))
+    check_against_google(type_, bytes(payload[: data.draw(st.sampled_from([len(payload), len(payload) // 2]))]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(list(ORACLES)), st.binary(max_size=40))
+@example(Subscribe, b"\n\x01a\x08\x05\n\x01b")
+@example(PriceUpdate, b"\x20" + b"\xff" * 9 + b"\x7f")
+def test_any_bytes_mean_the_same_to_google(type_: Any, payload: bytes) -> None:
+    check_against_google(type_, payload)
+
+
+def check_against_google(type_: Any, payload: bytes) -> None:
+    try:
+        message = ORACLES[type_].type.FromString(payload)
+    except GoogleDecodeError:
+        fault_of(type_, payload)
+        return
+    # In Google's words the same message has one plain form; what a class asks beyond the format it asks of both.
+    message.DiscardUnknownFields()
+    canonical = message.SerializeToString()
+    try:
+        value = decoder(type_).decode(payload)
+    except exceptions.DecodeError:
+        fault_of(type_, canonical)
+        return
+    encoded = [msgspec.json.encode(one, order="deterministic") for one in (value, decoder(type_).decode(canonical))]
+    assert encoded[0] == encoded[1]
+
+
+# --- tags ---
+
+
+def test_golden_bytes_both_ways() -> None:
+    assert encode(PRICE) == PRICE_TAG + PRICE_FIELDS
+    assert decoder(PriceUpdate).decode(PRICE_TAG + PRICE_FIELDS) == PRICE
+
+
+@pytest.mark.parametrize("tag", ["PriceUpdate", "price_update"])
+@pytest.mark.parametrize("type_", [PriceUpdate, WsMessage])
+def test_tag_is_found_first_and_last_in_both_spellings(tag: str, type_: Any) -> None:
+    field = b"\xfa\x7f" + lengthy(tag.encode())
+    assert decoder(type_).decode(field + PRICE_FIELDS) == PRICE
+    assert decoder(type_).decode(PRICE_FIELDS + field) == PRICE
+
+
+def test_tag_is_optional_for_one_class_and_needed_for_several() -> None:
+    assert decoder(PriceUpdate).decode(PRICE_FIELDS) == PRICE
+    error = fault_of(WsMessage, PRICE_FIELDS)
+    assert (error.path, error.offset) == ("$", len(PRICE_FIELDS))
+    assert "no tag" in str(error)
+
+
+@pytest.mark.parametrize("type_", [PriceUpdate, WsMessage])
+def test_tag_of_another_class_is_refused(type_: Any) -> None:
+    error = fault_of(type_, b"\xfa\x7f\x05Other" + PRICE_FIELDS)
+    assert (error.path, error.offset) == ("$.type", 3)
+    assert "Other" in str(error)
+
+
+# --- faults ---
+
+
+class Strict(Message, forbid_unknown_fields=True):
+    side: Side
+    level: Level
+    pair: tuple[int, int]
+    texts: list[str]
+    table: dict[str, Annotated[int, Meta(ge=0)]]
+    at: datetime.datetime | None = None
+    quotes: list[Quote] = []  # noqa: RUF012  # msgspec makes one for each instance
+
+
+NEGATIVE = b"\xff" * 9 + b"\x01"
+VALID = b"\n\x03buy\x10\x01\x1a\x02\x01\x02"
+
+
+@pytest.mark.parametrize(
+    ("payload", "path", "offset", "text"),
+    [
+        (b"\n\x04hold" + VALID[5:], "$.side", 2, "expected one of 'buy', 'sell', got \"hold\""),
+        (VALID[5:], "$.side", 6, "missing required field"),
+        (VALID + b"\x10\x05", "$.level", 12, "expected one of 0, 1, got 5"),
+        (VALID[:7], "$.pair", 7, "missing required field"),
+        (VALID[:7] + b"\x1a\x01\x01", "$.pair", 9, "expected 2 items, got 1"),
+        (VALID + b'"\x01a"\x01\xff', "$.texts[1]", 16, "UTF-8"),
+        (
+            VALID + b"*\x05\n\x01a\x10\x05*\x0e\n\x01b\x10" + b"\xff" * 9 + b"\x01",
+            "$.table[...]",
+            20,
+            "Expected `int` >= 0",
+        ),
+        (VALID + b"2\x01x", "$.at", 13, "Invalid RFC3339"),
+        (VALID + b":\x02\x09\x01", "$.quotes[0]", 13, "the input ends"),
+        (VALID + b"\xa0\x06\x01", "$", 11, "unknown field with number 100"),
+        (VALID + b"\x0c", "$", 11, "group"),
+        (VALID + b"\x00\x01", "$", 11, "key"),
+        (VALID + b"\x10" + b"\xff" * 11, "$", 12, "more bytes"),
+        (VALID[:-1], "$", 7, "the input ends"),
+    ],
+)
+def test_fault_says_what_and_where(payload: bytes, path: str, offset: int, text: str) -> None:
+    assert decoder(Strict).decode(VALID) == Strict(Side.BUY, Level.TOP, (1, 2), [], {})
+    error = fault_of(Strict, payload)
+    assert (error.path, error.offset) == (path, offset)
+    assert text in str(error)
+
+
+def test_fault_says_what_was_expected_and_what_came() -> None:
+    error = fault_of(Strict, VALID + b"\x10\x05")
+    assert (error.expected, error.got) == ("one of 0, 1", "5")
+    error = fault_of(Strict, VALID[:7] + b"\x1a\x01\x01")
+    assert (error.expected, error.got) == ("2 items", "1 items")
+
+
+def test_nesting_is_limited_to_128_levels() -> None:
+    tree = Tree(0)
+    for _ in range(127):
+        tree = Tree(0, tree)
+    written = encode(tree)
+    assert decoder(Tree).decode(written) == tree
+    with pytest.raises(exceptions.EncodeError, match="deeper than 128 levels"):
+        encode(Tree(0, tree))
+    error = fault_of(Tree, b"\x12" + lengthy(written[len(b"\xfa\x7f\x04Tree") :]))
+    assert error.path == "$" + ".left" * 128
+    assert "deeper than 128 levels" in str(error)
+
+
+def test_code_of_a_class_runs_and_its_complaint_is_a_fault() -> None:
+    written = encode(Ranges(Checked(1, 2), [Checked(3, 4)]))
+    error = fault_of(Ranges, written.replace(b"\x08\x03", b"\x08\x05"))
+    assert (error.path, str(error).count("low is above high")) == ("$.ranges[0]", 1)
+    assert isinstance(error.__cause__, msgspec.ValidationError)
+
+
+def test_what_a_default_raises_is_raised() -> None:
+    def fail() -> list[int]:
+        raise LookupError("no default today")
+
+    class Failing(Message):
+        items: list[int] = msgspec.field(default_factory=fail)
+
+    with pytest.raises(LookupError, match="no default today"):
+        decoder(Failing).decode(b"")
+
+
+@pytest.mark.parametrize("type_", [int, list[PriceUpdate], PriceUpdate | None, dict[str, int]])
+def test_type_that_is_no_message_class_is_refused(type_: Any) -> None:
+    with pytest.raises(TypeError):
+        decoder(type_)
+
+
+@pytest.mark.parametrize("shape", [Any, Raw, int | str, dict[int, str], Literal[1, "a"]])
+def test_field_without_form_is_named(shape: Any) -> None:
+    formless = msgspec.defstruct("Formless", [("fine", int), ("odd", shape)])
+    with pytest.raises(TypeError, match="'odd' of Formless"):
+        decoder(formless)
+    with pytest.raises(exceptions.EncodeError, match="'odd' of Formless"):
+        encode(formless(1, 1))
+
+
+def test_raw_decoders_hand_out_payloads() -> None:
+    assert decoder(bytes).decode(b"\xff") == b"\xff"
+    assert decoder(bytes).plan == "raw"
+    assert decoder(PriceUpdate).plan == "compiled"
+
+
+# --- values that can't be written ---
+
+
+class Numbers(Message):
+    small: Int32 = 0
+    unsigned: UInt32 = 0
+    wide: int = 0
+    big: UInt64 = 0
+    ratio: float = 0.0
+    rough: Float32 = 0.0
+    flag: bool = False
+    name: str = ""
+    blob: bytes = b""
+    pair: tuple[int, int] = (1, 2)
+    side: Side = Side.BUY
+    quote: Quote | None = None
+    events: list[Quote | Halt] = []  # noqa: RUF012  # msgspec makes one for each instance
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("small", 2**31, "from -2147483648 to 2147483647, got 2147483648"),
+        ("small", -(2**31) - 1, "got -2147483649"),
+        ("unsigned", -1, "from 0 to 4294967295, got -1"),
+        ("unsigned", 2**32, "got 4294967296"),
+        ("wide", 2**63, "to 9223372036854775807, got 9223372036854775808"),
+        ("wide", True, "expected int, got bool"),
+        ("wide", 1.0, "expected int, got float"),
+        ("wide", None, "expected int, got NoneType"),
+        ("big", -1, "from 0 to 18446744073709551615, got -1"),
+        ("big", 2**64, "got 18446744073709551616"),
+        ("big", 10**5000, "expected an integer"),
+        ("ratio", "1", "expected float, got str"),
+        ("ratio", 10**400, "beyond the range"),
+        ("rough", 1e300, "beyond the range of a 32-bit float"),
+        ("flag", 1, "expected bool, got int"),
+        ("name", b"x", "expected str, got bytes"),
+        ("name", "\ud800", "surrogates"),
+        ("blob", "x", "expected bytes, got str"),
+        ("pair", (1, 2, 3), "expected 2 items, got 3"),
+        ("side", "buy", "expected a member of the enum, got str"),
+        ("quote", Halt(), "expected Quote, got Halt"),
+        ("events", [Quote(1.0, 1.0), Ping()], "expected one of the classes of the union, got Ping"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "value",
+)
+def test_value_without_form_is_named_and_nothing_is_written(field: str, value: Any, text: str) -> None:
+    buffer = bytearray(b"before")
+    with pytest.raises(exceptions.EncodeError) as caught:
+        Encoder("protobuf").encode_into(Numbers(**{field: value}), buffer, 6)
+    assert buffer == b"before"
+    assert caught.value.format == "protobuf"
+    assert text in str(caught.value)
+    assert f"$.{field}" in str(caught.value)
+
+
+def test_integers_are_written_for_floats_and_subclasses_for_their_base() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    written = encode(Numbers(ratio=3, name=Name("x"), wide=Level.TOP, blob=bytearray(b"y")))
+    assert decoder(Numbers).decode(written) == Numbers(ratio=3.0, name="x", wide=1, blob=b"y")
+
+
+def test_dict_with_a_key_too_few_or_too_many_is_refused() -> None:
+    for ticket in ({}, {"number": 1, "other": 2}):
+        with pytest.raises(exceptions.EncodeError, match="ticket"):
+            encode(Holders(Account("me"), ticket))  # type: ignore[arg-type]  # what is wrong is the point
+
+
+def test_object_that_is_no_message_is_refused() -> None:
+    for value in ({"a": 1}, [PRICE], 5, object()):
+        with pytest.raises(exceptions.EncodeError):
+            encode(value)
+
+
+def test_encoding_into_a_buffer_replaces_its_end() -> None:
+    buffer = bytearray(b"0123456789")
+    assert Encoder("protobuf").encode_into(Ping(), buffer, 4) == 7
+    assert buffer == b"0123\xfa\x7f\x04Ping"
+
+
+# --- objects ---
+
+
+def test_same_text_is_the_same_object() -> None:
+    one, other = (decoder(PriceUpdate).decode(encode(PRICE)) for _ in range(2))
+    assert one.input_mint is other.input_mint
+
+
+def test_collector_follows_what_can_be_part_of_a_cycle() -> None:
+    assert not gc.is_tracked(decoder(PriceUpdate).decode(encode(PRICE)))
+    assert gc.is_tracked(decoder(Subscribe).decode(encode(Subscribe(["a"]))))
+
+
+def test_dataclass_and_numbered_fields() -> None:
+    @dataclass(slots=True)
+    class Order:
+        price: Annotated[float, FieldId(7)]
+        count: int = 2
+
+    assert encode(Order(1.0)) == b"\x39\x00\x00\x00\x00\x00\x00\xf0\x3f\x40\x02"
+    assert decoder(Order).decode(b"\x40\x05") == Order(0.0, 5)
+
+
+def test_long_texts_and_many_items() -> None:
+    class Long(Struct):
+        text: str
+        items: list[int]
+        quotes: list[Quote]
+
+    value = Long("é" * 100_000, list(range(-5000, 5000)), [Quote(float(n), 0.5) for n in range(1000)])
+    assert decoder(Long).decode(encode(value)) == value
