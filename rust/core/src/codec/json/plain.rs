@@ -1,6 +1,6 @@
 //! Strings without escapes, eight bytes at a time.
 
-use super::super::text::{HIGH_BITS, Text, mix, word};
+use super::super::text::{HIGH_BITS, Hash, Text, word};
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 
@@ -21,14 +21,14 @@ const fn stop_bytes(word: u64) -> u64 {
 /// a quote, a backslash, a control, or the input's end.
 #[inline]
 pub(super) fn text(input: &[u8], start: usize) -> (Text<'_>, usize) {
-    let (mut at, mut hash, mut seen) = (start, 0, 0);
+    let (mut at, mut hash, mut seen) = (start, Hash::default(), 0);
     loop {
         let word = word(input, at);
         // What the input does not have is zero, and so a control.
         let stops = stop_bytes(word);
         if stops == 0 {
             seen |= word;
-            hash = mix(hash, word);
+            hash.add(word);
             at += 8;
             continue;
         }
@@ -37,7 +37,7 @@ pub(super) fn text(input: &[u8], start: usize) -> (Text<'_>, usize) {
         let last = word & (first >> 7).wrapping_sub(1);
         at += (stops.trailing_zeros() / 8) as usize;
         let bytes = input.get(start..at).unwrap_or_default();
-        return (Text { bytes, is_ascii: (seen | last) & HIGH_BITS == 0, hash: mix(hash, last) }, at);
+        return (Text { bytes, is_ascii: (seen | last) & HIGH_BITS == 0, hash: hash.end(last) }, at);
     }
 }
 

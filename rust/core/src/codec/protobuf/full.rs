@@ -10,7 +10,7 @@ use std::slice;
 use super::super::{MAX_DEPTH, Refused, SequenceKind, Text};
 use super::Convert;
 use super::fault::{Malformed, Problem};
-use super::plan::{Absent, Field, Form, Item, Label, Message, Number, Plan, Root, TAG_NUMBER};
+use super::plan::{Absent, Field, Form, Item, Label, Message, Number, Plan, Root, TAG_NUMBER, Tag};
 use super::quick::{absent, integer, zero};
 use super::wire::{self, LENGTH, Occurrence, VARINT, depth_left};
 
@@ -51,8 +51,11 @@ impl Checker<'_, '_> {
             }
             at = field.next;
         }
-        let Some(found) = last else {
-            return Err(Malformed::new(self.input.len(), Problem::NoTag));
+        let Some(found) = last.filter(|found| !is_zero(self.input, found)) else {
+            // Zero is written as nothing.
+            let is_zero = |index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(Tag::is_zero);
+            let zero = members.iter().copied().find(is_zero);
+            return zero.ok_or_else(|| Malformed::new(self.input.len(), Problem::NoTag));
         };
         let bytes = &self.input[found.start..found.end];
         let likeness = |index: usize| {
@@ -164,6 +167,15 @@ fn located(message: &Message, place: usize, fault: Malformed) -> Malformed {
     }
 }
 
+/// True if a tag is the zero value of its type.
+fn is_zero(input: &[u8], found: &Occurrence) -> bool {
+    let bytes = &input[found.start..found.end];
+    match found.wire {
+        VARINT => wire::varint(bytes, 0, bytes.len()).is_some_and(|(value, _)| value == 0),
+        _ => bytes.is_empty(),
+    }
+}
+
 fn wrong_tag(input: &[u8], found: &Occurrence) -> Malformed {
     let bytes = &input[found.start..found.end];
     let tag = match wire::varint(bytes, 0, bytes.len()) {
@@ -264,7 +276,8 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
                 hint = place;
             }
         }
-        if let (Some(own), Some(found)) = (&message.tag, tag)
+        // A zero tag is none: this format knows no difference.
+        if let (Some(own), Some(found)) = (&message.tag, tag.filter(|found| !is_zero(input, found)))
             && own.likeness(&input[found.start..found.end], depth == 0) == 0
         {
             return Err(wrong_tag(input, &found).in_field(&own.field));

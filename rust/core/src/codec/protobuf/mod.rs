@@ -19,7 +19,8 @@ pub use fault::{Malformed, Problem};
 pub use peek::peek_tag;
 pub use plan::{Absent, Field, Form, Invalid, Item, Label, Message, Number, Plan, Root, TAG_NUMBER, Tag};
 pub use write::{
-    Key, Mark, begin_nested, end_nested, key, write_bytes, write_double, write_float, write_signed, write_unsigned,
+    Key, Mark, begin_nested, end_nested, key, short, write_bytes, write_double, write_float, write_signed,
+    write_unsigned,
 };
 
 use super::{Refused, Sink};

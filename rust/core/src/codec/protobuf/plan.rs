@@ -174,9 +174,21 @@ pub struct Message {
     pub forbids_unknown: bool,
     /// A conversion of the finished value.
     pub conversion: Option<usize>,
+    /// A bit for each field, if there are no more than the quick reader takes.
+    pub(super) all_fields: u64,
 }
 
 impl Message {
+    /// A message without tag that ignores unknown fields.
+    #[must_use]
+    pub fn new(form: Form, fields: Vec<Field>) -> Self {
+        let all_fields = match fields.len() {
+            count @ 0..MAX_QUICK_FIELDS => (1 << count) - 1,
+            _ => u64::MAX,
+        };
+        Self { form, tag: None, fields: fields.into(), forbids_unknown: false, conversion: None, all_fields }
+    }
+
     /// Index of the field with this number, looked for from `hint` on: fields mostly come in order.
     pub(super) fn find(&self, number: u32, hint: usize) -> Option<usize> {
         let (before, after) = self.fields.split_at(hint.min(self.fields.len()));
@@ -224,6 +236,14 @@ impl Tag {
         write::write_signed(&mut head, value);
         let head = Expected::new(&head);
         Self { value: Value::Integer(value), field: field.into(), heads: [head.clone(), head] }
+    }
+
+    /// True if it is its type's zero value, which other writers leave out.
+    pub(super) fn is_zero(&self) -> bool {
+        match &self.value {
+            Value::Text { name, .. } => name.is_empty(),
+            Value::Integer(value) => *value == 0,
+        }
     }
 
     /// The wire type that it has.

@@ -117,7 +117,7 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
             next = index + 1;
             at = stop;
         }
-        if seen.count_ones() as usize != fields.len() {
+        if seen != message.all_fields {
             self.fill(fields, seen, &mut record)?;
         }
         let value = self.sink.end_record(record).ok()?;

@@ -12,21 +12,35 @@ pub fn key(number: u32, wire: u32) -> Vec<u8> {
 
 /// Appends an integer, and a truth value as 0 or 1.
 #[inline]
-pub fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
+pub fn write_unsigned(out: &mut Vec<u8>, value: u64) {
+    match short(value) {
+        Some((bytes, length)) => append(out, bytes, length),
+        None => write_long(out, value),
+    }
+}
+
+/// The bytes of an integer below 2**56, and how many they are.
+#[inline]
+#[must_use]
+pub const fn short(value: u64) -> Option<([u8; 8], usize)> {
     if value < 0x80 {
-        out.push(value as u8);
-        return;
+        return Some((value.to_le_bytes(), 1));
     }
-    if value < 1 << 56 {
-        // Sevens set apart in fours, pairs and one by one; all but the last are marked as not the last.
-        let fours = value & 0x0fff_ffff | (value & 0x0fff_ffff << 28) << 4;
-        let pairs = fours & 0x0000_3fff_0000_3fff | (fours & 0x0fff_c000_0fff_c000) << 2;
-        let sevens = pairs & 0x007f_007f_007f_007f | (pairs & 0x3f80_3f80_3f80_3f80) << 1;
-        let length = (63 - value.leading_zeros() as usize) / 7 + 1;
-        let marks = HIGH_BITS & ((1 << (8 * (length - 1))) - 1);
-        append(out, (sevens | marks).to_le_bytes(), length);
-        return;
+    if value >= 1 << 56 {
+        return None;
     }
+    // Sevens set apart in fours, pairs and one by one; all but the last are marked as not the last.
+    let fours = value & 0x0fff_ffff | (value & 0x0fff_ffff << 28) << 4;
+    let pairs = fours & 0x0000_3fff_0000_3fff | (fours & 0x0fff_c000_0fff_c000) << 2;
+    let sevens = pairs & 0x007f_007f_007f_007f | (pairs & 0x3f80_3f80_3f80_3f80) << 1;
+    // Exact for all numbers of bits up to 64, and no division.
+    let length = ((64 - value.leading_zeros() as usize) * 9 + 64) >> 6;
+    let marks = HIGH_BITS & ((1 << (8 * (length - 1))) - 1);
+    Some(((sevens | marks).to_le_bytes(), length))
+}
+
+#[cold]
+fn write_long(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -45,8 +59,10 @@ fn append(out: &mut Vec<u8>, bytes: [u8; 8], length: usize) {
 /// A key, in a form that is quick to append.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    bytes: [u8; 8],
-    length: usize,
+    /// Its bytes, and zeros.
+    pub bytes: [u8; 8],
+    /// How many they are: at most five.
+    pub length: usize,
 }
 
 impl Key {

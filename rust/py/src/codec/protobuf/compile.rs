@@ -72,7 +72,9 @@ impl<'py> Compiler<'_, 'py> {
         }
         let fields = message.fields.iter().filter(|field| field.field.is_some() || message.record.is_none());
         let fields = fields.map(|field| self.field(field)).collect::<PyResult<Vec<_>>>()?;
-        Ok(Message { form, tag, fields: fields.into(), forbids_unknown, conversion })
+        let mut compiled = Message::new(form, fields);
+        (compiled.tag, compiled.forbids_unknown, compiled.conversion) = (tag, forbids_unknown, conversion);
+        Ok(compiled)
     }
 
     fn field(&mut self, described: &ProtoField<'py>) -> PyResult<Field> {

@@ -13,6 +13,7 @@ use websocket_utils_core::codec::protobuf::{
 
 use super::super::class::class_name;
 use super::layout::{self, Field, Form, Item, Label, Message, Presence, is_unset, wire, wire_of};
+use super::quick::write_quickly;
 use super::value::{Failure, Held, Written, unexpected, write_bytes_of, write_chosen, write_number, write_text};
 use super::{based, described};
 
@@ -82,6 +83,12 @@ impl Writer {
                     }
                     for field in &message.fields {
                         let value = *object.byte_add(field.offset).cast::<*mut ffi::PyObject>();
+                        if let Some(quick) = field.quick
+                            && !value.is_null()
+                            && write_quickly(field, quick, value, out)
+                        {
+                            continue;
+                        }
                         self.field(field, value, out, depth).map_err(|failure| failure.within(&field.step()))?;
                     }
                     Ok(())

@@ -51,6 +51,28 @@ pub(super) struct Field {
     pub(super) item: Item,
     /// A value that is not what the wire has is asked for its plain form.
     pub(super) has_plain_form: bool,
+    pub(super) quick: Option<Quick>,
+}
+
+/// What a field mostly is: these are written without looking further.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quick {
+    Text,
+    Double,
+    Signed,
+    Unsigned,
+}
+
+impl Quick {
+    fn of(label: Label, item: &Item) -> Option<Self> {
+        match (label, item) {
+            (Label::Single, Item::Text) => Some(Self::Text),
+            (Label::Single, Item::Number(Number::Double)) => Some(Self::Double),
+            (Label::Single, Item::Number(Number::Int64)) => Some(Self::Signed),
+            (Label::Single, Item::Number(Number::UInt64)) => Some(Self::Unsigned),
+            _ => None,
+        }
+    }
 }
 
 /// What is left out.
@@ -159,6 +181,7 @@ fn field(described: &ProtoField<'_>, offset: usize) -> PyResult<Field> {
             _ => Presence::Always,
         },
         skips_unset,
+        quick: Quick::of(label, &item),
         label,
         item,
         has_plain_form: item_type.is_some(),

@@ -5,6 +5,7 @@ mod conversion;
 mod encode;
 mod layout;
 mod model;
+mod quick;
 mod value;
 
 pub(super) use conversion::Conversion;

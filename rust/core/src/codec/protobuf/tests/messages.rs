@@ -119,7 +119,8 @@ fn a_tag_is_optional_but_right_where_one_class_is_asked_for() {
         assert_eq!(of(INT, &[int(INT, 4), tag(name)].concat()), Value::Int(4));
     }
     assert_eq!(problem(&tag("Leaf")), wrong("Leaf"));
-    assert_eq!(problem(&tag("")), wrong(""));
+    // Zero is absent.
+    assert_eq!(fields(&tag("")), fields(b""));
     fields(&[tag("Leaf"), tag("Thing")].concat());
     assert_eq!(problem(&[tag("Thing"), tag("Leaf")].concat()).0, Problem::WrongTag("Leaf".into()));
     // Nested messages know their own spelling only.
@@ -139,6 +140,7 @@ fn several_classes_are_told_apart_by_the_tag() {
     assert!(matches!(read(&plan, &tag("thing")), Ok(Value::Record(THING, _))));
     assert_eq!(read(&plan, &[tag("Thing"), int(1, 4), tag("Leaf")].concat()), Ok(leaf(4, "")));
     assert_eq!(read(&plan, &int(1, 4)), Err(Malformed::new(2, Problem::NoTag)));
+    assert_eq!(read(&plan, &tag("")), Err(Malformed::new(3, Problem::NoTag)));
     assert_eq!(read(&plan, &int(2047, 4)).unwrap_err().problem, Problem::WrongTag("4".into()));
     assert_eq!(read(&plan, &tag("Other")).unwrap_err().path, ".type");
 }
@@ -165,7 +167,12 @@ fn integer_tags_tell_classes_apart() {
         tag: Some(Tag::integer("kind", tag)),
         ..message(Form::Record(index), Vec::new())
     };
-    let plan = Plan::new(vec![numbered(0, 1), numbered(1, -2)], Root::Tagged([0, 1].into())).unwrap();
+    let plan = |tag| Plan::new(vec![numbered(0, tag), numbered(1, -2)], Root::Tagged([0, 1].into())).unwrap();
+    let zero = plan(0);
+    assert!(matches!(read(&zero, b""), Ok(Value::Record(0, _))));
+    assert!(matches!(read(&zero, &int(2047, 0)), Ok(Value::Record(0, _))));
+    let plan = plan(1);
+    assert_eq!(read(&plan, &int(2047, 0)).unwrap_err().problem, Problem::NoTag);
     assert!(matches!(read(&plan, &int(2047, 1)), Ok(Value::Record(0, _))));
     assert!(matches!(read(&plan, &int(2047, (-2_i64).cast_unsigned())), Ok(Value::Record(1, _))));
     assert_eq!(read(&plan, &int(2047, 3)).unwrap_err().problem, Problem::WrongTag("3".into()));

@@ -145,7 +145,7 @@ const TUPLE: usize = 3;
 const BOXED: usize = 4;
 
 fn message(form: Form, fields: Vec<Field>) -> Message {
-    Message { form, tag: None, fields: fields.into(), forbids_unknown: false, conversion: None }
+    Message::new(form, fields)
 }
 
 fn field(number: u32, item: Item) -> Field {
