@@ -493,7 +493,8 @@ def test_integers_are_written_for_floats_and_subclasses_for_their_base() -> None
     class Name(str):
         __slots__ = ()
 
-    written = encode(Numbers(ratio=3, name=Name("x"), wide=Level.TOP, blob=bytearray(b"y")))
+    blob: Any = bytearray(b"y")
+    written = encode(Numbers(ratio=3, name=Name("x"), wide=Level.TOP, blob=blob))
     assert decoder(Numbers).decode(written) == Numbers(ratio=3.0, name="x", wide=1, blob=b"y")
 
 

@@ -142,7 +142,9 @@ impl Model {
         match decoded {
             // SAFETY: the object is complete, and the reference is ours to give.
             Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
-            Err(Fault { offset }) => Err(sink.interrupt.take().map_or(Stop::At(offset), Stop::Interrupt)),
+            Err(Fault { offset }) => {
+                Err(sink.interrupt.take().map_or(Stop::At(offset), |error| Stop::Interrupt(*error)))
+            }
         }
     }
 }

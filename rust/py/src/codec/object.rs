@@ -75,9 +75,9 @@ pub(super) struct Objects<'m, 'py> {
     /// Items of the sequences that are being read, the outer ones first.
     items: Vec<Value>,
     /// What must not be swallowed: `KeyboardInterrupt` and its like, out of Python code that ran on the way.
-    pub(super) interrupt: Option<PyErr>,
+    pub(super) interrupt: Option<Box<PyErr>>,
     /// What Python code that ran on the way said last, for who has no other decoder to ask.
-    pub(super) complaint: Option<PyErr>,
+    pub(super) complaint: Option<Box<PyErr>>,
 }
 
 impl<'m, 'py> Objects<'m, 'py> {
@@ -90,9 +90,9 @@ impl<'m, 'py> Objects<'m, 'py> {
     #[cold]
     pub(super) fn refuse(&mut self, error: PyErr) -> Refused {
         if error.is_instance_of::<pyo3::exceptions::PyException>(self.py) {
-            self.complaint = Some(error);
+            self.complaint = Some(Box::new(error));
         } else {
-            self.interrupt = Some(error);
+            self.interrupt = Some(Box::new(error));
         }
         Refused
     }

@@ -111,6 +111,17 @@ pub struct Field {
     pub(super) key: u32,
     /// The same as a byte; one that no key begins with, if it takes more.
     pub(super) short_key: u8,
+    pub(super) kind: Kind,
+}
+
+/// What a field mostly is, where that is one plain value: decided once, not for each message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Double,
+    Signed,
+    Unsigned,
+    Other,
 }
 
 /// The key of number 0, which no field has.
@@ -130,6 +141,7 @@ impl Field {
             absent: Absent::Zero,
             key: 0,
             short_key: NO_KEY,
+            kind: Kind::Other,
         }
     }
 
@@ -139,6 +151,16 @@ impl Field {
             Label::Map => wire == LENGTH,
             Label::Single => wire == self.item.wire(),
             Label::Repeated(..) => wire == self.item.wire() || (wire == LENGTH && self.item.is_packed()),
+        }
+    }
+
+    fn plain_kind(&self) -> Kind {
+        match (self.label, self.conversion, self.item) {
+            (Label::Single, None, Item::Text) => Kind::Text,
+            (Label::Single, None, Item::Number(Number::Double)) => Kind::Double,
+            (Label::Single, None, Item::Number(Number::Int64)) => Kind::Signed,
+            (Label::Single, None, Item::Number(Number::UInt64)) => Kind::Unsigned,
+            _ => Kind::Other,
         }
     }
 
@@ -301,6 +323,7 @@ impl Plan {
         for message in &mut messages {
             for field in &mut message.fields {
                 field.key = field.expected_key();
+                field.kind = field.plain_kind();
                 field.short_key = u8::try_from(field.key).ok().filter(|key| *key < 0x80).unwrap_or(NO_KEY);
             }
         }

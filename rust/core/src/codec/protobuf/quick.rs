@@ -7,7 +7,9 @@
 use super::super::expected::Expected;
 use super::super::{MAX_DEPTH, Refused, SequenceKind, Text};
 use super::Convert;
-use super::plan::{Absent, Field, Form, Item, Label, MAX_QUICK_FIELDS, Message, Number, Plan, Root, TAG_NUMBER, Tag};
+use super::plan::{
+    Absent, Field, Form, Item, Kind, Label, MAX_QUICK_FIELDS, Message, Number, Plan, Root, TAG_NUMBER, Tag,
+};
 use super::wire::{self, FIXED32, FIXED64, LENGTH, VARINT};
 
 /// Decodes a payload, or leaves it alone.
@@ -65,6 +67,7 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
     }
 
     /// A nested message. `depth` is the number of messages around it.
+    #[inline(never)]
     fn message(&mut self, message: &'p Message, at: usize, end: usize, depth: usize) -> Option<S::Value> {
         if depth >= MAX_DEPTH {
             return None;
@@ -125,6 +128,7 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
     }
 
     /// Puts what fields have that are not there.
+    #[inline(never)]
     fn fill(&mut self, fields: &[Field], seen: u64, record: &mut S::Record) -> Option<()> {
         for (index, field) in fields.iter().enumerate() {
             if seen >> index & 1 == 0 && field.absent != Absent::Default {
@@ -202,12 +206,29 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
     /// The value of a field whose key ends at `start`, and where it ends: all items of a list, all entries of a table.
     #[inline(always)]
     fn field(&mut self, field: &'p Field, start: usize, end: usize, depth: usize) -> Option<(S::Value, usize)> {
-        match field.label {
-            Label::Single if field.conversion.is_none() => self.item(field.item, start, end, depth),
-            _ => self.whole(field, start, end, depth),
+        let input = self.input;
+        match field.kind {
+            Kind::Text => {
+                let (start, stop) = wire::span(input, start, end)?;
+                Some((self.sink.text(Text::new(&input[start..stop])).ok()?, stop))
+            }
+            Kind::Double => {
+                let (bytes, stop) = wire::eight(input, start, end)?;
+                Some((self.sink.float(f64::from_le_bytes(bytes)).ok()?, stop))
+            }
+            Kind::Signed => {
+                let (value, stop) = wire::varint(input, start, end)?;
+                Some((self.sink.signed(value.cast_signed()).ok()?, stop))
+            }
+            Kind::Unsigned => {
+                let (value, stop) = wire::varint(input, start, end)?;
+                Some((self.sink.unsigned(value).ok()?, stop))
+            }
+            Kind::Other => self.whole(field, start, end, depth),
         }
     }
 
+    #[inline(never)]
     fn whole(&mut self, field: &'p Field, start: usize, end: usize, depth: usize) -> Option<(S::Value, usize)> {
         let (value, stop) = match field.label {
             Label::Single => self.item(field.item, start, end, depth)?,
@@ -286,7 +307,7 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
     }
 
     /// One value, and where it ends.
-    #[inline(always)]
+    #[inline]
     fn item(&mut self, item: Item, at: usize, end: usize, depth: usize) -> Option<(S::Value, usize)> {
         let input = self.input;
         let (value, stop) = match item {

@@ -45,7 +45,7 @@ impl Model {
     fn error(&self, py: Python<'_>, payload: &[u8], fault: &protobuf::Malformed, sink: &mut Objects<'_, '_>) -> PyErr {
         let complaint = sink.complaint.take().filter(|_| fault.problem == Problem::Refused);
         if let Some(interrupt) = sink.interrupt.take() {
-            return interrupt;
+            return *interrupt;
         }
         let mut malformed = Malformed::new(fault.problem.to_string(), Some(fault.offset));
         malformed.path = format!("${}", fault.path);
@@ -65,13 +65,13 @@ impl Model {
         let Some(complaint) = complaint else { return malformed.into_error(py, "protobuf", payload) };
         if !complaint.is_instance_of::<errors::MsgspecError>(py) {
             // A factory's or a class's own.
-            return complaint;
+            return *complaint;
         }
         let said = Malformed::of_python(py, &complaint, payload);
         // Where it is is known here; msgspec knows the way within the value that it was given.
         let path = format!("{}{}", malformed.path, said.path.trim_start_matches('$'));
         let error = Malformed { path, offset: malformed.offset, ..said }.into_error(py, "protobuf", payload);
-        error.set_cause(py, Some(complaint));
+        error.set_cause(py, Some(*complaint));
         error
     }
 }
