@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ wheel: $(VENV)/.made  ## build dist/*.whl
 bench: $(VENV)/.bench  ## measure us and our peers in turn, minutes long (ARGS as for benches/run.py)
 	cargo build --release --locked -p websocket_utils_load
 	$(BIN)/python benches/run.py $(ARGS)
+
+profile: $(VENV)/.dev  ## count the instructions of codec calls (ARGS="json/decode --brief", see benches/profile_codec.py; needs valgrind)
+	$(BIN)/python benches/profile_codec.py $(ARGS)
 
 bench-docs: $(VENV)/.dev  ## render docs/BENCHMARKS.md and README's facts from benches/results
 	$(BIN)/python benches/render.py

@@ -9,7 +9,7 @@ a dict (`orjson`, `ormsgpack`, `msgpack`), or a message that turns a field into 
 import importlib
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from benches._results import Bar, is_installed
 from websocket_utils import Message, PriceUpdate, WsMessage
 
 OURS: Final = "websocket_utils"
+Format = Literal["json", "msgpack", "protobuf"]
 # Messages that one call of the columns' row reads.
 FRAMES: Final = 256
 
@@ -123,6 +124,10 @@ FIELDS: Final = msgspec.to_builtins(PRICE)
 PRICE_JSON: Final = msgspec.json.encode(PRICE)
 PRICE_MSGPACK: Final = msgspec.msgpack.encode(PRICE)
 ARRAY_MSGPACK: Final = msgspec.msgpack.encode(ARRAY)
+# The tag first, as ours is written: field 2047, then those of the class in their order.
+PRICE_PROTOBUF: Final = (
+    b"\xfa\x7f\x0bPriceUpdate\n\tSo1111111\x12\x04USDC\x19\xcd\xcc\xcc\xcc\xcclg@ \xdc\x0b(\xfb\xca\x8a\xbc\xb52"
+)
 assert len(PRICE_JSON) == _payload.SIZE
 
 TICKER_JSON: Final = (
@@ -151,34 +156,41 @@ def _equals(expected: Any) -> Callable[[Any], bool]:
     return lambda result: type(result) is type(expected) and result == expected
 
 
-def _decode(format_: str, type_: Any, payload: bytes, expected: Any, *, strict: bool = True) -> dict[str, Peer]:
-    """Ours and msgspec's decode of one payload into an object."""
+def _our_decode(format_: Format, type_: Any, payload: bytes, expected: Any, *, strict: bool = True) -> Work:
+    decoder = websocket_utils.Decoder(type_, format=format_, strict=strict)
+    return Work(decoder.decode, (payload,), _equals(expected))
 
-    def ours() -> Work:
-        options = {} if strict else {"strict": False}
-        decoder = websocket_utils.Decoder(type_, format=format_, **options)
-        return Work(decoder.decode, (payload,), _equals(expected))
+
+def _our_encode(format_: Format, message: Any, payload: bytes) -> Work:
+    return Work(websocket_utils.Encoder(format_).encode, (message,), _equals(payload))
+
+
+def _decode(format_: Format, type_: Any, payload: bytes, expected: Any, *, strict: bool = True) -> dict[str, Peer]:
+    """Ours and msgspec's decode of one payload into an object."""
 
     def peer() -> Work:
         decoder = getattr(msgspec, format_).Decoder(type_, strict=strict)
         return Work(decoder.decode, (payload,), _equals(expected))
 
-    return {OURS: Peer(OURS, ours), "msgspec": Peer("msgspec", peer)}
+    return {
+        OURS: Peer(OURS, lambda: _our_decode(format_, type_, payload, expected, strict=strict)),
+        "msgspec": Peer("msgspec", peer),
+    }
 
 
-def _encode(format_: str, message: Any, payload: bytes) -> dict[str, Peer]:
+def _encode(format_: Format, message: Any, payload: bytes) -> dict[str, Peer]:
     """Ours and msgspec's encode of one object."""
-
-    def ours() -> Work:
-        return Work(websocket_utils.Encoder(format_).encode, (message,), _equals(payload))
 
     def peer() -> Work:
         return Work(getattr(msgspec, format_).Encoder().encode, (message,), _equals(payload))
 
-    return {OURS: Peer(OURS, ours), "msgspec": Peer("msgspec", peer)}
+    return {
+        OURS: Peer(OURS, lambda: _our_encode(format_, message, payload)),
+        "msgspec": Peer("msgspec", peer),
+    }
 
 
-def _encode_into(format_: str, message: Any, payload: bytes) -> dict[str, Peer]:
+def _encode_into(format_: Format, message: Any, payload: bytes) -> dict[str, Peer]:
     """Ours and msgspec's encode of one object into a buffer that is there."""
 
     def into(encoder: Any) -> Work:
@@ -231,21 +243,9 @@ def _protobuf_fields(message: Any) -> dict[str, Any]:
     return {name: getattr(message, name) for name in FIELDS}
 
 
-def _protobuf_payload() -> bytes:
-    """What our sender writes: the tag first, then the fields in their order."""
-    return bytes(websocket_utils.Encoder("protobuf").encode(PRICE))
-
-
 def _protobuf_decode() -> dict[str, Peer]:
-    def ours() -> Work:
-        return Work(
-            websocket_utils.Decoder(PriceUpdate, format="protobuf").decode, (_protobuf_payload(),), _equals(PRICE)
-        )
-
     def parsed() -> Work:
-        return Work(
-            _protobuf_class().FromString, (_protobuf_payload(),), lambda result: _protobuf_fields(result) == FIELDS
-        )
+        return Work(_protobuf_class().FromString, (PRICE_PROTOBUF,), lambda result: _protobuf_fields(result) == FIELDS)
 
     def read() -> Work:
         parse = _protobuf_class().FromString
@@ -254,35 +254,23 @@ def _protobuf_decode() -> dict[str, Peer]:
             found = parse(data)
             return PriceUpdate(found.input_mint, found.output_mint, found.price, found.volume, found.timestamp)
 
-        return Work(decode, (_protobuf_payload(),), _equals(PRICE))
+        return Work(decode, (PRICE_PROTOBUF,), _equals(PRICE))
 
     return {
-        OURS: Peer(OURS, ours),
+        OURS: Peer(OURS, lambda: _our_decode("protobuf", PriceUpdate, PRICE_PROTOBUF, PRICE)),
         "protobuf": Peer("google.protobuf", parsed),
         "protobuf, fields read into an object": Peer("google.protobuf", read),
     }
 
 
 def _protobuf_encode() -> dict[str, Peer]:
-    def ours() -> Work:
-        read = _protobuf_class().FromString if is_installed("google.protobuf") else None
-
-        def right(result: bytes) -> bool:
-            if read is not None:
-                return _protobuf_fields(read(result)) == FIELDS
-            return bool(websocket_utils.Decoder(PriceUpdate, format="protobuf").decode(result) == PRICE)
-
-        return Work(websocket_utils.Encoder("protobuf").encode, (PRICE,), right)
-
-    def serialized() -> Work:
+    def written(make: Callable[[Any], tuple[Callable[..., Any], tuple[Any, ...]]]) -> Work:
+        """Google's library writes the tag behind the other fields, as its number has it."""
         made = _protobuf_class()
-        return Work(
-            made(**FIELDS).SerializeToString, (), lambda result: _protobuf_fields(made.FromString(result)) == FIELDS
-        )
+        call, arguments = make(made)
+        return Work(call, arguments, lambda result: _protobuf_fields(made.FromString(result)) == FIELDS)
 
-    def filled() -> Work:
-        made = _protobuf_class()
-
+    def filled(made: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         def encode(update: PriceUpdate) -> Any:
             return made(
                 type="PriceUpdate",
@@ -293,23 +281,16 @@ def _protobuf_encode() -> dict[str, Peer]:
                 timestamp=update.timestamp,
             ).SerializeToString()
 
-        return Work(encode, (PRICE,), lambda result: _protobuf_fields(made.FromString(result)) == FIELDS)
+        return encode, (PRICE,)
 
     return {
-        OURS: Peer(OURS, ours),
-        "protobuf": Peer("google.protobuf", serialized),
-        "protobuf, filled from an object": Peer("google.protobuf", filled),
+        OURS: Peer(OURS, lambda: _our_encode("protobuf", PRICE, PRICE_PROTOBUF)),
+        "protobuf": Peer("google.protobuf", lambda: written(lambda made: (made(**FIELDS).SerializeToString, ()))),
+        "protobuf, filled from an object": Peer("google.protobuf", lambda: written(filled)),
     }
 
 
 # Columns ----------------------------------------------------------------------------------------------------------
-
-
-def price_sum(columns: Any) -> float:
-    """Add up the column of prices: by NumPy where it is installed."""
-    if is_installed("numpy"):
-        return float(importlib.import_module("numpy").asarray(columns["price"]).sum())
-    return float(sum(memoryview(columns["price"])))
 
 
 def _columns() -> dict[str, Peer]:
@@ -317,9 +298,11 @@ def _columns() -> dict[str, Peer]:
     frames = [msgspec.json.encode(update) for update in updates]
 
     def ours() -> Work:
+        add = _payload.column_sum()
+
         def right(result: Any) -> bool:
             # Sixteenths: their sum is the same in any order.
-            return len(result) == FRAMES and price_sum(result) == sum(update.price for update in updates)
+            return len(result) == FRAMES and add(result["price"]) == sum(update.price for update in updates)
 
         return Work(websocket_utils.decode_columns, (PriceUpdate, frames), right, FRAMES)
 

@@ -1,8 +1,12 @@
 """The messages of the benches, equal to those of the load generator (``benches/load/src/payload.rs``)."""
 
-from typing import Final, Protocol, TypeVar
+import importlib
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
+
+from benches._results import is_installed
 
 CYCLE: Final = 64
 SIZE: Final = 122
@@ -50,3 +54,11 @@ def cycle(cls: PriceUpdateClass[MessageT_co]) -> list[MessageT_co]:
         )
         for index in range(CYCLE)
     ]
+
+
+def column_sum() -> Callable[[Any], float]:
+    """Return what adds up a column of floats: NumPy where it is installed, and plain Python where it isn't."""
+    if not is_installed("numpy"):
+        return lambda column: float(sum(memoryview(column)))
+    numpy = importlib.import_module("numpy")
+    return lambda column: float(numpy.asarray(column).sum())

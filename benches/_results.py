@@ -30,6 +30,15 @@ LIBRARIES: Final = (
     "aiohttp",
     "nautilus_trader",
 )
+MICRO_LIBRARIES: Final = (
+    "websocket_utils",
+    "msgspec",
+    "orjson",
+    "ormsgpack",
+    "msgpack",
+    "protobuf",
+    "pytest-benchmark",
+)
 
 Kind = Literal["receive", "send", "round_trip", "broadcast", "paced_send", "paced_broadcast", "idle"]
 Numbers = dict[str, float]
@@ -51,6 +60,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     needs: str
     # Messages per second for the first round, which finds the real rate.
     guess: int = 200_000
+    # Method of the client that older versions of ours may lack: a comparison with one of these leaves the side out.
+    method: str = ""
     # The interpreter of another version of the library, where a comparison runs one.
     python: str | None = None
 
@@ -147,24 +158,29 @@ class BenchResult(msgspec.Struct, kw_only=True):
         return next((side for side in self.sides if side.name == name), None)
 
 
-class MicroCase(msgspec.Struct, kw_only=True):
-    """One case of a micro-bench."""
+class MicroCase(SideResult, kw_only=True):
+    """One case of a micro-bench: in each round the median (`ns`) and the least (`least_ns`) of one message."""
 
     group: str
-    name: str
-    # Nanoseconds of one message: the median, and the least, of the bench's rounds.
-    median_ns: float
-    least_ns: float
 
 
 class MicroResult(msgspec.Struct, kw_only=True):
     """One run of all micro-benches."""
 
     cases: list[MicroCase]
+    bars: list[Bar]
+    # Cases whose library was not installed, as `group/name`.
+    left_out: list[str]
+    rounds: int
+    seconds: float
     date: str
     commit: str
     machine: Machine
     versions: dict[str, str]
+
+    def side(self, name: str) -> MicroCase | None:
+        """Return the case called `group/name`, if it ran."""
+        return next((case for case in self.cases if f"{case.group}/{case.name}" == name), None)
 
 
 class Ratio(NamedTuple):
@@ -238,7 +254,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.bar.at_least is not None and self.measured >= self.bar.at_least
 
 
-def judge(result: BenchResult) -> list[Verdict]:
+def judge(result: BenchResult | MicroResult) -> list[Verdict]:
     """Compare a result with its bars."""
     verdicts = []
     for bar in result.bars:
@@ -282,6 +298,11 @@ def load_comparison(folder: Path = RESULTS) -> Comparison | None:
     """Read the comparison with an older version, if there was one."""
     path = folder / COMPARISON
     return msgspec.json.decode(path.read_bytes(), type=Comparison) if path.exists() else None
+
+
+def file_name(row: str) -> str:
+    """Return what files about a row of the micro-benches are called: its profile, its note."""
+    return row.replace("/", "-")
 
 
 def today() -> str:

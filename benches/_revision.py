@@ -53,6 +53,12 @@ def commit_of(revision: str) -> str:
     return done.stdout.strip()
 
 
+def has_method(python: Path, name: str) -> bool:
+    """Tell whether the client of the version that `python` runs has a method called `name`."""
+    script = f"import sys, websocket_utils; sys.exit(not hasattr(websocket_utils.WebSocketClient, {name!r}))"
+    return subprocess.run([python, "-c", script], cwd=ROOT, check=False, timeout=60).returncode == 0
+
+
 def build(commit: str) -> Path:
     """Build the version of `commit`, unless it is there, and return its interpreter.
 

@@ -40,7 +40,7 @@ from benches._results import (
     today,
     versions,
 )
-from benches._revision import build, commit_of
+from benches._revision import build, commit_of, has_method
 from benches.render import comparison_rows
 from benches.run import BUSY, all_benches
 
@@ -163,6 +163,10 @@ def main() -> int:
         sides = sides_of(arguments.names or NAMES)
         before = commit_of(arguments.before)
         python = build(before)
+        lacking = [side for _, side in sides if side.method and not has_method(python, side.method)]
+        sides = [(bench, side) for bench, side in sides if side not in lacking]
+        if lacking:
+            print(f"Not in the version before: {', '.join(side.name for side in lacking)}.", file=sys.stderr)
         # The build itself was a load, which is no reason to warn.
         if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
             print(f"The machine is or was busy (load {os.getloadavg()[0]:.1f}): look at the control.", file=sys.stderr)

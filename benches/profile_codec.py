@@ -4,7 +4,9 @@
     python benches/profile_codec.py json/decode/price      ours and msgspec's, function by function
     python benches/profile_codec.py decode --brief         one line for each side of every row with `decode` in its name
     python benches/profile_codec.py json/decode/price --lines      with the files and lines that cost most
-    python benches/profile_codec.py json/decode/price --keep /tmp/out    leaves the callgrind files there (kcachegrind)
+    python benches/profile_codec.py json/decode/price --files FOLDER   leaves the callgrind files there (kcachegrind)
+    python benches/profile_codec.py json/decode/price --keep       keeps the sums in `benches/results/profiles`, from
+                                                                   where they are shown in docs/BENCHMARKS.md
 
 Every side is called a few and then many times in one process; the difference, divided by the difference in messages, is
 what one message costs. It is the same from run to run, but for a few instructions.
@@ -15,8 +17,6 @@ AVX-512: code that picks its instructions when it runs takes other ones here.
 """
 
 import argparse
-import importlib.machinery
-import importlib.util
 import os
 import re
 import shutil
@@ -25,40 +25,38 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.abc import MetaPathFinder
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 # Run as a script, the folder of this file is on the path in place of the one above it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benches._results import ROOT
+import msgspec
 
-EXTENSION = ROOT / "target" / "release" / "lib_core.so"
+from benches import _symbols
+from benches._callgrind import read_costs
+from benches._harness import BenchError
+from benches._results import ROOT, file_name
+from benches.profile_receive import PROFILES
+
 # Messages of both parts of a run; before them as many as a plan needs to settle.
 WARM, FEW, MANY = 300, 256, 2_560
 TIMEOUT = 600
 # What is too small to be of interest in a list of functions: instructions a message.
 SMALL = 1.0
-
-
-class _BuiltExtension(MetaPathFinder):
-    """Finds the extension with symbols where the stripped one is asked for."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != "websocket_utils._core":
-            return None
-        return importlib.util.spec_from_file_location(name, EXTENSION)
-
-
-class Costs(NamedTuple):
-    """Instructions, by function and by line of source."""
-
-    functions: Counter[str]
-    lines: Counter[str]
+# First match wins; names are those of the release build, which keeps its symbols, and of msgspec's.
+GROUPS = (
+    (
+        "the codec itself",
+        r"_core::codec::(?!api)|Sink>::|websocket_utils_core::|^(json|mpack|ms|decode|encode|strbuf)_",
+    ),
+    ("the codec itself", r"^(parse|write|strict|convert)_|Struct_(?!dealloc)|StructMeta"),
+    ("the call from Python, buffers", r"_core::|pyo3|PyBuffer|Buffer_|buffer|Decoder_|Encoder_|_PyEval|repeat_next"),
+    ("objects: allocate and free", r"(?i)alloc|_Free|_New\b|_NewReference|_Dealloc"),
+    ("numbers, texts, lists (CPython)", r"(?i)PyLong|PyFloat|PyList|PyTuple|PyUnicode|PyBytes|PyDict"),
+    ("copies and compares (C library)", r"mem(cpy|cmp|move|set)"),
+)
+OTHER_GROUP = "all else"
 
 
 class Profile(NamedTuple):
@@ -77,8 +75,8 @@ class Profile(NamedTuple):
 
 def _subject(row: str, sides: Sequence[str]) -> None:
     """Run under callgrind, which ends a part of its count wherever `getppid` is called."""
-    sys.meta_path.insert(0, _BuiltExtension())
-    from benches._codec_cases import installed  # noqa: PLC0415  # behind the finder, which its imports go through
+    _symbols.use()
+    from benches._codec_cases import installed  # noqa: PLC0415  # with symbols, as said above
 
     peers = installed(row)
     for side in sides:
@@ -90,36 +88,6 @@ def _subject(row: str, sides: Sequence[str]) -> None:
             os.getppid()
             work.repeat(messages // work.messages)
         os.getppid()
-
-
-def read_costs(path: Path) -> Costs:
-    """Instructions of each function and line itself, what they call left out, from a callgrind file."""
-    functions: Counter[str] = Counter()
-    lines: Counter[str] = Counter()
-    names: dict[tuple[str, str], str] = {}
-    function, file, line_number, is_call = "", "", 0, False
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if found := re.match(r"(c?f[nile]|c?ob)=\((\d+)\)(?: (.*))?$", line):
-            kind, number, name = found.groups()
-            table = {"fn": "function", "ob": "object"}.get(kind.removeprefix("c"), "file")
-            if name is not None:
-                names[table, number] = name
-            if kind == "fn":
-                function = names[table, number]
-            elif kind in ("fl", "fi", "fe"):
-                file = names[table, number]
-        elif line.startswith("calls="):
-            is_call = True
-        elif function and (found := re.match(r"([+\-]?)(\d+|\*)(?: (\d+))?$", line)):
-            sign, number, count = found.groups()
-            if number != "*":
-                line_number = line_number + int(f"{sign}{number}") if sign else int(number)
-            # The line behind `calls=` holds what the callee cost.
-            if not is_call:
-                functions[function] += int(count or 0)
-                lines[f"{file}:{line_number}"] += int(count or 0)
-            is_call = False
-    return Costs(functions, lines)
 
 
 def _difference(few: Counter[str], many: Counter[str]) -> dict[str, float]:
@@ -134,7 +102,7 @@ def _greatest_first(costs: dict[str, float]) -> dict[str, float]:
 
 def profile(row: str, sides: Sequence[str], folder: Path) -> Iterator[Profile]:
     """Count the sides of a row in one process."""
-    out = folder / f"{row.replace('/', '-')}.callgrind"
+    out = folder / f"{file_name(row)}.callgrind"
     command = [
         *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--dump-before=getppid"),
         *(sys.executable, __file__, "--subject", row, *sides),
@@ -150,7 +118,7 @@ def profile(row: str, sides: Sequence[str], folder: Path) -> Iterator[Profile]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{row}:\n{done.stderr[-3000:]}")
+        raise BenchError(f"{row}:\n{done.stderr[-3000:]}")
     # Part 1 is the start, then three for each side: few, many, and the next side's preparation.
     for index, side in enumerate(sides):
         few, many = (read_costs(Path(f"{out}.{3 * index + part}")) for part in (2, 3))
@@ -176,12 +144,19 @@ def _print(found: Profile, *, top: int, lines: bool) -> None:
                 print(f"{each:9.1f}  {name.removeprefix(f'{ROOT}/')}")
 
 
-def _build() -> bool:
-    # The interpreter that loads it, as `make` has it: another one would build pyo3 anew each time.
-    interpreter = ROOT / ".venv" / "bin" / "python"
-    environment = os.environ | {"PYO3_PYTHON": str(interpreter if interpreter.exists() else sys.executable)}
-    command = ["cargo", "build", "--release", "--locked", "--quiet", "--package", "websocket_utils_py"]
-    return subprocess.run(command, cwd=ROOT, env=environment, timeout=3600, check=False).returncode == 0
+def _keep(found: Sequence[Profile]) -> Path:
+    groups = (*dict.fromkeys(name for name, _ in GROUPS), OTHER_GROUP)
+    sides: dict[str, dict[str, float]] = {}
+    for each in found:
+        costs = dict.fromkeys(groups, 0.0)
+        for function, instructions in each.functions.items():
+            group = next((name for name, pattern in GROUPS if re.search(pattern, function)), OTHER_GROUP)
+            costs[group] += instructions
+        sides[each.side] = {name: round(cost, 1) for name, cost in costs.items()}
+    PROFILES.mkdir(parents=True, exist_ok=True)
+    path = PROFILES / f"{file_name(found[0].row)}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(sides), indent=1) + b"\n")
+    return path
 
 
 def main() -> int:
@@ -199,7 +174,8 @@ def main() -> int:
     parser.add_argument("--top", type=int, default=25, help="functions and lines shown (default: 25)")
     parser.add_argument("--brief", action="store_true", help="the sums only")
     parser.add_argument("--lines", action="store_true", help="lines of source, too")
-    parser.add_argument("--keep", type=Path, help="folder for the callgrind files")
+    parser.add_argument("--files", type=Path, metavar="FOLDER", help="leave the callgrind files in this folder")
+    parser.add_argument("--keep", action="store_true", help="keep the sums for docs/BENCHMARKS.md")
     arguments = parser.parse_args()
     rows = [row for row in ROWS if arguments.row is not None and arguments.row in row]
     if not rows:
@@ -208,22 +184,28 @@ def main() -> int:
     if shutil.which("valgrind") is None:
         print("this needs valgrind; on Debian: apt-get install valgrind", file=sys.stderr)
         return 2
-    if not _build():
-        return 1
-    wanted = arguments.sides.split(",")
+    _symbols.build()
+    wanted, failed = arguments.sides.split(","), False
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.keep or Path(temporary)
+        folder = arguments.files or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for row in rows:
             sides = [side for side in installed(row) if "all" in wanted or any(text in side for text in wanted)]
-            found = list(profile(row, sides, folder))
+            try:
+                found = list(profile(row, sides, folder))
+            except BenchError as error:
+                print(error, file=sys.stderr)
+                failed = True
+                continue
+            if arguments.keep:
+                print(f"kept in {_keep(found).relative_to(ROOT)}")
             for each in found:
                 if arguments.brief:
                     ratio = found[0].instructions / each.instructions
                     print(f"{row:<28}{each.side:<40}{each.instructions:>10,.0f}  ours / it: {ratio:.2f}", flush=True)
                 else:
                     _print(each, top=arguments.top, lines=arguments.lines)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Where the instructions of `batches(PriceUpdate)` go: counted by valgrind, so that a busy machine changes nothing.
+"""Where the instructions of receiving typed messages go: counted by valgrind, so that a busy machine changes nothing.
 
-`python benches/profile_receive.py` runs the receive bench twice under callgrind, with few and with many messages; the
-difference, divided by the difference in messages, is what one message costs. It is kept in
-`benches/results/profiles/receive.json` and shown in docs/BENCHMARKS.md below the receive bench. Needs valgrind, and an
-extension with its symbols: `cargo build --release -p websocket_utils_py` leaves one in `target/release/lib_core.so`, to
-be moved to where the stripped one lies.
+`python benches/profile_receive.py [batches|columns]` runs the receive bench twice under callgrind, with few and with
+many messages; the difference, divided by the difference in messages, is what one message costs. It is kept in
+`benches/results/profiles` and shown in docs/BENCHMARKS.md below the receive bench. Needs valgrind; builds the extension
+with its symbols, and the load generator, first.
 """
 
 import asyncio
@@ -22,10 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 
+from benches import _symbols
+from benches._callgrind import read_costs
+from benches._harness import BenchError, build_load_generator
+from benches._payload import column_sum
 from benches._results import RESULTS, ROOT
 
 PROFILES = RESULTS / "profiles"
-GENERATOR = ROOT / "target" / "release" / "websocket_utils_load"
+# What is profiled, and the name of its file.
+WAYS = {"batches": "receive", "columns": "receive_columns"}
 FEW, MANY = 20_000, 120_000
 
 # First match wins; names are those of the release build, which keeps its symbols.
@@ -42,65 +46,59 @@ GROUPS = (
 )
 
 
-async def _subject(port: int) -> None:
-    from websocket_utils import PriceUpdate, WebSocketClient  # noqa: PLC0415  # the parent process needs none of it
+async def _subject(way: str, port: int) -> None:
+    _symbols.use()
+    from websocket_utils import PriceUpdate, WebSocketClient  # noqa: PLC0415  # with symbols, as said above
 
     total = 0.0
+    add = column_sum()
     async with WebSocketClient.connect(f"ws://127.0.0.1:{port}", reconnect=False) as client:
         client.send("go")
-        async for batch in client.batches(PriceUpdate):
-            for update in batch:
-                total += update.price
+        if way == "columns":
+            async for columns in client.columns(PriceUpdate):
+                total += add(columns["price"])
+        else:
+            async for batch in client.batches(PriceUpdate):
+                for update in batch:
+                    total += update.price
     assert total > 0
 
 
-def _costs(path: Path) -> Counter[str]:
-    """Instructions of each function itself, out of a callgrind file."""
-    costs: Counter[str] = Counter()
-    names: dict[str, str] = {}
-    function, is_call = "", False
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if found := re.match(r"(c?fn)=\((\d+)\)(?: (.*))?$", line):
-            kind, number, name = found.groups()
-            if name is not None:
-                names[number] = name
-            if kind == "fn":
-                function = names[number]
-        elif line.startswith("calls="):
-            is_call = True
-        elif function and re.match(r"[+\-*\d]", line):
-            # The line behind `calls=` holds what the callee cost.
-            if not is_call:
-                costs[function] += int(line.split()[1])
-            is_call = False
-    return costs
-
-
-def _run(messages: int, folder: Path) -> Counter[str]:
+def _run(way: str, generator: Path, messages: int, folder: Path) -> Counter[str]:
     out = folder / f"callgrind.{messages}"
     with subprocess.Popen(
-        [str(GENERATOR), "feed", "--messages", str(messages), "--timeout", "300"], stdout=subprocess.PIPE, text=True
-    ) as generator:
-        assert generator.stdout is not None
-        port = json.loads(generator.stdout.readline())["port"]
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable, __file__, str(port)]
+        [str(generator), "feed", "--messages", str(messages), "--timeout", "300"], stdout=subprocess.PIPE, text=True
+    ) as feed:
+        assert feed.stdout is not None
+        port = json.loads(feed.stdout.readline())["port"]
+        command = [
+            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"),
+            *(sys.executable, __file__, "--subject", way, str(port)),
+        ]
         subprocess.run(command, check=True, timeout=300, capture_output=True)
-    return _costs(out)
+    return read_costs(out).functions
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Count, group, keep, and print."""
-    if len(sys.argv) > 1:
-        asyncio.run(_subject(int(sys.argv[1])))
+    if arguments[:1] == ["--subject"]:
+        asyncio.run(_subject(arguments[1], int(arguments[2])))
         return 0
+    way = arguments[0] if arguments else "batches"
+    if way not in WAYS or len(arguments) > 1:
+        print(f"usage: python benches/profile_receive.py [{'|'.join(WAYS)}]", file=sys.stderr)
+        return 2
     if shutil.which("valgrind") is None:
         print("this needs valgrind; on Debian: apt-get install valgrind", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        few, many = (_run(messages, Path(folder)) for messages in (FEW, MANY))
-    if not any("websocket_utils_core::" in function for function in many):
-        print("the extension has no symbols: see the head of this file", file=sys.stderr)
+    try:
+        _symbols.build()
+        generator = build_load_generator()
+    except BenchError as error:
+        print(error, file=sys.stderr)
         return 1
+    with tempfile.TemporaryDirectory() as folder:
+        few, many = (_run(way, generator, messages, Path(folder)) for messages in (FEW, MANY))
     groups: Counter[str] = Counter()
     for function in many:
         groups[next((name for name, pattern in GROUPS if re.search(pattern, function)), "all else")] += (
@@ -108,7 +106,7 @@ def main() -> int:
         )
     instructions = {name: round(count / (MANY - FEW), 1) for name, count in groups.most_common()}
     PROFILES.mkdir(parents=True, exist_ok=True)
-    path = PROFILES / "receive.json"
+    path = PROFILES / f"{WAYS[way]}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(instructions), indent=1) + b"\n")
     for name, each in instructions.items():
         print(f"{each:8.0f}  {name}")
@@ -117,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -27,15 +27,18 @@ from benches._results import (
     SideResult,
     Verdict,
     Version,
+    file_name,
     judge,
     load,
     load_comparison,
     load_micro,
 )
-from benches.profile_receive import PROFILES
+from benches.profile_receive import PROFILES, WAYS
 
 REPORT = ROOT / "docs" / "BENCHMARKS.md"
 README = ROOT / "README.md"
+# The cases of the micro-benches that others are compared with.
+OURS = "websocket_utils"
 # Why a bar is missed: `benches/notes/<bench>.md`, shown below the table of that bench.
 NOTES = BENCHES / "notes"
 FACTS = re.compile(r"(<!-- facts:begin -->\n).*?(<!-- facts:end -->)", re.DOTALL)
@@ -77,6 +80,17 @@ METHOD = f"""\
   that any run saw: neighbours on a shared host can make a core slower by more than half. Other runs were repeated.
 - Garbage collection is on, settings are the defaults of each library, the event loop is uvloop.
 - Shown are medians, and the least and the greatest value behind them. Trust ratios more than absolute values.
+"""
+MICRO_METHOD = f"""\
+- Calls from Python under pytest-benchmark, without sockets: never to be compared with the figures above. The result of
+  a call is checked before it is timed, and its disposal is timed with it.
+- Each round is a process of its own, pinned to one core, and runs every case once; the sides of a row follow each
+  other, each round in another order. A case's figure in a round is the median of some hundreds of samples.
+- What runs is one thread that never waits: nanoseconds of the clock are nanoseconds of CPU.
+- A case's round counts when the fixed calculation right before and right after it was not disturbed, as above
+  ({DISTURBED} times the best); rounds were repeated until enough counted.
+- Shown are the median of the rounds, the least and the greatest of them, the least of all samples, and the time of
+  this library's case as a multiple of each: below 1 it is the faster one. "No class" makes dicts and lists.
 """
 # How much slower a version may be, in words.
 GRANTED = f"{(MOST_SLOWER - 1) * 100:.0f} %"
@@ -146,6 +160,7 @@ def report(
 ) -> str:
     """Return docs/BENCHMARKS.md."""
     benches = [results[name] for name in ORDER if name in results]
+    judged: list[BenchResult | MicroResult] = [*benches, *([] if micro is None else [micro])]
     parts = [
         "# Benchmarks",
         "Rendered by `python benches/render.py` from `benches/results/*.json`, which `python benches/run.py` writes. "
@@ -153,7 +168,7 @@ def report(
         "## What was asked for",
         _table(
             ("scenario", "bar", "measured", ""),
-            [row for result in benches for row in bar_rows(judge(result))],
+            [row for result in judged for row in bar_rows(judge(result))],
             right=(2,),
         ),
         "## How it was measured",
@@ -215,19 +230,20 @@ def _bench_parts(result: BenchResult) -> list[str]:
         ),
         f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}{left_out}",
     ]
-    profile = PROFILES / f"{result.name}.json"
-    if profile.exists():
-        parts.append(_profile_table(msgspec.json.decode(profile.read_bytes(), type=dict[str, float])))
+    for way, name in WAYS.items() if result.name == "receive" else ():
+        profile = PROFILES / f"{name}.json"
+        if profile.exists():
+            parts.append(_profile_table(way, msgspec.json.decode(profile.read_bytes(), type=dict[str, float])))
     note = NOTES / f"{result.name}.md"
     if note.exists():
         parts.append(note.read_text(encoding="utf-8").strip())
     return parts
 
 
-def _profile_table(instructions: dict[str, float]) -> str:
+def _profile_table(way: str, instructions: dict[str, float]) -> str:
     rows = [*instructions.items(), ("in all", sum(instructions.values()))]
     return _table(
-        ("where the instructions of one message go (ours, callgrind)", "instructions"),
+        (f"where the instructions of one message go (ours, `{way}`, callgrind)", "instructions"),
         [(name, _number(each, 0)) for name, each in rows],
         right=(1,),
     )
@@ -264,15 +280,47 @@ def _ratio_text(ratio: Ratio) -> str:
 
 
 def _micro_parts(result: MicroResult) -> list[str]:
-    rows = [
-        (case.group, case.name, f"**{_number(case.median_ns, 1)}**", _number(case.least_ns, 1)) for case in result.cases
-    ]
-    return [
+    rows = []
+    for case in result.cases:
+        ours = result.side(f"{case.group}/{OURS}")
+        least, greatest = case.spread("ns")
+        rows.append(
+            (
+                case.group,
+                case.name,
+                f"**{_number(case.median('ns'), 1)}** ({_number(least, 1)} to {_number(greatest, 1)})",
+                _number(case.spread("least_ns")[0], 1),
+                f"{ours.median('ns') / case.median('ns'):.2f}x" if ours is not None and ours is not case else "",
+            )
+        )
+    left_out = f" Not installed, so left out: {', '.join(result.left_out)}." if result.left_out else ""
+    parts = [
         "## Micro-benches",
-        "One process, no socket: calls from Python with pytest-benchmark. Never to be compared with the figures above.",
-        _table(("bench", "case", "median ns/message", "least"), rows, right=(2, 3)),
-        _where(result),
+        MICRO_METHOD.rstrip(),
+        _table(("bench", "case", "median ns/message", "least", "ours / it"), rows, right=(2, 3, 4)),
+        f"{result.rounds} rounds of {result.seconds:g} s. {_where(result)}{left_out}",
     ]
+    for row in dict.fromkeys(case.group for case in result.cases):
+        more = _row_parts(row)
+        parts += [f"### {row}", *more] if more else []
+    return parts
+
+
+def _row_parts(row: str) -> list[str]:
+    """Return the profile of a row of the micro-benches and the note about it, as far as there are any."""
+    name = file_name(row)
+    profile, note = PROFILES / f"{name}.json", NOTES / f"{name}.md"
+    parts = []
+    if profile.exists():
+        sides = msgspec.json.decode(profile.read_bytes(), type=dict[str, dict[str, float]])
+        groups = list(dict.fromkeys(group for costs in sides.values() for group in costs))
+        rows = [(group, *(_number(costs.get(group, 0), 0) for costs in sides.values())) for group in groups]
+        rows.append(("in all", *(_number(sum(costs.values()), 0) for costs in sides.values())))
+        head = ("where the instructions of one message go (callgrind)", *sides)
+        parts.append(_table(head, rows, right=range(1, len(head))))
+    if note.exists():
+        parts.append(note.read_text(encoding="utf-8").strip())
+    return parts
 
 
 def _where(result: BenchResult | MicroResult | Comparison) -> str:

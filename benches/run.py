@@ -10,8 +10,8 @@ from pathlib import Path
 # Run as a script, the folder of this file is on the path in place of the one above it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benches import _micro
 from benches._harness import BenchError, Progress, build_load_generator, run_bench
-from benches._micro import run_micro
 from benches._results import BENCHES, Bench, BenchResult, MicroResult, judge, save
 from benches.render import bar_rows, metric_text
 
@@ -64,8 +64,16 @@ def run(
 
 def micro_table(result: MicroResult) -> str:
     """Return the result of the micro-benches as plain text."""
-    lines = [f"{case.group:<20}{case.name:<24}{case.median_ns:>10,.1f} ns/message" for case in result.cases]
-    return "\n".join(["Micro-benches (medians)", *(f"  {line}" for line in lines)])
+    lines = [f"{case.group:<28}{case.name:<40}{case.median('ns'):>10,.1f} ns/message" for case in result.cases]
+    return "\n".join(
+        [f"Micro-benches (medians, rounds: {result.rounds})", *(f"  {line}" for line in lines), *_verdicts(result)]
+    )
+
+
+def _verdicts(result: BenchResult | MicroResult) -> list[str]:
+    return [
+        f"  {scenario}: {bar}: {measured}, {verdict}" for scenario, bar, measured, verdict in bar_rows(judge(result))
+    ]
 
 
 def table(result: BenchResult) -> str:
@@ -75,10 +83,7 @@ def table(result: BenchResult) -> str:
     for side in result.sides:
         values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
         lines.append(f"  {side.name:<{width}}  {values}")
-    lines += [
-        f"  {scenario}: {bar}: {measured}, {verdict}" for scenario, bar, measured, verdict in bar_rows(judge(result))
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_verdicts(result)])
 
 
 def main() -> int:
@@ -86,9 +91,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=f"benches: {MICRO_NAME}, {', '.join(all_benches())}")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benches to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round of each side; nothing is kept")
-    parser.add_argument("--rounds", type=int, help=f"rounds that count (default: {ROUNDS})")
     parser.add_argument(
-        "--sides", default="", metavar="TEXT", help="only sides with TEXT in their name; nothing is kept"
+        "--rounds", type=int, help=f"rounds that count (default: {ROUNDS}, {MICRO_NAME}: {_micro.ROUNDS})"
+    )
+    parser.add_argument(
+        "--sides",
+        default="",
+        metavar="TEXT",
+        help=f"only sides ({MICRO_NAME}: cases) with TEXT in their name; nothing is kept",
     )
     arguments = parser.parse_args()
 
@@ -102,7 +112,14 @@ def main() -> int:
     names = [name for name in arguments.names if name != MICRO_NAME]
     try:
         if not arguments.names or MICRO_NAME in arguments.names:
-            micro = run_micro(quick=arguments.quick)
+            micro = _micro.run_micro(
+                rounds=arguments.rounds or (QUICK_ROUNDS if arguments.quick else _micro.ROUNDS),
+                seconds=_micro.QUICK_SECONDS if arguments.quick else _micro.SECONDS,
+                text=arguments.sides,
+                progress=progress,
+            )
+            if progress is not None:
+                print("\r\x1b[K", end="", file=sys.stderr)
             print(micro_table(micro), flush=True)
             if kept:
                 print(f"  kept in {save(micro).relative_to(BENCHES.parent)}")

@@ -12,7 +12,7 @@ BAR_KIB: Final = 4096
 # The most that memory may drift over a mutation run, in KiB.
 DRIFT_KIB: Final = 5 * 1024
 # A full fuzz run: each of these that long.
-FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake")
+FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake", "json", "msgpack", "protobuf")
 FUZZ_SECONDS: Final = 600
 
 ResultT = TypeVar("ResultT", bound="Result")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from benches._payload import cycle
+from benches._payload import column_sum, cycle
 from benches._subject import RoundTripCallback, Run
 from benches._wires import probe
 from websocket_utils import Pong, PriceUpdate, WebSocketClient
@@ -20,6 +20,19 @@ async def receive_batches(run: Run) -> None:
         async for batch in client.batches(PriceUpdate):
             for update in batch:
                 total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_columns(run: Run) -> None:
+    """A column for each field of the messages of a read, and the sum of one."""
+    total = 0.0
+    add = column_sum()
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        run.start()
+        client.send("go")
+        async for columns in client.columns(PriceUpdate):
+            total += add(columns["price"])
         run.stop()
     run.result(price_sum=total)
 

@@ -2,6 +2,7 @@
 //!
 //! The first bytes of an input choose the settings, so that the fuzzer searches these too; the rest is what a peer sends.
 
+pub mod codec;
 pub mod decoder;
 pub mod deflate;
 pub mod handshake;

@@ -1,6 +1,6 @@
 //! Every seed, and every finding that became one, keeps what its target asserts: on a stable compiler, with every test run.
 
-use websocket_utils_fuzz::{decoder, deflate, handshake, seeds};
+use websocket_utils_fuzz::{codec, decoder, deflate, handshake, seeds};
 
 fn give_seeds(target: &str, run: fn(&[u8])) {
     let seeds = seeds::of(target).expect("seeds can be read");
@@ -30,4 +30,14 @@ fn deflate_holds_for_its_seeds() {
 #[test]
 fn handshake_holds_for_its_seeds() {
     give_seeds("handshake", handshake::run);
+}
+
+#[test]
+fn json_holds_for_its_seeds() {
+    give_seeds("json", codec::run_json);
+}
+
+#[test]
+fn msgpack_holds_for_its_seeds() {
+    give_seeds("msgpack", codec::run_msgpack);
 }

@@ -5,7 +5,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Decoder, Encoder
+from ._core import Columns, Decoder, Encoder, decode_columns
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -54,6 +54,7 @@ __all__ = [
     "ClientStats",
     "Close",
     "CodecError",
+    "Columns",
     "ConfigError",
     "ConnectionClosed",
     "ConnectionClosedError",
@@ -91,5 +92,6 @@ __all__ = [
     "WebSocketError",
     "WebSocketServer",
     "WsMessage",
+    "decode_columns",
     "run",
 ]

@@ -1,7 +1,7 @@
 """What the Rust extension offers. `tests/meta/test_stubs.py` compares it with the extension."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import GenericAlias
 from typing import Any, Generic, Literal, Self, TypeVar, final, overload
 
@@ -16,12 +16,15 @@ _Agreement = tuple[int, bool, int, bool]
 
 __all__ = [
     "Broadcaster",
+    "Column",
+    "Columns",
     "Connection",
     "Decoder",
     "Encoder",
     "HandshakeRefusal",
     "HeadReader",
     "Inbox",
+    "decode_columns",
     "deflate_accept",
     "deflate_confirm",
     "deflate_offer",
@@ -100,6 +103,7 @@ class Inbox:
     def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
     def messages(self, type_: Any) -> AsyncIterator[Any]: ...
     def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
+    def columns(self, type_: Any) -> AsyncIterator[Columns]: ...
     def close(self, error: BaseException | None = None) -> None: ...
     def forget_connection(self) -> None: ...
     def counters(self) -> tuple[int, int, int, int, int, int, int]: ...
@@ -178,23 +182,132 @@ class Decoder(Generic[_T_co]):
 
 @final
 class Encoder:
-    """Encodes messages, without a connection."""
+    """Encodes messages, without a connection.
 
-    def __new__(cls, format: _Format = "json") -> Self: ...
+    Each value is written by its class, as msgspec writes it. `enc_hook` is called with every object that neither has a
+    form for, and returns what to write in its place, or raises `NotImplementedError`.
+    """
+
+    def __new__(cls, format: _Format = "json", *, enc_hook: Callable[[Any], Any] | None = None) -> Self: ...
     def encode(self, message: Any, /) -> bytes:
         """Return the encoded message.
 
         Raises:
-            EncodeError: If the message has no form in the format.
+            EncodeError: If the message, or a value in it, has no form in the format, nests deeper than 128 levels, or
+                changes size meanwhile. Whatever else `enc_hook` raises passes.
         """
 
-    def encode_into(self, message: Any, buffer: bytearray, offset: int = 0, /) -> int:
-        """Encode into `buffer` from `offset` on, cut or grow it to end there, and return the bytes written.
+    def encode_into(self, message: Any, buffer: Buffer, offset: int = 0, /) -> int:
+        """Encode into `buffer` from `offset` on (-1: from its end on), and return the bytes written.
+
+        A bytearray is cut or grown to end behind them; any other writable buffer of one piece keeps its size.
 
         Raises:
-            EncodeError: If the message has no form in the format. The buffer is unchanged.
-            ValueError: If `offset` lies behind the buffer's end.
+            EncodeError: As `encode`. The buffer is unchanged, as it is on the other errors.
+            ValueError: If `offset` lies behind the buffer's end or below -1, or if the message does not fit.
+            BufferError: If the buffer can't be written, is in pieces, or is a bytearray in use that must grow.
         """
+
+@final
+class Columns:
+    """Messages of one class as columns, a row for each; it never changes.
+
+    Polars and PyArrow take it as it is (`polars.DataFrame(columns)`, `pyarrow.table(columns)`), without a copy of the
+    numbers and codes: it has the Arrow PyCapsule interface. `len(columns)` is the number of rows, iteration goes over
+    the names.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns: those of the fields, in their order."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, name: str, /) -> Column: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def to_dict(self) -> dict[str, Column]:
+        """Return the columns by name."""
+
+    # Any: a PyCapsule, which has no type of its own before Python 3.13.
+    def __arrow_c_schema__(self) -> Any: ...
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+@final
+class Column(Buffer):
+    """The values of one field: a sequence, and what NumPy and Arrow libraries take without a copy.
+
+    Numbers and truth values lie in memory one behind the other: `numpy.asarray(column)` and `memoryview(column)` are
+    views of them, read-only. Text and bytes are kept once each: row `i` has `categories[codes[i]]`. A row without a
+    value is None as an item, NaN in a view of floats and -1 in `codes`; integers and truth values have no view then.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the field."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values: `float64`, `int64` and so on as NumPy names it, or `text` or `bytes`."""
+
+    @property
+    def null_count(self) -> int:
+        """Rows without a value."""
+
+    @property
+    def codes(self) -> Column:
+        """For each row the place of its text among `categories`, as `int32`.
+
+        Raises:
+            AttributeError: If the column holds numbers.
+        """
+
+    # Any: `str`, or `bytes`.
+    @property
+    def categories(self) -> tuple[Any, ...]:
+        """The different texts, among them those of batches before.
+
+        Raises:
+            AttributeError: If the column holds numbers.
+        """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def tolist(self) -> list[Any]:
+        """Return the values as Python objects."""
+
+    # Any: NumPy is no dependency.
+    def to_numpy(self) -> Any:
+        """Return `numpy.asarray(column)`: a view of numbers, or an array of objects.
+
+        Raises:
+            ImportError: If NumPy is not installed.
+        """
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> Any: ...
+    def __arrow_c_schema__(self) -> Any: ...
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+# Any: `type[T]` or a `Decoder`.
+def decode_columns(
+    type_: Any, frames: Iterable[Buffer], /, *, format: _Format = "json", strict: bool = True
+) -> Columns:
+    """Decode payloads of messages of one class into columns, with no object for any of them.
+
+    Args:
+        type_: A message class whose fields are all `bool`, `int`, `float`, `str`, `bytes`, enums or literals, or None.
+        frames: The payloads.
+        format: Wire format of the payloads.
+        strict: False reads numbers in quotes too (`"price":"25.35"`).
+
+    Raises:
+        TypeError: If `type_` is no such class; it names the field.
+        DecodeError: If a payload is no such message, or has an integer that its column can't hold.
+    """
 
 class HandshakeRefusal(Exception):
     """A handshake that must not be completed; `args` are status and reason, both our own words.

@@ -71,6 +71,21 @@ class Receiving:
         """
         return self._inbox.batches(type_)
 
+    def columns(self, type_: Any) -> AsyncIterator[_core.Columns]:
+        """Iterate over messages of one class as columns: one typed array for each field, no object for any message.
+
+        For who computes with NumPy, Polars, pandas or PyArrow, which take the columns as they are. Each step has at
+        least one message, usually what one read brought; at most 4096. Errors as `batches`.
+
+        Args:
+            type_: A message class whose fields are all `bool`, `int`, `float`, `str`, `bytes`, enums or literals, or
+                None; or a `Decoder` of one.
+
+        Raises:
+            TypeError: If `type_` is no such class; it names the field.
+        """
+        return self._inbox.columns(type_)
+
     @overload
     def on(self, type_: type[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
     @overload

@@ -1,6 +1,7 @@
 """Holds the report of the benches to their results, and their messages to what the issue says they are."""
 
 import itertools
+import sys
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from benches._results import (
     load_comparison,
     save,
 )
-from benches._revision import commit_of
+from benches._revision import commit_of, has_method
 from benches.run import all_benches
 from tests.support.wire import COMPRESSED, FrameReader
 
@@ -203,6 +204,11 @@ def test_comparison_runs_a_side_of_ours_in_each_of_its_benches() -> None:
     assert {bench.name for bench, _ in compare.sides_of(compare.NAMES)} == set(compare.NAMES)
     with pytest.raises(BenchError, match="no bench called nope"):
         compare.sides_of(["nope"])
+
+
+def test_version_without_a_method_is_told_from_one_with_it() -> None:
+    assert has_method(Path(sys.executable), "batches")
+    assert not has_method(Path(sys.executable), "no_such_method")
 
 
 def test_comparison_with_what_is_no_commit_says_so() -> None:

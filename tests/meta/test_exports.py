@@ -50,7 +50,7 @@ DOCUMENTED = {
         "WebSocketError",
     ],
     "_connection": ["ServerConnection"],
-    "_core": ["Decoder", "Encoder"],
+    "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

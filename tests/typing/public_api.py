@@ -10,6 +10,7 @@ from typing import assert_type
 from websocket_utils import (
     AccountUpdate,
     ClientStats,
+    Columns,
     DecodeError,
     Message,
     Ping,
@@ -144,6 +145,14 @@ async def test_client() -> None:
             async for batch in client.batches(PriceUpdate):
                 assert_type(batch, list[PriceUpdate])
                 assert type(batch) is list
+                break
+
+            client.send(PRICE)
+            async for columns in client.columns(PriceUpdate):
+                assert_type(columns, Columns)
+                assert type(columns) is Columns
+                assert_type(columns.names, tuple[str, ...])
+                assert columns["price"].tolist() == [PRICE.price]
                 break
 
             def on_price(update: PriceUpdate) -> None:

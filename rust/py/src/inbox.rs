@@ -9,6 +9,8 @@
 //! - With handlers only, and nobody who ever pulled, a message without a handler is counted and dropped: a queue that
 //!   nobody reads would otherwise fill up and stop the handlers' messages too.
 
+mod pulling;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 
@@ -17,14 +19,11 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::codec::{Decoder, Router, WireFormat};
+use crate::columns::Reader;
 use crate::connection::{Connection, Hold};
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::pull::{Drain, MessageStream, Mode, Pull, retain_waiting};
+use crate::pull::{ColumnPull, Drain, MessageStream, Mode, Pull, retain_waiting};
 use crate::queue::MessageQueue;
-
-/// Messages in one batch: enough that what a batch costs is nothing to each of them, few enough that they are made, used
-/// and freed within the core's own cache (some 50 KiB of objects); one read can bring thousands.
-const MAX_BATCH: usize = 256;
 
 /// What became of one message.
 pub(crate) enum Taken {
@@ -221,56 +220,6 @@ impl State {
         }
     }
 
-    /// The next queued message, decoded; `None` when nothing is queued. A message that fails to decode is consumed.
-    #[inline]
-    pub(crate) fn pull_one<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let outcome = {
-            let mut queue = self.queue.lock()?;
-            let Some((payload, format)) = queue.front() else { return Ok(None) };
-            let outcome = decoder.decode_queued(py, &payload, format);
-            queue.pop(py);
-            outcome
-        };
-        self.resume_if_drained(py)?;
-        outcome.map(Some).inspect_err(|_| count(&self.decode_errors))
-    }
-
-    /// Queued messages, decoded, up to [`MAX_BATCH`]; stops before one that fails, so that the next call raises for it alone.
-    pub(crate) fn pull_all<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut failure = None;
-        let batch = {
-            let mut queue = self.queue.lock()?;
-            if queue.len() == 0 {
-                return Ok(None);
-            }
-            let batch = PyList::empty(py);
-            while batch.len() < MAX_BATCH
-                && let Some((payload, format)) = queue.front()
-            {
-                match decoder.decode_queued(py, &payload, format) {
-                    Ok(message) => batch.append(message)?,
-                    Err(error) => {
-                        if batch.is_empty() {
-                            queue.pop(py);
-                            failure = Some(error);
-                        }
-                        break;
-                    }
-                }
-                queue.pop(py);
-            }
-            batch
-        };
-        self.resume_if_drained(py)?;
-        match failure {
-            Some(error) => {
-                count(&self.decode_errors);
-                Err(error)
-            }
-            None => Ok(Some(batch.into_any())),
-        }
-    }
-
     /// How the stream ended: `None` while it goes on, else the error it ended with, if any.
     #[expect(clippy::option_option, reason = "two questions: whether it ended, and with what")]
     pub(crate) fn ended(&self, py: Python<'_>) -> PyResult<Option<Option<PyErr>>> {
@@ -383,14 +332,22 @@ impl Inbox {
     #[pyo3(name = "messages")]
     fn py_messages(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
         slf.get().state()?.pulled.set(true);
-        MessageStream::new(slf, Decoder::compile(type_)?, Mode::One)
+        MessageStream::new(slf.py(), Pull::new(slf.clone().unbind(), Decoder::compile(type_)?, Mode::One))
     }
 
     /// An async iterator over lists: all messages that wait when it is asked.
     #[pyo3(name = "batches")]
     fn py_batches(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
         slf.get().state()?.pulled.set(true);
-        MessageStream::new(slf, Decoder::compile(type_)?, Mode::Batch)
+        MessageStream::new(slf.py(), Pull::new(slf.clone().unbind(), Decoder::compile(type_)?, Mode::Batch))
+    }
+
+    /// An async iterator over columns: of all messages that wait when it is asked.
+    #[pyo3(name = "columns")]
+    fn py_columns(slf: &Bound<'_, Self>, type_: &Bound<'_, PyAny>) -> PyResult<MessageStream> {
+        let reader = Reader::new(type_, true)?;
+        slf.get().state()?.pulled.set(true);
+        MessageStream::new(slf.py(), ColumnPull::new(slf.clone().unbind(), reader))
     }
 
     /// Ends the stream: what is queued can still be pulled, then `error` is raised once, then it is over.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod broadcast;
 mod codec;
+mod columns;
 mod compression;
 mod connection;
 mod errors;
@@ -42,8 +43,10 @@ mod _core {
         let py = module.py();
         crate::masking::watch_forks()?;
         crate::pull::install::<crate::pull::Pull>(py);
+        crate::pull::install::<crate::pull::ColumnPull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
         crate::codec::register(module)?;
+        crate::columns::register(module)?;
         crate::handshake::register(module)
     }
 }

@@ -10,8 +10,10 @@ use pyo3::prelude::*;
 use pyo3::{PyClass, PyTraverseError, PyVisit, ffi, intern};
 
 use crate::codec::Decoder;
+use crate::columns::Reader;
 use crate::connection::Connection;
 use crate::inbox::Inbox;
+use crate::loop_bound::{Guarded, LoopBound};
 
 /// What one step of an awaitable did.
 pub(crate) enum Step<'py> {
@@ -157,6 +159,37 @@ impl Steps for Pull {
     }
 }
 
+/// The next batch of an inbox as columns, as a coroutine-like object.
+#[pyclass(frozen, module = "websocket_utils._core")]
+pub(crate) struct ColumnPull {
+    inbox: Py<Inbox>,
+    reader: LoopBound<Guarded<Reader>>,
+}
+
+impl ColumnPull {
+    pub(crate) fn new(inbox: Py<Inbox>, reader: Reader) -> Self {
+        Self { inbox, reader: LoopBound::new(Guarded::new(reader)) }
+    }
+}
+
+impl Steps for ColumnPull {
+    fn step<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
+        let inbox = self.inbox.get().state()?;
+        if let Some(columns) = inbox.pull_columns(py, &mut *self.reader.get()?.lock()?)? {
+            return Ok(Step::Return(Bound::new(py, columns)?.into_any()));
+        }
+        match inbox.ended(py)? {
+            None => Ok(Step::Wait(inbox.waiter(py)?)),
+            Some(Some(error)) => Err(error),
+            Some(None) => Err(PyStopAsyncIteration::new_err(())),
+        }
+    }
+
+    fn interrupted(&self, py: Python<'_>) -> PyResult<()> {
+        self.inbox.get().state()?.pass_on(py)
+    }
+}
+
 /// Waits until a connection's queued bytes are with the kernel.
 #[pyclass(frozen, module = "websocket_utils._core")]
 pub(crate) struct Drain {
@@ -230,17 +263,18 @@ macro_rules! awaitable {
 }
 
 awaitable!(Pull, inbox);
+awaitable!(ColumnPull, inbox);
 awaitable!(Drain, connection);
 
 /// An async iterator whose every step is the same awaitable.
 #[pyclass(frozen, module = "websocket_utils._core")]
 pub(crate) struct MessageStream {
-    next: Py<Pull>,
+    next: Py<PyAny>,
 }
 
 impl MessageStream {
-    pub(crate) fn new(inbox: &Bound<'_, Inbox>, decoder: Decoder, mode: Mode) -> PyResult<Self> {
-        Ok(Self { next: Py::new(inbox.py(), Pull::new(inbox.clone().unbind(), decoder, mode))? })
+    pub(crate) fn new<T: Steps + Into<PyClassInitializer<T>>>(py: Python<'_>, next: T) -> PyResult<Self> {
+        Ok(Self { next: Py::new(py, next)?.into_any() })
     }
 }
 
@@ -250,7 +284,7 @@ impl MessageStream {
         slf
     }
 
-    fn __anext__(&self, py: Python<'_>) -> Py<Pull> {
+    fn __anext__(&self, py: Python<'_>) -> Py<PyAny> {
         self.next.clone_ref(py)
     }
 

@@ -9,6 +9,8 @@
 //! Input comes from the network: nothing here panics on it, recursion is bounded by [`MAX_DEPTH`], and no size that the
 //! input merely declares is allocated for.
 
+mod append;
+pub mod columns;
 mod expected;
 pub mod json;
 pub mod msgpack;
@@ -16,6 +18,7 @@ pub mod plan;
 pub mod protobuf;
 pub mod text;
 
+pub use append::Append;
 pub use text::Text;
 
 /// Nesting of arrays and objects that is accepted in every format: 128 levels fit on any thread's stack and are

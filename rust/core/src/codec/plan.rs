@@ -136,23 +136,42 @@ pub(super) enum Kind {
     Float,
     /// A float that may stand in quotes.
     QuotedFloat,
+    /// A tuple of this many floats, all of the shape with this index: a level of a book.
+    Floats(u32, u32),
+    /// Any number of items, all of the shape with this index.
+    Many(SequenceKind, u32),
     Other,
 }
 
 impl Shape {
-    pub(super) fn kind(&self, lenient: bool) -> Kind {
-        let is_scalar = self.choice.is_none()
-            && self.items.is_none()
-            && self.table.is_none()
-            && self.foreign.is_none()
-            && matches!((&self.objects, &self.arrays), (Classes::Nothing, Classes::Nothing));
-        match self.scalars.without(Accepts::NULL) {
-            Accepts::TEXT if is_scalar => Kind::Text,
-            Accepts::INT if is_scalar => Kind::Int,
-            Accepts::FLOAT if is_scalar && lenient => Kind::QuotedFloat,
-            Accepts::FLOAT if is_scalar => Kind::Float,
+    /// The kind of its values. `shapes` are all of the plan.
+    fn kind(&self, shapes: &[Self], lenient: bool) -> Kind {
+        let has_classes = !matches!((&self.objects, &self.arrays), (Classes::Nothing, Classes::Nothing));
+        if self.choice.is_some() || self.table.is_some() || self.foreign.is_some() || has_classes {
+            return Kind::Other;
+        }
+        match (self.scalars.without(Accepts::NULL), &self.items) {
+            (Accepts::TEXT, None) => Kind::Text,
+            (Accepts::INT, None) => Kind::Int,
+            (Accepts::FLOAT, None) if lenient => Kind::QuotedFloat,
+            (Accepts::FLOAT, None) => Kind::Float,
+            (scalars, Some(Items::Many(kind, item))) if scalars == Accepts::default() => {
+                u32::try_from(*item).map_or(Kind::Other, |item| Kind::Many(*kind, item))
+            }
+            (scalars, Some(Items::Fixed(items))) if scalars == Accepts::default() => {
+                let is_float = |item: &usize| shapes.get(*item).is_some_and(Self::is_float);
+                match (items.first(), u32::try_from(items.len())) {
+                    (Some(first), Ok(size)) if items.iter().all(is_float) => Kind::Floats(size, *first as u32),
+                    _ => Kind::Other,
+                }
+            }
             _ => Kind::Other,
         }
+    }
+
+    /// True if it is a float and nothing else.
+    fn is_float(&self) -> bool {
+        self.items.is_none() && self.scalars == Accepts::FLOAT && self.kind(&[], false) == Kind::Float
     }
 }
 
@@ -338,7 +357,7 @@ impl Plan {
         if !has_shape(&root) || !shapes.iter().all(is_whole) || !fields_are_whole {
             return Err(Dangling);
         }
-        let kinds: Box<[Kind]> = shapes.iter().map(|shape| shape.kind(lenient)).collect();
+        let kinds: Box<[Kind]> = shapes.iter().map(|shape| shape.kind(&shapes, lenient)).collect();
         for record in &mut records {
             for field in &mut record.fields {
                 field.kind = kinds[field.shape];

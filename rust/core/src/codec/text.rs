@@ -80,8 +80,13 @@ fn last_word(input: &[u8], at: usize) -> u64 {
     match input.last_chunk::<8>() {
         Some(_) if left == 0 => 0,
         Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * left),
-        None => input.iter().skip(at).rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        None => short_word(input, at),
     }
+}
+
+#[cold]
+fn short_word(input: &[u8], at: usize) -> u64 {
+    input.iter().skip(at).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

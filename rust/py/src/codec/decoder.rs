@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use websocket_utils_core::codec::plan::snake_case;
+use websocket_utils_core::codec::{Fault, Sink};
 
 use super::class::{self, ClassTag};
 use super::decoding::PyDecoder;
@@ -74,6 +75,55 @@ impl Decoder {
         Ok(decoder)
     }
 
+    /// As [`Decoder::compile`], for values that may stand in quotes if not `strict`.
+    pub(crate) fn compile_for(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
+        if strict { Self::compile(type_) } else { Self::new(type_, false, &Hook::default()) }
+    }
+
+    /// The type that is asked for by `type_`: that of a `Decoder` of Python's, else `type_` itself.
+    pub(crate) fn target_type<'py>(type_: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
+        match type_.cast_exact::<PyDecoder>() {
+            Ok(decoder) => decoder.get().type_(type_.py()),
+            Err(_) => type_.clone(),
+        }
+    }
+
+    /// Reads one payload by the plan alone, into any sink.
+    ///
+    /// # Errors
+    /// Where the plan stopped, if there is one: the payload is one for [`Decoder::decode_completely`].
+    #[inline]
+    pub(crate) fn scan<'a, S: Sink<'a>>(
+        &self,
+        payload: &'a [u8],
+        format: WireFormat,
+        sink: &mut S,
+    ) -> Result<S::Value, Option<usize>> {
+        let (Target::Model(model, _), WireFormat::Common(format)) = (&self.asked.target, format) else {
+            return Err(None);
+        };
+        model.scan(payload, format, sink).map_err(|Fault { offset }| Some(offset))
+    }
+
+    /// Decodes one payload that [`Decoder::scan`] left, with where that stopped.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    #[cold]
+    pub(crate) fn decode_completely<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        format: WireFormat,
+        stop: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let WireFormat::Common(format) = format else { return self.decode_protobuf(py, payload) };
+        match &self.asked.target {
+            Target::Model(_, fallback) | Target::Other(fallback) => fallback.decode(py, payload, format, stop),
+            raw => raw.decode_raw(py, payload, format == Format::Json),
+        }
+    }
+
     /// Compiles `type_`. Not `strict`: values may stand in quotes, as msgspec has it. `hook` is msgspec's `dec_hook`.
     ///
     /// # Errors
@@ -126,6 +176,26 @@ impl Decoder {
     /// True if it hands out payloads as they are.
     pub(super) fn is_raw(&self) -> bool {
         !matches!(&self.asked.target, Target::Model(..) | Target::Other(_))
+    }
+
+    /// Decodes a payload that a plan holds as a whole; None for any other, with nothing raised.
+    ///
+    /// # Errors
+    /// What must not be swallowed, out of Python code that ran on the way.
+    #[inline]
+    pub(super) fn decode_plain<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        format: WireFormat,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Target::Model(model, _) = &self.asked.target else { return Ok(None) };
+        let WireFormat::Common(format) = format else { return self.protobuf(py)?.decode_plain(py, payload) };
+        match model.decode(py, payload, format) {
+            Ok(message) => Ok(Some(message)),
+            Err(Stop::At(_)) => Ok(None),
+            Err(Stop::Interrupt(error)) => Err(error),
+        }
     }
 
     /// Decodes one message that was queued. A big one is `bytes` already, and handed out as it is where that is asked for.

@@ -6,11 +6,11 @@
 //! depth check of our own), whose value is returned or whose complaint becomes a `DecodeError`.
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "CPython's sizes are signed and never negative")]
 
-mod api;
 mod class;
 mod decoder;
 mod decoding;
 mod encode;
+mod encoder;
 mod fallback;
 mod intern;
 mod model;
@@ -68,6 +68,14 @@ impl WireFormat {
         }
     }
 
+    /// The name that Python knows it by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Common(format) => format.name(),
+            Self::Protobuf => "protobuf",
+        }
+    }
+
     /// True if text frames carry it.
     #[inline]
     pub(crate) const fn is_text(self) -> bool {
@@ -87,5 +95,6 @@ impl WireFormat {
 /// Adds the codec's Python names to `module`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<decoding::PyDecoder>()?;
-    module.add_class::<api::PyEncoder>()
+    decoding::install(module)?;
+    encoder::register(module)
 }

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use websocket_utils_core::codec::plan::{
     Accepts, Choice, Classes, Field, Items, Plan, Record, Shape, Tag, Tagged, snake_case,
 };
-use websocket_utils_core::codec::{Fault, SequenceKind, json, msgpack};
+use websocket_utils_core::codec::{Fault, SequenceKind, Sink, json, msgpack};
 
 use super::Format;
 use super::class::{Class, Missing};
@@ -124,6 +124,20 @@ impl Model {
         let (choices, foreign) = (compiler.choices.into(), compiler.foreign.into());
         let meanings = Meanings { classes: classes.into(), choices, foreign, conversions: Box::default() };
         Ok((!is_foreign).then_some(Self { plan, meanings }))
+    }
+
+    /// Reads a payload into any sink.
+    #[inline]
+    pub(super) fn scan<'a, S: Sink<'a>>(
+        &self,
+        payload: &'a [u8],
+        format: Format,
+        sink: &mut S,
+    ) -> Result<S::Value, Fault> {
+        match format {
+            Format::Json => json::decode(&self.plan, payload, sink),
+            Format::MessagePack => msgpack::decode(&self.plan, payload, sink),
+        }
     }
 
     /// Decodes a payload into a new object.

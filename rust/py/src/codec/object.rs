@@ -13,7 +13,8 @@ use super::class::Class;
 use super::intern;
 use super::model::Meanings;
 
-/// An owned reference that is cheaper than `Py`: dropping it needs the GIL, which every user of it holds.
+/// An owned reference, in memory a pointer, that is cheaper than `Py`: dropping it needs the GIL, which every user of it holds.
+#[repr(transparent)]
 pub(super) struct Value(NonNull<ffi::PyObject>);
 
 impl Value {
@@ -64,6 +65,9 @@ thread_local! {
     static SPARE_ITEMS: Cell<Vec<Value>> = const { Cell::new(Vec::new()) };
 }
 
+/// Items that there is room for from the first on.
+const FIRST_ITEMS: usize = 64;
+
 /// Memory for items that is kept: more than the deepest book needs, and little to hold.
 const KEPT_ITEMS: usize = 1024;
 
@@ -84,6 +88,14 @@ impl<'m, 'py> Objects<'m, 'py> {
     #[inline]
     pub(super) const fn new(py: Python<'py>, model: &'m Meanings, format: Format) -> Self {
         Self { py, model, format, items: Vec::new(), interrupt: None, complaint: None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_spare_items(&mut self) {
+        self.items = SPARE_ITEMS.take();
+        // With room for some, so that this is asked once.
+        self.items.reserve(FIRST_ITEMS);
     }
 
     /// Keeps an error that no other decoder would raise again.
@@ -216,7 +228,7 @@ impl<'a, 'm> Sink<'a> for Objects<'m, '_> {
     #[inline]
     fn begin_sequence(&mut self) -> usize {
         if self.items.capacity() == 0 {
-            self.items = SPARE_ITEMS.take();
+            self.take_spare_items();
         }
         self.items.len()
     }
@@ -228,24 +240,25 @@ impl<'a, 'm> Sink<'a> for Objects<'m, '_> {
 
     #[inline]
     fn end_sequence(&mut self, mark: usize, kind: SequenceKind) -> Result<Value, Refused> {
-        let items = self.items.drain(mark..);
-        let size = items.len() as ffi::Py_ssize_t;
-        // SAFETY: the GIL is held. A new list or tuple of this size has that many empty places, each filled once with a
-        // reference that is given away; the items are all there is between `mark` and the end.
+        let size = self.items.len() - mark;
+        // SAFETY: the GIL is held. A new list or tuple of this size has that many empty places: the references of the items
+        // behind `mark` are moved there, and are then the items' no more.
         unsafe {
             match kind {
                 SequenceKind::List => {
-                    let list = Value::own(ffi::PyList_New(size))?;
-                    for (index, item) in items.enumerate() {
-                        ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr());
+                    let list = Value::own(ffi::PyList_New(size as ffi::Py_ssize_t))?;
+                    let places = (*list.as_ptr().cast::<ffi::PyListObject>()).ob_item;
+                    if size > 0 {
+                        ptr::copy_nonoverlapping(self.items.as_ptr().add(mark).cast(), places, size);
                     }
+                    self.items.set_len(mark);
                     Ok(list)
                 }
                 SequenceKind::Tuple => {
-                    let tuple = Value::own(ffi::PyTuple_New(size))?;
-                    for (index, item) in items.enumerate() {
-                        ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr());
-                    }
+                    let tuple = Value::own(ffi::PyTuple_New(size as ffi::Py_ssize_t))?;
+                    let places = (*tuple.as_ptr().cast::<ffi::PyTupleObject>()).ob_item.as_mut_ptr();
+                    ptr::copy_nonoverlapping(self.items.as_ptr().add(mark).cast(), places, size);
+                    self.items.set_len(mark);
                     Ok(tuple)
                 }
                 SequenceKind::Set | SequenceKind::FrozenSet => {
@@ -255,8 +268,7 @@ impl<'a, 'm> Sink<'a> for Objects<'m, '_> {
                         ffi::PyFrozenSet_New(ptr::null_mut())
                     })?;
                     // Hashing may run Python code, which may decode: the items are out of reach of that.
-                    let items: Vec<Value> = items.collect();
-                    for item in items {
+                    for item in self.items.split_off(mark) {
                         if ffi::PySet_Add(set.as_ptr(), item.as_ptr()) < 0 {
                             return Err(self.refuse(PyErr::fetch(self.py)));
                         }

@@ -1,6 +1,7 @@
 //! JSON (RFC 8259).
 
 mod base64;
+mod digits;
 mod escape;
 mod number;
 mod peek;
@@ -11,4 +12,4 @@ mod write;
 
 pub use peek::{locate, peek_tag, tag_spans, too_deep};
 pub use scan::decode;
-pub use write::{key, write_float, write_signed, write_text, write_unsigned};
+pub use write::{key, write_boolean, write_bytes, write_float, write_null, write_signed, write_text, write_unsigned};

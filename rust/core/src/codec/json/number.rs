@@ -74,10 +74,45 @@ pub(super) fn plain_integer(input: &[u8], start: usize) -> Option<(u64, usize)> 
     (!matches!(input.get(end), Some(b'.' | b'e' | b'E'))).then_some((value, end))
 }
 
+/// Reads a decimal that lies within eight bytes together with what ends it, as most prices do: `187.4,`. None for any
+/// other.
+#[inline(always)]
+fn short_decimal(word: u64) -> Option<(f64, usize)> {
+    let digits = word ^ 0x3030_3030_3030_3030;
+    // As in `digits`; a point adds nothing to the byte behind it, so the second mark is exact too.
+    let stops = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+    let behind = stops & stops.wrapping_sub(1);
+    if behind == 0 {
+        return None;
+    }
+    let (point, end) = (stops.trailing_zeros() & 0x38, behind.trailing_zeros() & 0x38);
+    let fraction = (end - point) / 8 - 1;
+    let starts_with_zero = digits.trailing_zeros() >= 8;
+    if (word >> point) as u8 != b'.' || point == 0 || fraction == 0 || (starts_with_zero && point > 8) {
+        return None;
+    }
+    if matches!((word >> end) as u8, b'e' | b'E') {
+        return None;
+    }
+    // The point goes, and the digits move to the last places.
+    let whole = (1 << point) - 1;
+    let joined = (digits & whole) | (digits >> 8 & !whole);
+    let mantissa = eight_digits(joined << (72 - end));
+    Some((mantissa as i64 as f64 / EXACT_POWERS[fraction as usize], end as usize / 8))
+}
+
 /// Reads a float as nearly all are: no sign, no exponent, at most 19 digits. None for any other, which [`scan`] may still
 /// read. What follows is not looked at, but is no part of a number.
 #[inline(always)]
 pub(super) fn plain_float(input: &[u8], start: usize) -> Option<(f64, usize)> {
+    match short_decimal(word(input, start)) {
+        Some((value, length)) => Some((value, start + length)),
+        None => longer_float(input, start),
+    }
+}
+
+#[inline(never)]
+fn longer_float(input: &[u8], start: usize) -> Option<(f64, usize)> {
     let mut mantissa = 0;
     let point = digits(input, start, &mut mantissa);
     let whole_digits = point - start;
@@ -240,6 +275,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_decimals_are_what_the_standard_library_reads(text in "[0-9.eE+,\\-]{1,8}", end in "[,}\"\\] ]") {
+            let input = format!("{text}{end}");
+            if let Some((value, end)) = short_decimal(word(input.as_bytes(), 0)) {
+                prop_assert_eq!(value.to_bits(), input[..end].parse::<f64>().unwrap().to_bits());
+                prop_assert_eq!(scan(input.as_bytes(), 0), Some((Number::Float(value), end)));
+            }
+        }
+
         #[test]
         fn plain_floats_are_what_the_standard_library_reads(whole in 0u64..100_000_000, fraction in "[0-9]{1,12}") {
             let text = format!("{whole}.{fraction}}}");

@@ -7,7 +7,7 @@ const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 /// Marks (with the high bit) bytes that end a plain string: quote, backslash, controls. Exact up to the first mark,
 /// which is all that is read of it.
 #[inline]
-const fn stop_bytes(word: u64) -> u64 {
+pub(super) const fn stop_bytes(word: u64) -> u64 {
     let quote = word ^ (LOW_BITS * b'"' as u64);
     let backslash = word ^ (LOW_BITS * b'\\' as u64);
     // A byte of zero borrows in a subtraction of one, a control in one of 0x20; bytes above ASCII are excluded.

@@ -41,14 +41,27 @@ impl<'p, 'a> Scanner<'p, 'a> {
     #[inline(always)]
     fn message<S: Sink<'a>>(&mut self, sink: &mut S) -> Result<S::Value, Refused> {
         let root = self.plan.root();
-        let value = match &root.objects {
-            Classes::One(record) if self.cursor.byte() == Some(b'{') => self.object(*record, sink, true)?,
+        // Each its own way out: a value of several words would be copied to where the ways meet.
+        match &root.objects {
+            Classes::One(record) if self.cursor.byte() == Some(b'{') => {
+                let value = self.object(*record, sink, true)?;
+                self.end(value)
+            }
             Classes::Tagged(tagged) if self.cursor.byte() == Some(b'{') => {
                 let record = self.member(tagged, true)?;
-                self.object(record, sink, true)?
+                let value = self.object(record, sink, true)?;
+                self.end(value)
             }
-            _ => self.value(root, sink)?,
-        };
+            _ => {
+                let value = self.value(root, sink)?;
+                self.end(value)
+            }
+        }
+    }
+
+    /// The value of a message, if nothing but space follows it.
+    #[inline(always)]
+    fn end<T>(&mut self, value: T) -> Result<T, Refused> {
         if self.cursor.at != self.cursor.input.len() {
             self.cursor.skip_space();
         }
@@ -179,7 +192,7 @@ impl<'p, 'a> Scanner<'p, 'a> {
                 }
                 sink.float(value).map(|value| (value, end + quotes))
             }
-            Kind::Other => return Ok(None),
+            Kind::Floats(..) | Kind::Many(..) | Kind::Other => return Ok(None),
         };
         if let Ok(value) = value {
             Ok(Some(value))
@@ -362,15 +375,88 @@ impl<'p, 'a> Scanner<'p, 'a> {
         self.enter()?;
         self.cursor.at += 1;
         let plan = self.plan;
+        let (item_kind, shape) = (plan.kind(item), plan.shape(item));
         let mark = sink.begin_sequence();
         let mut is_first = true;
+        if let Kind::Float | Kind::QuotedFloat = item_kind
+            && self.cursor.next_item(true)?
+        {
+            if item_kind == Kind::Float {
+                self.floats::<S, false>(shape, sink)?;
+            } else {
+                self.floats::<S, true>(shape, sink)?;
+            }
+            is_first = false;
+        }
         while self.cursor.next_item(is_first)? {
             is_first = false;
-            let value = self.item(plan.kind(item), plan.shape(item), sink)?;
+            let value = match item_kind {
+                Kind::Floats(size, shape) if self.cursor.byte() == Some(b'[') => {
+                    self.float_tuple(size as usize, shape as usize, sink)?
+                }
+                Kind::Many(kind, item) if self.cursor.byte() == Some(b'[') => {
+                    self.sequence(kind, item as usize, sink)?
+                }
+                kind => self.item(kind, shape, sink)?,
+            };
             sink.push(value);
         }
         self.depth -= 1;
         sink.end_sequence(mark, kind)
+    }
+
+    /// Reads a tuple of `size` floats.
+    fn float_tuple<S: Sink<'a>>(&mut self, size: usize, shape: usize, sink: &mut S) -> Result<S::Value, Refused> {
+        self.enter()?;
+        self.cursor.at += 1;
+        let plan = self.plan;
+        let (kind, shape) = (plan.kind(shape), plan.shape(shape));
+        let mark = sink.begin_sequence();
+        let mut read = 0;
+        let mut is_first = true;
+        while self.cursor.next_item(is_first)? {
+            is_first = false;
+            read += if kind == Kind::Float {
+                self.floats::<S, false>(shape, sink)?
+            } else {
+                self.floats::<S, true>(shape, sink)?
+            };
+        }
+        if read != size {
+            return Err(Refused);
+        }
+        self.depth -= 1;
+        sink.end_sequence(mark, SequenceKind::Tuple)
+    }
+
+    /// Reads floats up to one that no comma follows at once, and says how many.
+    #[inline(always)]
+    fn floats<S: Sink<'a>, const IN_QUOTES: bool>(&mut self, shape: &'p Shape, sink: &mut S) -> Result<usize, Refused> {
+        let input = self.cursor.input;
+        let mut at = self.cursor.at;
+        let mut read = 0;
+        loop {
+            let quotes = usize::from(IN_QUOTES && input.get(at) == Some(&b'"'));
+            let value = match number::plain_float(input, at + quotes) {
+                Some((value, end)) if quotes == 0 || input.get(end) == Some(&b'"') => {
+                    at = end + quotes;
+                    sink.float(value)?
+                }
+                _ => {
+                    self.cursor.at = at;
+                    let value = self.value(shape, sink)?;
+                    at = self.cursor.at;
+                    value
+                }
+            };
+            sink.push(value);
+            read += 1;
+            if input.get(at) != Some(&b',') {
+                self.cursor.at = at;
+                return Ok(read);
+            }
+            at += 1;
+        }
     }
 
     fn fixed<S: Sink<'a>>(&mut self, items: &[usize], sink: &mut S) -> Result<S::Value, Refused> {

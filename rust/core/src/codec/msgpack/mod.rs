@@ -8,8 +8,8 @@ mod write;
 pub use peek::{locate, peek_tag, tag_spans, too_deep};
 pub use scan::decode;
 pub use write::{
-    key, write_array_header, write_boolean, write_float, write_map_header, write_null, write_signed, write_text,
-    write_unsigned,
+    key, write_array_header, write_boolean, write_bytes, write_float, write_map_header, write_null, write_signed,
+    write_text, write_unsigned,
 };
 
 /// First bytes of the format, by the specification's names.

@@ -41,6 +41,24 @@ impl Model {
         }
     }
 
+    /// Decodes a payload as senders write it; None for any other, with nothing raised.
+    ///
+    /// # Errors
+    /// What must not be swallowed, out of Python code that ran on the way.
+    #[inline]
+    pub(in super::super) fn decode_plain<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut sink = Objects::new(py, &self.meanings, Format::MessagePack);
+        match protobuf::decode_quickly(&self.plan, payload, &mut sink) {
+            // SAFETY: the object is complete, and the reference is ours to give.
+            Some(value) => Ok(Some(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) })),
+            None => sink.interrupt.take().map_or(Ok(None), |error| Err(*error)),
+        }
+    }
+
     #[cold]
     fn error(&self, py: Python<'_>, payload: &[u8], fault: &protobuf::Malformed, sink: &mut Objects<'_, '_>) -> PyErr {
         let complaint = sink.complaint.take().filter(|_| fault.problem == Problem::Refused);
