@@ -39,8 +39,8 @@ class WebSocketServer(Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
-    `websocket-utils.msgpack` or `websocket-utils.protobuf`. It subscribes and unsubscribes with the messages of that name,
-    and its `Ping` is answered with `Pong`. All methods belong to the thread of the event loop it was made on.
+    `websocket-utils.msgpack` or `websocket-utils.protobuf`. It subscribes and unsubscribes with the messages of that
+    name, and its `Ping` is answered with `Pong`. All methods belong to the thread of the event loop it was made on.
     """
 
     def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:
