@@ -23,10 +23,10 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.built  ## show the main job: a price feed and a strategy on it (ARGS="--seconds 5" ends by itself)
 	@$(BIN)/python -m websocket_utils demo $(ARGS)
@@ -86,6 +86,14 @@ fuzz: $(VENV)/.dev  ## look for inputs that break the core, FUZZ_SECONDS=600 for
 differential: $(VENV)/.dev  ## compare with wsproto, zlib, CPython and models on PROPERTY_SCALE=50 times as much input as test does
 	PROPERTY_SCALE=$${PROPERTY_SCALE:-50} $(BIN)/python -m pytest tests/property $(ARGS)
 	PROPTEST_CASES=$$((256 * $${PROPERTY_SCALE:-50})) cargo test --locked -p websocket_utils_core
+
+differential-codec: $(VENV)/.dev  ## compare the codec with msgspec on CASES=10000000 random cases of SEED, minutes long
+	$(BIN)/python hostile/codec.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python hostile/render.py
+
+references: $(VENV)/.dev  ## count what DECODES=10000000 decodes leave behind, a minute long (Linux)
+	$(BIN)/python hostile/references.py $(if $(DECODES),--decodes $(DECODES)) $(ARGS)
+	$(BIN)/python hostile/render.py
 
 asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)
 	fuzz/asan $(ARGS)

@@ -1,4 +1,4 @@
-"""What the attacks and the mutations found: `hostile/results/*.json`."""
+"""What the attacks, the mutations and the comparisons found: `hostile/results/*.json`."""
 
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,6 +11,8 @@ RESULTS: Final = Path(__file__).parent / "results"
 BAR_KIB: Final = 4096
 # The most that memory may drift over a mutation run, in KiB.
 DRIFT_KIB: Final = 5 * 1024
+# The most that memory may drift over millions of decodes, in KiB: less than a byte for each.
+DECODE_DRIFT_KIB: Final = 2 * 1024
 # A full fuzz run: each of these that long.
 FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake", "json", "msgpack", "protobuf")
 FUZZ_SECONDS: Final = 600
@@ -120,6 +122,48 @@ class FuzzResult(Result, kw_only=True):
     """One full run of all fuzz targets."""
 
     targets: list[Target]
+
+
+class CodecResult(Result, kw_only=True):
+    """One run of the codec against msgspec."""
+
+    seed: int
+    formats: list[str]
+    cases: int
+    # Random types; decoders of them, and those that have a plan.
+    types: int
+    decoders: int
+    compiled: int
+    accepted: int
+    refused: int
+    # Types for which ours and msgspec's differ somewhere.
+    differences: int
+    seconds: float
+
+
+class KeptShape(msgspec.Struct, kw_only=True):
+    """What decodes of one type left behind, in all formats."""
+
+    name: str
+    decodes: int
+    refused: int
+    references: int
+    blocks: int
+    flat: bool
+
+
+class ReferenceResult(Result, kw_only=True):
+    """One run of many decodes, with references and memory counted."""
+
+    formats: list[str]
+    shapes: list[KeptShape]
+    # Growth of resident memory over the whole run.
+    grown_kib: int
+
+    @property
+    def met(self) -> bool:
+        """Whether nothing grew."""
+        return all(shape.flat for shape in self.shapes) and self.grown_kib < DECODE_DRIFT_KIB
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

@@ -12,13 +12,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches._results import ROOT
 
-from hostile._results import BAR_KIB, DRIFT_KIB, AttackResult, FuzzResult, MutationResult, Outcome, Result, Side, load
+from hostile._results import (
+    BAR_KIB,
+    DECODE_DRIFT_KIB,
+    DRIFT_KIB,
+    AttackResult,
+    CodecResult,
+    FuzzResult,
+    MutationResult,
+    Outcome,
+    ReferenceResult,
+    Result,
+    Side,
+    load,
+)
 
 REPORT = ROOT / "docs" / "RELIABILITY.md"
 HEAD = """\
 # Reliability
 
-What a peer that means harm costs this library, measured: `make hostile`, `make mutate` and `make fuzz` run it all
+What a peer that means harm costs this library, measured: `make hostile`, `make mutate`, `make fuzz`,
+`make differential-codec` and `make references` run it all
 again on any Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand.
 What each threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
 ATTACKS = """\
@@ -50,8 +64,26 @@ DIFFERENTIAL = """\
 run: frames to wsproto and to a model of RFC 6455 section 5.4, UTF-8 to CPython, permessage-deflate to zlib, masks to a
 plain loop, and every reading of a stream to other ways of cutting it."""
 
+CODEC = """\
+Random types of every shape that messages may have, random values of them in many spellings, and random mutations of
+those, decoded by ours and by the judge, strict and not: the same value, to the sign of a zero and to what the garbage
+collector follows, or an error in both; and what is decoded is encoded to the same bytes. About a quarter of the cases
+are accepted. `make differential-codec SEED={seed}` repeats the run; `make test` has a bounded one, with another seed
+each time."""
+REFERENCES = """\
+Payloads of types of every shape, valid and invalid ones in turn: what is counted before and after are the references to
+objects that values share (classes, members of enums, defaults, names of fields, small numbers) and the interpreter's
+blocks of memory. Bars: fewer than 60 of either, which come and go with its own work, and less than {drift} KiB of
+resident memory over all."""
 
-def report(attacks: AttackResult | None, mutations: MutationResult | None, fuzz: FuzzResult | None = None) -> str:
+
+def report(
+    attacks: AttackResult | None,
+    mutations: MutationResult | None,
+    fuzz: FuzzResult | None = None,
+    codec: CodecResult | None = None,
+    references: ReferenceResult | None = None,
+) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
     if attacks is not None:
@@ -60,6 +92,10 @@ def report(attacks: AttackResult | None, mutations: MutationResult | None, fuzz:
         parts += _mutation_parts(mutations)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
+    if codec is not None:
+        parts += _codec_parts(codec)
+    if references is not None:
+        parts += _reference_parts(references)
     return "\n\n".join(parts) + "\n"
 
 
@@ -171,6 +207,49 @@ def _fuzz_parts(result: FuzzResult) -> list[str]:
     ]
 
 
+def _codec_parts(result: CodecResult) -> list[str]:
+    cells = (
+        str(result.seed),
+        ", ".join(result.formats),
+        *(_number(value) for value in (result.cases, result.types, result.accepted, result.refused)),
+        f"{_number(result.compiled)} of {_number(result.decoders)}",
+        _number(result.seconds),
+        f"**{result.differences or 'none'}**",
+    )
+    head = ("seed", "formats", "cases", "types", "accepted", "refused", "decoders with a plan", "s", "differences")
+    return [
+        "## The codec against msgspec",
+        CODEC.format(seed=result.seed),
+        _table(head, [cells], right=(0, 2, 3, 4, 5, 6, 7)),
+        _where(result),
+    ]
+
+
+def _reference_parts(result: ReferenceResult) -> list[str]:
+    total = sum(shape.decodes for shape in result.shapes)
+    word = "met" if result.met else "missed"
+    return [
+        "## What decodes leave behind",
+        REFERENCES.format(drift=_number(DECODE_DRIFT_KIB)),
+        _table(
+            ("decoded", "decodes", "of those refused", "references kept", "blocks kept", ""),
+            [
+                (
+                    shape.name,
+                    *(_number(value) for value in (shape.decodes, shape.refused)),
+                    *(f"**{value}**" for value in (shape.references, shape.blocks)),
+                    "met" if shape.flat else "missed",
+                )
+                for shape in result.shapes
+            ],
+            right=(1, 2, 3, 4),
+        ),
+        f"{_number(total)} decodes in {', '.join(result.formats)}; "
+        f"memory grew by **{_number(result.grown_kib)} KiB**: {word}.",
+        _where(result),
+    ]
+
+
 def _where(result: Result) -> str:
     machine = result.machine
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
@@ -192,7 +271,13 @@ def _number(value: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with `--check` tell whether it is as it would be written."""
-    text = report(load(AttackResult, "attacks"), load(MutationResult, "mutations"), load(FuzzResult, "fuzz"))
+    text = report(
+        load(AttackResult, "attacks"),
+        load(MutationResult, "mutations"),
+        load(FuzzResult, "fuzz"),
+        load(CodecResult, "codec"),
+        load(ReferenceResult, "references"),
+    )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:
             return 0

@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
+from tests.property.scale import CODEC_SEED
 
 
 def pytest_configure() -> None:
     # A shell starts background jobs with Ctrl-C ignored, and the processes that tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    return f"CODEC_SEED={CODEC_SEED}"
 
 
 def pytest_asyncio_loop_factories(

@@ -217,7 +217,7 @@ class _Description:
         if origin is Literal:
             return _literal(type_, arguments)
         if origin in _SEQUENCES:
-            return Sequence(_SEQUENCES[origin], self.shape(arguments[0]))
+            return self._sequence(type_, _SEQUENCES[origin], self.shape(arguments[0]))
         if origin is tuple:
             if len(arguments) == 2 and arguments[1] is Ellipsis:  # noqa: PLR2004  # `tuple[T, ...]`
                 return Sequence("tuple", self.shape(arguments[0]))
@@ -233,6 +233,13 @@ class _Description:
         if isinstance(type_, type) and typing.is_typeddict(type_):
             return self._record(type_, self._typed_dict)
         return Foreign(type_, _text_form(type_))
+
+    def _sequence(self, type_: Any, kind: Literal["list", "set", "frozenset"], item: Shape) -> Shape:
+        # What is in a set has to be hashable: msgspec makes tuples of its arrays, for a hook too.
+        if kind == "list" or not _holds_foreign(item):
+            return Sequence(kind, item)
+        base = item.base if isinstance(item, Foreign) else None
+        return Foreign(type_, None if base is None else Sequence(kind, base))
 
     def _union(self, type_: Any, arguments: tuple[Any, ...]) -> Shape:
         # UNSET is what a field is that was absent: nothing on the wire is it.
@@ -304,6 +311,18 @@ class _Description:
             factory=factory,
             number=numbers[-1] if numbers else None,
         )
+
+
+def _holds_foreign(shape: Shape) -> bool:
+    match shape:
+        case Foreign():
+            return True
+        case Sequence(item=inner) | Table(value=inner):
+            return _holds_foreign(inner)
+        case Fixed(items=inner) | Union(members=inner):
+            return any(map(_holds_foreign, inner))
+        case _:
+            return False
 
 
 def _stripped(type_: Any) -> tuple[Any, str | None, bool]:

@@ -1,10 +1,22 @@
 """Holds docs/RELIABILITY.md to the results it is rendered from."""
 
+import sys
+
 import msgspec
 import pytest
 from benches._results import Machine
-from hostile import fuzzing, render
-from hostile._results import BAR_KIB, AttackResult, FuzzResult, Outcome
+from hostile import codec, fuzzing, render
+from hostile import references as references_run
+from hostile._results import (
+    BAR_KIB,
+    DECODE_DRIFT_KIB,
+    AttackResult,
+    CodecResult,
+    FuzzResult,
+    KeptShape,
+    Outcome,
+    ReferenceResult,
+)
 from hostile.attacks import ATTACKS
 
 
@@ -93,3 +105,60 @@ def test_log_of_a_fuzz_run_that_failed_says_so(log: str) -> None:
 
 def test_attacks_have_names_of_their_own() -> None:
     assert len({one.name for one in ATTACKS}) == len(ATTACKS)
+
+
+def compared(differences: int = 0) -> CodecResult:
+    return CodecResult(
+        seed=7,
+        formats=["json", "msgpack"],
+        cases=10_000_000,
+        types=5000,
+        decoders=20_000,
+        compiled=19_000,
+        accepted=3_000_000,
+        refused=7_000_000,
+        differences=differences,
+        seconds=400.0,
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"msgspec": "1"},
+    )
+
+
+@pytest.mark.parametrize(("differences", "told"), [(0, "**none**"), (2, "**2**")])
+def test_comparison_of_the_codec_tells_its_differences_and_its_seed(differences: int, told: str) -> None:
+    text = render.report(None, None, codec=compared(differences))
+    assert told in text
+    assert "| 7 | json, msgpack | 10 000 000 |" in text
+    assert "SEED=7" in text
+
+
+def kept(*, flat: bool = True, grown_kib: int = 0) -> ReferenceResult:
+    return ReferenceResult(
+        formats=["json"],
+        shapes=[KeptShape(name="nested", decodes=10_000_000, refused=5, references=4, blocks=3, flat=flat)],
+        grown_kib=grown_kib,
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"msgspec": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [(kept(), True), (kept(flat=False), False), (kept(grown_kib=DECODE_DRIFT_KIB), False)],
+    ids=["flat", "references grew", "memory grew"],
+)
+def test_references_that_grew_miss_the_bar(found: ReferenceResult, met: bool) -> None:
+    assert found.met is met
+    assert ("KiB**: met." if met else "KiB**: missed.") in render.report(None, None, references=found)
+
+
+def test_commands_run_a_few_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert codec.main(["--cases", "300", "--seed", "4", "--format", "msgpack"]) == 0
+    assert "seed 4: " in capsys.readouterr().out
+    if sys.platform == "linux":
+        assert references_run.main(["--decodes", "3000"]) == 0
+        assert "named tuples, json: " in capsys.readouterr().out

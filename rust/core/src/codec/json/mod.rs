@@ -7,6 +7,7 @@ mod number;
 mod peek;
 mod plain;
 mod scan;
+mod sequences;
 mod skip;
 mod write;
 

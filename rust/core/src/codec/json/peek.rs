@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::plan::TagField;
 use super::super::{MAX_DEPTH, Peek, Refused, Step};
+use super::escape;
 use super::skip::Cursor;
 
 /// The tag of a payload, whose tag would stand in `field`.
@@ -41,26 +42,41 @@ fn search<'a>(cursor: &mut Cursor<'a>, field: &TagField) -> Result<Peek<'a>, Ref
     Ok(Peek::Untagged)
 }
 
-/// Every place of a payload's own tag (not of nested objects), quotes excluded, as far as the payload is well formed.
+/// Every place of a payload's own tag (not of nested objects), quotes excluded. What lies between need not be JSON: the
+/// complete decoder sees to that.
 #[must_use]
 pub fn tag_spans(input: &[u8], field: &TagField) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let mut cursor = Cursor { input, at: 0 };
     cursor.skip_space();
-    let _ = cursor.take(b'{').and_then(|()| {
-        let mut is_first = true;
-        while let Some(found) = cursor.next_key(is_first)? {
-            is_first = false;
-            cursor.skip_space();
-            let start = cursor.at + 1;
-            cursor.skip_value(1)?;
-            if found.bytes == field.name.as_bytes() && input.get(start.saturating_sub(1)) == Some(&b'"') {
-                spans.push(start..cursor.at - 1);
-            }
+    if cursor.take(b'{').is_err() {
+        return spans;
+    }
+    loop {
+        cursor.skip_space();
+        let start = cursor.at + 1;
+        if cursor.byte() != Some(b'"') || cursor.skip_anything().is_none() {
+            return spans;
         }
-        Ok(())
-    });
-    spans
+        let is_tag = input.get(start..cursor.at - 1) == Some(field.name.as_bytes())
+            || escape::unescape(input, start).is_some_and(|(name, _)| *name == *field.name);
+        cursor.skip_space();
+        if cursor.take(b':').is_err() {
+            return spans;
+        }
+        cursor.skip_space();
+        let start = cursor.at + 1;
+        if cursor.skip_anything().is_none() {
+            return spans;
+        }
+        if is_tag && input.get(start - 1) == Some(&b'"') {
+            spans.push(start..cursor.at - 1);
+        }
+        cursor.skip_space();
+        if cursor.take(b',').is_err() {
+            return spans;
+        }
+    }
 }
 
 /// Offset at which arrays and objects nest deeper than [`MAX_DEPTH`], in any input at all.

@@ -162,4 +162,27 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         Ok(())
     }
+
+    /// Steps over what would be a value, JSON or not: to the quote or bracket that closes it, or to what cannot belong to a
+    /// word. None if the input ends before.
+    pub(super) fn skip_anything(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        let mut in_text = false;
+        loop {
+            let byte = self.byte()?;
+            match byte {
+                b'\\' if in_text => self.at += 1,
+                b'"' => in_text = !in_text,
+                _ if in_text => {}
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' | b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return Some(()),
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 && !in_text && matches!(byte, b'"' | b'}' | b']') {
+                return Some(());
+            }
+        }
+    }
 }

@@ -1,0 +1,54 @@
+"""Cases that the comparison with msgspec found, each as small as it can be."""
+
+import msgspec
+import pytest
+from tests.property.codec.chance import Format
+from tests.property.codec.prelude import Custom, dec_hook
+
+from websocket_utils import Decoder
+
+
+class FooBar(msgspec.Struct, tag=True):
+    a: int = 0
+
+
+class Sparse(msgspec.Struct):
+    a: int | msgspec.UnsetType = msgspec.UNSET
+    b: int = 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"a":1,"type":"foo_bar"}',
+        b'{"\\u0061":1,"type":"foo_bar"}',
+        b'{"t\\u0079pe":"foo_bar","a":1}',
+        b'{"u":{"\\u0061":1},"type":"foo_bar","a":1}',
+        b'{"u":["\\u0061"],"type":"foo_bar","a":1}',
+        b'{"u":1E400,"type":"foo_bar","a":1}',
+    ],
+)
+def test_other_spelling_of_a_tag_is_read_behind_anything_that_is_valid(payload: bytes) -> None:
+    exact = payload.replace(b"foo_bar", b"FooBar")
+    assert msgspec.json.decode(exact, type=FooBar) == FooBar(1)
+    assert Decoder(FooBar).decode(exact) == FooBar(1)
+    assert Decoder(FooBar).decode(payload) == FooBar(1)
+
+
+def test_field_that_is_unset_by_default_is_unset() -> None:
+    assert Decoder(Sparse).decode(b"{}").a is msgspec.UNSET
+    assert Decoder(Sparse).decode(b'{"b":2}') == Sparse(b=2)
+    assert Decoder(Sparse, format="msgpack").decode(b"\x80").a is msgspec.UNSET
+
+
+class Held(msgspec.Struct):
+    items: set[Custom]
+
+
+@pytest.mark.parametrize("format", ["json", "msgpack"])
+def test_arrays_in_a_set_come_to_a_hook_as_msgspec_hands_them_over(format: Format) -> None:
+    module = msgspec.json if format == "json" else msgspec.msgpack
+    payload = module.encode({"items": [["a", 1]]})
+    theirs = module.decode(payload, type=Held, dec_hook=dec_hook)
+    ours = Decoder(Held, format=format, dec_hook=dec_hook).decode(payload)
+    assert repr(ours) == repr(theirs)
