@@ -17,11 +17,11 @@ impl<'a> Text<'a> {
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<8>();
-        let (mut hash, mut seen) = (Hash::default(), 0);
+        let (mut hash, mut seen) = (0, 0);
         for word in words {
             let word = u64::from_le_bytes(*word);
             seen |= word;
-            hash.add(word);
+            hash = mix(hash, word);
         }
         let last = match bytes.last_chunk::<8>() {
             // The word that overlaps the one before, without the bytes that were in that.
@@ -29,7 +29,7 @@ impl<'a> Text<'a> {
             Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
             None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
         };
-        Self { bytes, is_ascii: (seen | last) & HIGH_BITS == 0, hash: hash.end(last) }
+        Self { bytes, is_ascii: (seen | last) & HIGH_BITS == 0, hash: mix(hash, last) }
     }
 }
 
@@ -42,26 +42,9 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// The bit that ASCII bytes don't have.
 pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// A hash that eight bytes at a time are added to. Words go to two halves in turn: a multiplication need not wait for the
-/// one before.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Hash(u64, u64);
-
-impl Hash {
-    #[inline]
-    pub(super) const fn add(&mut self, word: u64) {
-        *self = Self(self.1, mix(self.0, word));
-    }
-
-    /// The hash with the last bytes, padded with zeros.
-    #[inline]
-    pub(super) const fn end(self, last: u64) -> u64 {
-        mix(mix(self.0, last), self.1)
-    }
-}
-
+/// Adds eight bytes (the last ones padded with zeros) to a hash.
 #[inline]
-const fn mix(hash: u64, word: u64) -> u64 {
+pub(super) const fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(26) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
