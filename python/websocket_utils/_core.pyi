@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
-_Format = Literal["json", "msgpack"]
+_Format = Literal["json", "msgpack", "protobuf"]
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 

@@ -23,7 +23,7 @@ class HeldMessages:
 
     __slots__ = ("_bytes", "_codec", "_encoder", "_max_bytes", "_max_messages", "_messages")
 
-    def __init__(self, codec: Literal["json", "msgpack"], config: WebSocketConfig) -> None:
+    def __init__(self, codec: Literal["json", "msgpack", "protobuf"], config: WebSocketConfig) -> None:
         self._codec = codec
         self._encoder = _core.Encoder(codec)
         self._messages: deque[tuple[str | bytes, bool | None, int]] = deque()

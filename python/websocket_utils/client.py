@@ -36,7 +36,7 @@ from .metrics import ClientState, ClientStats
 
 __all__ = ["WebSocketClient"]
 
-Codec = Literal["json", "msgpack"]
+Codec = Literal["json", "msgpack", "protobuf"]
 
 _logger = logging.getLogger("websocket_utils.client")
 
@@ -100,11 +100,12 @@ class WebSocketClient(Receiving, Closing):
             url: `ws://` or `wss://`. A user and password in it become an `Authorization` header only, its query is sent
                 and never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
             config: Settings; None takes the defaults.
-            codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack.
+            codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack, or
+                Protocol Buffers with that codec.
             headers: Additional headers of the opening request.
             ssl: For `wss`; None checks the server's certificate against the system's.
-            subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` with that codec and
-                nothing with JSON.
+            subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` or
+                `websocket-utils.protobuf` with those codecs and nothing with JSON.
             reconnect: Dial again when the connection is lost. The first dial is not repeated: its error is raised.
             when_down: What `send` does without a connection: raise, or keep up to `message_buffer_size` messages.
             **overrides: Single settings, in place of those of `config`.
@@ -121,7 +122,7 @@ class WebSocketClient(Receiving, Closing):
         """
         settings = (config or WebSocketConfig()).replace(**overrides)
         if subprotocols is None:
-            subprotocols = ("websocket-utils.msgpack",) if codec == "msgpack" else ()
+            subprotocols = () if codec == "json" else (f"websocket-utils.{codec}",)
         dialer = Dialer(parse_url(url), settings, dict(headers or {}), tuple(subprotocols), ssl)
         client = cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down)
         return Opening(client, client._open)

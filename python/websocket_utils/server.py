@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("websocket_utils.server")
 
-_SUBPROTOCOLS: Mapping[str, str] = {"websocket-utils.json": "json", "websocket-utils.msgpack": "msgpack"}
+_SUBPROTOCOLS: Mapping[str, str] = {f"websocket-utils.{codec}": codec for codec in ("json", "msgpack", "protobuf")}
 
 # What one client may hold of ours: a name costs memory, in a set and in the channel table.
 _MAX_CHANNELS = 1024
@@ -39,8 +39,8 @@ class WebSocketServer(Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
-    `websocket-utils.msgpack`. It subscribes and unsubscribes with the messages of that name, and its `Ping` is answered
-    with `Pong`. All methods belong to the thread of the event loop it was made on.
+    `websocket-utils.msgpack` or `websocket-utils.protobuf`. It subscribes and unsubscribes with the messages of that
+    name, and its `Ping` is answered with `Pong`. All methods belong to the thread of the event loop it was made on.
     """
 
     def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:

@@ -81,7 +81,7 @@ async def server(handle: Callable[[peer.ServerConnection], Awaitable[None]]) -> 
 # --- feed and tail ---
 
 
-@pytest.mark.parametrize("codec", ["json", "msgpack"])
+@pytest.mark.parametrize("codec", ["json", "msgpack", "protobuf"])
 async def test_tail_prints_a_feed_as_json_lines(codec: str) -> None:
     async with feed("--rate", "2000") as url:
         code, output, errors = await command("tail", url, "--channels", CHANNELS, "--count", "20", "--codec", codec)
@@ -91,9 +91,9 @@ async def test_tail_prints_a_feed_as_json_lines(codec: str) -> None:
     assert len({message["input_mint"] for message in messages}) == 2
 
 
-async def test_tail_typed_prints_the_same_for_both_codecs() -> None:
+async def test_tail_typed_prints_the_same_for_all_codecs() -> None:
     async with feed("--rate", "2000") as url:
-        for codec in ("json", "msgpack"):
+        for codec in ("json", "msgpack", "protobuf"):
             arguments = ("tail", url, "--channels", CHANNELS, "--count", "2", "--typed", "--codec", codec)
             code, output, _ = await command(*arguments)
             assert code == 0
@@ -228,7 +228,7 @@ async def test_replay_of_a_file_broken_in_line_3_serves_nothing_and_says_where(t
 
 async def test_send_makes_messages_of_lines_and_prints_answers() -> None:
     async with feed() as url:
-        for codec in ("json", "msgpack"):
+        for codec in ("json", "msgpack", "protobuf"):
             given = b'{"type":"Ping"}\n\n{"type":"ping"}'
             result = await command("send", url, "--wait", "0.3", "--codec", codec, given=given)
             assert result == (0, '{"type":"Pong"}\n' * 2, "sent 2 messages\n")

@@ -65,28 +65,31 @@ async def test_published_updates_reach_the_subscribers_of_their_channel(network:
         assert server.broadcast(UPDATE) == 2
 
 
-async def test_clients_of_both_codecs_get_the_same_message(network: Network) -> None:
+async def test_clients_of_all_codecs_get_the_same_message(network: Network) -> None:
     async with (
         network.bind() as server,
         network.connect(server.url) as text,
         network.connect(server.url, codec="msgpack") as binary,
+        network.connect(server.url, codec="protobuf") as tight,
     ):
+        clients = (text, binary, tight)
         orders: list[tuple[ServerConnection, int]] = []
         server.on(Order, lambda connection, order: orders.append((connection, order.n)))
-        text.send(Order(n=1))
-        binary.send(Order(n=2))
-        await until(lambda: len(orders) == 2)
-        for client in (text, binary):
+        for number, client in enumerate(clients, 1):
+            client.send(Order(n=number))
+        await until(lambda: len(orders) == 3)
+        for client in clients:
             await client.subscribe("a")
-        await subscribed(server, 2)
+        await subscribed(server, 3)
         for reached in (server.broadcast(UPDATE), server.publish("a", UPDATE)):
-            assert reached == 2
-            assert await asyncio.wait_for(text.receive(PriceUpdate), 5) == UPDATE
-            assert await asyncio.wait_for(binary.receive(PriceUpdate), 5) == UPDATE
+            assert reached == 3
+            for client in clients:
+                assert await asyncio.wait_for(client.receive(PriceUpdate | Order), 5) == UPDATE
         server.broadcast(UPDATE)
-        assert isinstance(await asyncio.wait_for(text.receive(str | bytes), 5), str)
-        assert isinstance(await asyncio.wait_for(binary.receive(str | bytes), 5), bytes)
-        assert sorted(n for _, n in orders) == [1, 2]
+        for client, type_ in zip(clients, (str, bytes, bytes), strict=True):
+            raw = await asyncio.wait_for(client.receive(str | bytes), 5)
+            assert type(raw) is type_
+        assert sorted(n for _, n in orders) == [1, 2, 3]
         assert {connection for connection, _ in orders} == server.connections
 
 

@@ -61,11 +61,12 @@ def test_turn_that_never_ends_is_flushed() -> None:
 
 def test_message_is_encoded_for_each_codec_in_use() -> None:
     feed = Feed()
-    json, msgpack = feed.client(), feed.client(format="msgpack")
-    assert feed.broadcaster.broadcast(Big(n=1)) == 2
+    json, msgpack, protobuf = (feed.client(format=codec) for codec in ("json", "msgpack", "protobuf"))
+    assert feed.broadcaster.broadcast(Big(n=1)) == 3
     feed.loop.turn()
     assert [one.payload for one in json.sent()] == [b'{"type":"Big","n":1}']
     assert [one.payload for one in msgpack.sent()] == [b"\x82\xa4type\xa3Big\xa1n\x01"]
+    assert [one.payload for one in protobuf.sent()] == [b"\xfa\x7f\x03Big\x08\x01"]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])

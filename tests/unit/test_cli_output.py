@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from websocket_utils import Ping
-from websocket_utils.cli._output import LineWriter, OutputClosed, raw_line, typed_line, unpacked_line
+from websocket_utils.cli._output import LineWriter, OutputClosed, raw_line, standard_line, typed_line, unpacked_line
 
 
 class Terminal(io.BytesIO):
@@ -55,6 +55,9 @@ def test_forms_of_a_message() -> None:
     assert raw_line(packed) == "81a16101"
     assert unpacked_line(packed) == '{"a":1}'
     assert typed_line(Ping()) == '{"type":"Ping"}'
+    assert standard_line("text") == "text"
+    assert standard_line(b"\xfa\x7f\x04Ping") == '{"type":"Ping"}'
+    assert standard_line(b"\xfa\x7f\x05Other") == "fa7f054f74686572"
 
 
 @given(st.binary())

@@ -12,7 +12,7 @@ from websocket_utils.config import WebSocketConfig
 from websocket_utils.exceptions import without_credentials
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-Codec = Literal["json", "msgpack"]
+Codec = Literal["json", "msgpack", "protobuf"]
 
 
 def _headers(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> dict[str, str]:
@@ -31,10 +31,10 @@ def link_options(command: _Command) -> _Command:
         click.argument("url"),
         click.option(
             "--codec",
-            type=click.Choice(["json", "msgpack"]),
+            type=click.Choice(["json", "msgpack", "protobuf"]),
             default="json",
             show_default=True,
-            help="How messages travel: JSON in text messages, or MessagePack in binary ones.",
+            help="How messages travel: JSON in text messages, or MessagePack or Protocol Buffers in binary ones.",
         ),
         click.option(
             "--header",

@@ -7,6 +7,12 @@ from typing import BinaryIO
 
 import msgspec
 
+from websocket_utils._core import Decoder
+from websocket_utils.exceptions import DecodeError
+from websocket_utils.messages import WsMessage
+
+_STANDARD = Decoder(WsMessage, format="protobuf")
+
 # A message is one line, whatever it holds.
 _LINE_BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # A server must not be able to drive the terminal of whoever looks at it: C0 but for the tab, DEL, C1.
@@ -54,6 +60,16 @@ def unpacked_line(message: str | bytes) -> str:
     try:
         return msgspec.json.encode(msgspec.msgpack.decode(message)).decode()
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError, RecursionError):
+        return message.hex()
+
+
+def standard_line(message: str | bytes) -> str:
+    """As `raw_line`, but binary that is a standard message in Protocol Buffers is shown as JSON."""
+    if isinstance(message, str):
+        return message
+    try:
+        return typed_line(_STANDARD.decode(message))
+    except DecodeError:
         return message.hex()
 
 

@@ -11,7 +11,7 @@ from websocket_utils._transport import run
 from websocket_utils.cli._failures import Failure, one_line
 from websocket_utils.cli._link import Codec, link_options, open_link
 from websocket_utils.cli._loop import counted, say
-from websocket_utils.cli._output import LineWriter, raw_line, unpacked_line
+from websocket_utils.cli._output import LineWriter, raw_line, standard_line, unpacked_line
 from websocket_utils.cli._stdin import read_lines
 from websocket_utils.client import WebSocketClient
 from websocket_utils.exceptions import ConnectionClosed, DecodeError
@@ -59,7 +59,7 @@ def _ignore(_: list[str | bytes]) -> None:
 
 def _printer(codec: Codec) -> Callable[[list[str | bytes]], None]:
     writer = LineWriter()
-    render = unpacked_line if codec == "msgpack" else raw_line
+    render = {"json": raw_line, "msgpack": unpacked_line, "protobuf": standard_line}[codec]
     return lambda batch: writer.write(map(render, batch))
 
 

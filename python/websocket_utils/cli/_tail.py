@@ -9,7 +9,7 @@ import click
 from websocket_utils.cli._failures import connection_lost
 from websocket_utils.cli._link import Codec, link_options, open_link
 from websocket_utils.cli._loop import counted, every, run_until_stopped, say
-from websocket_utils.cli._output import LineWriter, raw_line, typed_line, unpacked_line
+from websocket_utils.cli._output import LineWriter, raw_line, standard_line, typed_line, unpacked_line
 from websocket_utils.client import WebSocketClient
 from websocket_utils.exceptions import ConnectionClosed, DecodeError
 from websocket_utils.messages import WsMessage
@@ -38,7 +38,7 @@ Examples:
     "form",
     flag_value="raw",
     default=None,
-    help="Print text as it came and binary as hexadecimal digits, also with --codec msgpack.",
+    help="Print text as it came and binary as hexadecimal digits, also with another codec than JSON.",
 )
 @click.option(
     "--typed",
@@ -67,7 +67,7 @@ def tail(
     """Connect to any WebSocket server at URL and print each message as one line.
 
     Text is printed as it came, with line breaks (and control characters, on a terminal) escaped. Binary is printed as
-    hexadecimal digits, or with --codec msgpack as JSON.
+    hexadecimal digits, or as JSON: with --codec msgpack all of it, with --codec protobuf the standard messages.
     """
     names = [name.strip() for name in channels.split(",") if name.strip()]
 
@@ -155,5 +155,6 @@ _FORMS: dict[str, tuple[Any, Callable[[Any], str]]] = {
     "raw": (str | bytes, raw_line),
     "json": (str | bytes, raw_line),
     "msgpack": (str | bytes, unpacked_line),
+    "protobuf": (str | bytes, standard_line),
     "typed": (WsMessage, typed_line),
 }

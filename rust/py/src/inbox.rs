@@ -17,9 +17,8 @@ use std::collections::VecDeque;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
-use websocket_utils_core::connection::MessageKind;
 
-use crate::codec::{Decoder, Router};
+use crate::codec::{Decoder, Router, WireFormat};
 use crate::columns::Reader;
 use crate::connection::{Connection, Hold};
 use crate::loop_bound::{Guarded, LoopBound};
@@ -78,14 +77,13 @@ pub(crate) struct Inbox {
 impl State {
     /// Takes one message off the wire. `payload` is read before this returns.
     #[inline]
-    pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], kind: MessageKind) -> PyResult<Taken> {
+    pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
         count(&self.messages);
         self.bytes.set(self.bytes.get() + payload.len() as u64);
-        let is_text = kind == MessageKind::Text;
         if self.has_handlers.get() {
             let router = self.router.read()?;
-            if let Some((decoder, index)) = router.route(payload, is_text) {
-                return Ok(match decoder.decode(py, payload, is_text) {
+            if let Some((decoder, index)) = router.route(payload, format) {
+                return Ok(match decoder.decode(py, payload, format) {
                     Ok(message) => {
                         Taken::Call(self.callbacks.read()?[*index].1.clone_ref(py), message.unbind(), payload.len())
                     }
@@ -95,6 +93,7 @@ impl State {
                     }
                 });
             }
+            let is_text = format.is_text();
             if let Some(index) = if is_text { &self.raw_text } else { &self.raw_binary }.get() {
                 let message = if is_text {
                     PyString::from_bytes(py, payload)?.into_any()
@@ -112,7 +111,7 @@ impl State {
             count(&self.unhandled);
             return Ok(Taken::Dropped);
         }
-        self.queue.lock()?.push(py, payload, is_text)?;
+        self.queue.lock()?.push(py, payload, format)?;
         Ok(Taken::Queued)
     }
 

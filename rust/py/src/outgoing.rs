@@ -11,7 +11,7 @@ use websocket_utils_core::encoder::{append_compressed_frame, append_frame, begin
 use websocket_utils_core::header::MAX_HEADER_LEN;
 use websocket_utils_core::opcode::Opcode;
 
-use crate::codec::{self, Format};
+use crate::codec::{self, WireFormat};
 use crate::compression::{self, with_compressed_buffer, with_payload_buffer};
 use crate::connection::{Compression, State};
 use crate::errors;
@@ -29,7 +29,7 @@ const HANDED_OVER_BYTES: usize = 256 * 1024;
 pub(crate) fn append_message(
     py: Python<'_>,
     message: &Bound<'_, PyAny>,
-    format: Format,
+    format: WireFormat,
     key: Option<[u8; 4]>,
     expected_payload: usize,
     out: &mut Vec<u8>,
@@ -50,10 +50,10 @@ pub(crate) fn append_message(
     Ok(())
 }
 
-fn opcode_of(format: Format) -> Opcode {
+fn opcode_of(format: WireFormat) -> Opcode {
     match format {
-        Format::Json => Opcode::Text,
-        Format::MessagePack => Opcode::Binary,
+        WireFormat::JSON => Opcode::Text,
+        WireFormat::MESSAGE_PACK | WireFormat::Protobuf => Opcode::Binary,
     }
 }
 

@@ -6,6 +6,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::codec::WireFormat;
+
 /// Memory kept when the queue is empty; more is given back.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -19,7 +21,7 @@ const BIG_MESSAGE: usize = 8 * 1024;
 struct Entry {
     /// Payload bytes in the stretch; of one that is apart, none.
     length: usize,
-    is_text: bool,
+    format: WireFormat,
     is_apart: bool,
 }
 
@@ -62,20 +64,20 @@ impl MessageQueue {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
+    pub(crate) fn push(&mut self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<()> {
         if payload.len() >= BIG_MESSAGE {
-            return self.push_apart(py, payload, is_text);
+            return self.push_apart(py, payload, format);
         }
         if self.data.capacity() - self.data.len() < payload.len() {
             self.grow(payload.len());
         }
         self.data.extend_from_slice(payload);
-        self.entries.push_back(Entry { length: payload.len(), is_text, is_apart: false });
+        self.entries.push_back(Entry { length: payload.len(), format, is_apart: false });
         Ok(())
     }
 
     #[cold]
-    fn push_apart(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
+    fn push_apart(&mut self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<()> {
         // SAFETY: pointer and length are those of one live slice; a new reference to `bytes` comes back, or null with an
         // exception set. (`PyBytes::new` would panic where there is no memory, `new_with` write zeros first.)
         let bytes = unsafe {
@@ -84,7 +86,7 @@ impl MessageQueue {
         };
         self.apart.push_back(bytes.unbind());
         self.apart_bytes += payload.len();
-        self.entries.push_back(Entry { length: 0, is_text, is_apart: true });
+        self.entries.push_back(Entry { length: 0, format, is_apart: true });
         Ok(())
     }
 
@@ -96,16 +98,16 @@ impl MessageQueue {
         }
     }
 
-    /// The front payload and whether it is text.
+    /// The front payload and its format.
     #[inline]
-    pub(crate) fn front(&self) -> Option<(Front<'_>, bool)> {
+    pub(crate) fn front(&self) -> Option<(Front<'_>, WireFormat)> {
         let entry = self.entries.front()?;
         let payload = if entry.is_apart {
             Front::Big(self.apart.front()?)
         } else {
             Front::Small(&self.data[self.start..self.start + entry.length])
         };
-        Some((payload, entry.is_text))
+        Some((payload, entry.format))
     }
 
     /// Removes the front message.

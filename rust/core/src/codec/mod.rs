@@ -15,6 +15,7 @@ mod expected;
 pub mod json;
 pub mod msgpack;
 pub mod plan;
+pub mod protobuf;
 pub mod text;
 
 pub use append::Append;

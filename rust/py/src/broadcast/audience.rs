@@ -4,27 +4,28 @@ use std::collections::HashMap;
 
 use pyo3::prelude::*;
 
-use crate::codec::Format;
+use crate::codec::WireFormat;
 use crate::connection::Connection;
 
 /// Logs of a broadcaster: for each wire format one of plain frames, and one whose frames are compressed where that pays.
-pub(super) const VARIANTS: usize = 4;
+pub(super) const VARIANTS: usize = 6;
 
-pub(super) const FORMATS: [Format; 2] = [Format::Json, Format::MessagePack];
+pub(super) const FORMATS: [WireFormat; 3] = [WireFormat::JSON, WireFormat::MESSAGE_PACK, WireFormat::Protobuf];
 
 /// Which log a connection reads from: its wire format, and whether it is sent compressed frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Variant(usize);
 
 impl Variant {
-    pub(crate) const fn plain(format: Format) -> Self {
+    pub(crate) const fn plain(format: WireFormat) -> Self {
         Self(match format {
-            Format::Json => 0,
-            Format::MessagePack => 2,
+            WireFormat::JSON => 0,
+            WireFormat::MESSAGE_PACK => 2,
+            WireFormat::Protobuf => 4,
         })
     }
 
-    pub(crate) const fn compressed(format: Format) -> Self {
+    pub(crate) const fn compressed(format: WireFormat) -> Self {
         Self(Self::plain(format).0 + 1)
     }
 

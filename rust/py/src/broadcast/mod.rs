@@ -27,7 +27,7 @@ use websocket_utils_core::log::Log;
 
 pub(crate) use self::audience::Variant;
 use self::audience::{Audience, FORMATS, VARIANTS};
-use crate::codec::Format;
+use crate::codec::WireFormat;
 use crate::compression::{self, with_compressed_buffer};
 use crate::connection::{Connection, LogQueued, State as ConnectionState};
 use crate::loop_bound::{Guarded, LoopBound};
@@ -76,7 +76,7 @@ struct State {
 
 impl State {
     /// Makes the compressed frame of a format out of its plain one, if that is wanted and makes it smaller.
-    fn compress(&self, frames: &mut [Vec<u8>; VARIANTS], format: Format, compress: Option<bool>) -> bool {
+    fn compress(&self, frames: &mut [Vec<u8>; VARIANTS], format: WireFormat, compress: Option<bool>) -> bool {
         let compressed = Variant::compressed(format).place();
         let (before, behind) = frames.split_at_mut(compressed);
         let plain = PlainFrame::new(&before[Variant::plain(format).place()]);
@@ -138,7 +138,7 @@ impl Broadcaster {
     }
 
     /// The log for a connection: a compressed one if its peer's window reaches as far back as ours.
-    pub(crate) fn variant(&self, format: Format, agreement: Option<Agreement>) -> PyResult<Variant> {
+    pub(crate) fn variant(&self, format: WireFormat, agreement: Option<Agreement>) -> PyResult<Variant> {
         let window_bits = self.state.get()?.window_bits;
         Ok(match agreement {
             Some(agreement) if agreement.send_window_bits >= window_bits => Variant::compressed(format),
@@ -281,8 +281,15 @@ impl Broadcaster {
 
     /// One `send(2)` for each connection that may be written directly; `None` for the others.
     fn write_directly(py: Python<'_>, state: &State, listed: &[Py<Connection>]) -> PyResult<Vec<Option<Written>>> {
-        let [plain_json, json, plain_msgpack, msgpack] = &state.logs;
-        let logs = [plain_json.read()?, json.read()?, plain_msgpack.read()?, msgpack.read()?];
+        let [json, json_deflated, msgpack, msgpack_deflated, protobuf, protobuf_deflated] = &state.logs;
+        let logs = [
+            json.read()?,
+            json_deflated.read()?,
+            msgpack.read()?,
+            msgpack_deflated.read()?,
+            protobuf.read()?,
+            protobuf_deflated.read()?,
+        ];
         let mut outboxes = Vec::with_capacity(listed.len());
         for connection in listed {
             let target = connection.get().state()?;

@@ -8,11 +8,11 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use websocket_utils_core::codec::plan::snake_case;
 use websocket_utils_core::codec::{Fault, Sink};
 
-use super::Format;
 use super::class::{self, ClassTag};
 use super::decoding::PyDecoder;
 use super::fallback::{Fallback, Hook, Malformed};
 use super::model::{Model, Stop};
+use super::{Format, WireFormat, protobuf};
 use crate::queue::Front;
 
 /// Compiled types that are remembered. A program asks for a few dozen at most; one that makes up types without end
@@ -22,7 +22,14 @@ const CACHE_ENTRIES: usize = 256;
 /// A compiled target type: one class, a union, `bytes`, `str`, or any type that msgspec knows. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Decoder {
-    target: Arc<Target>,
+    asked: Arc<Asked>,
+}
+
+struct Asked {
+    type_: Py<PyAny>,
+    target: Target,
+    /// Made when the first message in this format comes, or earlier where it is the only one.
+    protobuf: PyOnceLock<protobuf::Model>,
 }
 
 enum Target {
@@ -89,11 +96,13 @@ impl Decoder {
     pub(crate) fn scan<'a, S: Sink<'a>>(
         &self,
         payload: &'a [u8],
-        is_text: bool,
+        format: WireFormat,
         sink: &mut S,
     ) -> Result<S::Value, Option<usize>> {
-        let Target::Model(model, _) = &*self.target else { return Err(None) };
-        model.scan(payload, Format::of_frame(is_text), sink).map_err(|Fault { offset }| Some(offset))
+        let (Target::Model(model, _), WireFormat::Common(format)) = (&self.asked.target, format) else {
+            return Err(None);
+        };
+        model.scan(payload, format, sink).map_err(|Fault { offset }| Some(offset))
     }
 
     /// Decodes one payload that [`Decoder::scan`] left, with where that stopped.
@@ -105,14 +114,13 @@ impl Decoder {
         &self,
         py: Python<'py>,
         payload: &[u8],
-        is_text: bool,
+        format: WireFormat,
         stop: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match &*self.target {
-            Target::Model(_, fallback) | Target::Other(fallback) => {
-                fallback.decode(py, payload, Format::of_frame(is_text), stop)
-            }
-            raw => raw.decode_raw(py, payload, is_text),
+        let WireFormat::Common(format) = format else { return self.decode_protobuf(py, payload) };
+        match &self.asked.target {
+            Target::Model(_, fallback) | Target::Other(fallback) => fallback.decode(py, payload, format, stop),
+            raw => raw.decode_raw(py, payload, format == Format::Json),
         }
     }
 
@@ -121,7 +129,17 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::compile`].
     pub(super) fn new(type_: &Bound<'_, PyAny>, strict: bool, hook: &Hook) -> PyResult<Self> {
-        Ok(Self { target: Arc::new(Target::compile(type_, strict, hook)?) })
+        let target = Target::compile(type_, strict, hook)?;
+        Ok(Self { asked: Arc::new(Asked { type_: type_.clone().unbind(), target, protobuf: PyOnceLock::new() }) })
+    }
+
+    /// The same type in Protocol Buffers.
+    ///
+    /// # Errors
+    /// `TypeError` that names what has no form in it.
+    #[inline]
+    pub(super) fn protobuf(&self, py: Python<'_>) -> PyResult<&protobuf::Model> {
+        self.asked.protobuf.get_or_try_init(py, || protobuf::Model::compile(self.asked.type_.bind(py)))
     }
 
     /// Decodes one message payload. `payload` need not outlive the call.
@@ -129,17 +147,35 @@ impl Decoder {
     /// # Errors
     /// `DecodeError` for a payload that is no such message.
     #[inline]
-    pub(crate) fn decode<'py>(&self, py: Python<'py>, payload: &[u8], is_text: bool) -> PyResult<Bound<'py, PyAny>> {
-        let format = Format::of_frame(is_text);
-        match &*self.target {
+    pub(crate) fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        format: WireFormat,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let WireFormat::Common(format) = format else { return self.decode_protobuf(py, payload) };
+        match &self.asked.target {
             Target::Model(model, fallback) => match model.decode(py, payload, format) {
                 Ok(message) => Ok(message),
                 Err(Stop::At(offset)) => fallback.decode(py, payload, format, Some(offset)),
                 Err(Stop::Interrupt(error)) => Err(error),
             },
             Target::Other(fallback) => fallback.decode(py, payload, format, None),
-            raw => raw.decode_raw(py, payload, is_text),
+            raw => raw.decode_raw(py, payload, format == Format::Json),
         }
+    }
+
+    #[inline]
+    fn decode_protobuf<'py>(&self, py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match &self.asked.target {
+            Target::Model(..) | Target::Other(_) => self.protobuf(py)?.decode(py, payload),
+            raw => raw.decode_raw(py, payload, false),
+        }
+    }
+
+    /// True if it hands out payloads as they are.
+    pub(super) fn is_raw(&self) -> bool {
+        !matches!(&self.asked.target, Target::Model(..) | Target::Other(_))
     }
 
     /// Decodes a payload that a plan holds as a whole; None for any other, with nothing raised.
@@ -151,9 +187,10 @@ impl Decoder {
         &self,
         py: Python<'py>,
         payload: &[u8],
-        format: Format,
+        format: WireFormat,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Target::Model(model, _) = &*self.target else { return Ok(None) };
+        let Target::Model(model, _) = &self.asked.target else { return Ok(None) };
+        let WireFormat::Common(format) = format else { return self.protobuf(py)?.decode_plain(py, payload) };
         match model.decode(py, payload, format) {
             Ok(message) => Ok(Some(message)),
             Err(Stop::At(_)) => Ok(None),
@@ -170,19 +207,19 @@ impl Decoder {
         &self,
         py: Python<'py>,
         payload: &Front<'_>,
-        is_text: bool,
+        format: WireFormat,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match (payload, &*self.target) {
-            (Front::Small(payload), _) => self.decode(py, payload, is_text),
+        match (payload, &self.asked.target) {
+            (Front::Small(payload), _) => self.decode(py, payload, format),
             (Front::Big(bytes), Target::Bytes) => Ok(bytes.bind(py).clone().into_any()),
-            (Front::Big(bytes), Target::Either) if !is_text => Ok(bytes.bind(py).clone().into_any()),
-            (Front::Big(bytes), _) => self.decode(py, bytes.as_bytes(py), is_text),
+            (Front::Big(bytes), Target::Either) if !format.is_text() => Ok(bytes.bind(py).clone().into_any()),
+            (Front::Big(bytes), _) => self.decode(py, bytes.as_bytes(py), format),
         }
     }
 
     /// How payloads are decoded: "compiled" (by a plan, msgspec only for what it leaves over), "msgspec", or "raw".
     pub(crate) fn plan(&self) -> &'static str {
-        match &*self.target {
+        match &self.asked.target {
             Target::Model(..) => "compiled",
             Target::Other(_) => "msgspec",
             Target::Bytes | Target::Str | Target::Either => "raw",

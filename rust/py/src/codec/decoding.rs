@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::fallback::Hook;
-use super::{Format, decoder};
+use super::{WireFormat, decoder};
 
 /// Decodes payloads into one type.
 #[pyclass(frozen, generic, name = "Decoder", module = "websocket_utils._core")]
 pub(super) struct PyDecoder {
     decoder: decoder::Decoder,
-    format: Format,
+    format: WireFormat,
     #[pyo3(get, name = "type")]
     type_: Py<PyAny>,
 }
@@ -36,9 +36,8 @@ impl PyDecoder {
     #[cold]
     fn decode_buffer<'py>(&self, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = buffer.py();
-        let is_text = self.format == Format::Json;
         if let Ok(bytes) = buffer.cast_exact::<PyBytes>() {
-            return self.decoder.decode(py, bytes.as_bytes(), is_text);
+            return self.decoder.decode(py, bytes.as_bytes(), self.format);
         }
         let view = PyBuffer::<u8>::get(buffer)?;
         if !view.is_c_contiguous() {
@@ -46,7 +45,7 @@ impl PyDecoder {
         }
         // A view's owner may change its bytes while a default factory of the class runs: decode a copy.
         let payload = view.to_vec(py)?;
-        self.decoder.decode(py, &payload, is_text)
+        self.decoder.decode(py, &payload, self.format)
     }
 }
 
@@ -55,18 +54,23 @@ impl PyDecoder {
     #[new]
     #[pyo3(signature = (type_, /, *, format = "json", strict = true, dec_hook = None))]
     fn py_new(type_: Bound<'_, PyAny>, format: &str, strict: bool, dec_hook: Option<Py<PyAny>>) -> PyResult<Self> {
-        let format = Format::from_name(format)?;
+        let format = WireFormat::from_name(format)?;
         let decoder = match (strict, dec_hook) {
             (true, None) => decoder::Decoder::compile(&type_)?,
             (strict, hook) => decoder::Decoder::new(&type_, strict, &Hook::new(hook))?,
         };
+        if format == WireFormat::Protobuf && !decoder.is_raw() {
+            // What has no form is refused here, not with the first message.
+            decoder.protobuf(type_.py())?;
+        }
         Ok(Self { decoder, format, type_: type_.unbind() })
     }
 
     /// How payloads are decoded: "compiled", "msgspec" or "raw".
     #[getter]
     fn plan(&self) -> &'static str {
-        self.decoder.plan()
+        // Nothing else stands behind Protocol Buffers.
+        if self.format == WireFormat::Protobuf && !self.decoder.is_raw() { "compiled" } else { self.decoder.plan() }
     }
 }
 

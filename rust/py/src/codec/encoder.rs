@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::Format;
+use super::WireFormat;
 use super::encode::{Foreign, encode_with};
 
 /// Encodes messages.
 #[pyclass(frozen, name = "Encoder", module = "websocket_utils._core")]
 pub(super) struct PyEncoder {
-    format: Format,
+    format: WireFormat,
     foreign: Foreign,
 }
 
@@ -59,7 +59,7 @@ impl PyEncoder {
         if enc_hook.as_ref().is_some_and(|hook| !hook.is_callable()) {
             return Err(PyTypeError::new_err("enc_hook must be callable"));
         }
-        Ok(Self { format: Format::from_name(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
+        Ok(Self { format: WireFormat::from_name(format)?, foreign: Foreign::new(py, enc_hook.map(Bound::unbind))? })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -11,7 +11,7 @@ use websocket_utils_core::codec::{MAX_DEPTH, Step, json, msgpack};
 
 use super::Format;
 
-mod errors {
+pub(super) mod errors {
     pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
     pyo3::import_exception!(msgspec, MsgspecError);
 }

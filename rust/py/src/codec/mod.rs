@@ -15,6 +15,7 @@ mod fallback;
 mod intern;
 mod model;
 mod object;
+mod protobuf;
 mod router;
 
 use pyo3::prelude::*;
@@ -23,7 +24,7 @@ pub(crate) use decoder::Decoder;
 pub(crate) use encode::encode;
 pub(crate) use router::Router;
 
-/// A wire format: which frames carry it follows from it.
+/// A wire format that msgspec has decoders and encoders of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// JSON, in text frames.
@@ -40,21 +41,54 @@ impl Format {
             Self::MessagePack => "msgpack",
         }
     }
+}
+
+/// A wire format: which frames carry it follows from it, and with what was agreed it follows from the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WireFormat {
+    /// One that msgspec stands behind.
+    Common(Format),
+    /// Protocol Buffers, in binary frames.
+    Protobuf,
+}
+
+impl WireFormat {
+    pub(crate) const JSON: Self = Self::Common(Format::Json);
+    pub(crate) const MESSAGE_PACK: Self = Self::Common(Format::MessagePack);
 
     /// The format that Python names `name`.
     pub(crate) fn from_name(name: &str) -> PyResult<Self> {
         match name {
-            "json" => Ok(Self::Json),
-            "msgpack" => Ok(Self::MessagePack),
+            "json" => Ok(Self::JSON),
+            "msgpack" => Ok(Self::MESSAGE_PACK),
+            "protobuf" => Ok(Self::Protobuf),
             _ => Err(pyo3::exceptions::PyValueError::new_err(format!(
-                "unknown format {name:?}: expected \"json\" or \"msgpack\""
+                "unknown format {name:?}: expected \"json\", \"msgpack\" or \"protobuf\""
             ))),
         }
     }
 
-    /// The format of a data frame.
-    pub(crate) const fn of_frame(is_text: bool) -> Self {
-        if is_text { Self::Json } else { Self::MessagePack }
+    /// The name that Python knows it by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Common(format) => format.name(),
+            Self::Protobuf => "protobuf",
+        }
+    }
+
+    /// True if text frames carry it.
+    #[inline]
+    pub(crate) const fn is_text(self) -> bool {
+        matches!(self, Self::JSON)
+    }
+
+    /// What binary frames carry on a connection whose own messages have this format.
+    #[inline]
+    pub(crate) const fn binary(self) -> Self {
+        match self {
+            Self::Common(_) => Self::MESSAGE_PACK,
+            Self::Protobuf => Self::Protobuf,
+        }
     }
 }
 

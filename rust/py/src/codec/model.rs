@@ -13,15 +13,21 @@ use super::Format;
 use super::class::{Class, Missing};
 use super::fallback::Hook;
 use super::object::Objects;
+use super::protobuf::Conversion;
 
 /// A compiled type.
 pub(super) struct Model {
     plan: Plan,
-    /// Of each record of the plan.
+    meanings: Meanings,
+}
+
+/// What the numbers of a plan mean.
+pub(super) struct Meanings {
+    /// Of each record.
     pub(super) classes: Box<[Class]>,
-    /// By the number that the plan has for them.
     pub(super) choices: Box<[Chosen]>,
     pub(super) foreign: Box<[Foreign]>,
+    pub(super) conversions: Box<[Conversion]>,
 }
 
 /// The values of an enum or a `Literal`, by what names them.
@@ -34,6 +40,31 @@ pub(super) struct Chosen {
 type Named<N> = Box<[(N, Py<PyAny>)]>;
 
 impl Chosen {
+    /// The values of a `Choice` of the description.
+    pub(super) fn of(described: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut texts = Vec::new();
+        for (name, value) in described.getattr("texts")?.cast_into::<PyDict>()? {
+            // A name with lone surrogates has no form on the wire.
+            let Ok(name) = name.cast_into::<PyString>()?.to_str().map(|name| Box::<[u8]>::from(name.as_bytes())) else {
+                continue;
+            };
+            texts.push((name, value.unbind()));
+        }
+        texts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut integers = Vec::new();
+        for (name, value) in described.getattr("integers")?.cast_into::<PyDict>()? {
+            integers.push((name.extract::<i64>()?, value.unbind()));
+        }
+        integers.sort_by_key(|(name, _)| *name);
+        Ok(Self { texts: texts.into(), integers: integers.into() })
+    }
+
+    /// What names its values, for people.
+    pub(super) fn names(&self) -> String {
+        let texts = self.texts.iter().map(|(name, _)| format!("'{}'", String::from_utf8_lossy(name)));
+        texts.chain(self.integers.iter().map(|(name, _)| name.to_string())).collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn by_text(&self, text: &[u8]) -> Option<&Py<PyAny>> {
         let place = self.texts.binary_search_by(|(name, _)| (**name).cmp(text)).ok()?;
         Some(&self.texts[place].1)
@@ -91,7 +122,8 @@ impl Model {
             .map_err(|_| PyRuntimeError::new_err("internal error: a plan refers to nothing"))?;
         let is_foreign = plan.root_record().is_some_and(|record| plan.records()[record].foreign.is_some());
         let (choices, foreign) = (compiler.choices.into(), compiler.foreign.into());
-        Ok((!is_foreign).then(|| Self { plan, classes: classes.into(), choices, foreign }))
+        let meanings = Meanings { classes: classes.into(), choices, foreign, conversions: Box::default() };
+        Ok((!is_foreign).then_some(Self { plan, meanings }))
     }
 
     /// Reads a payload into any sink.
@@ -116,7 +148,7 @@ impl Model {
         payload: &[u8],
         format: Format,
     ) -> Result<Bound<'py, PyAny>, Stop> {
-        let mut sink = Objects::new(py, self, format);
+        let mut sink = Objects::new(py, &self.meanings, format);
         let decoded = match format {
             Format::Json => json::decode(&self.plan, payload, &mut sink),
             Format::MessagePack => msgpack::decode(&self.plan, payload, &mut sink),
@@ -124,7 +156,9 @@ impl Model {
         match decoded {
             // SAFETY: the object is complete, and the reference is ours to give.
             Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
-            Err(Fault { offset }) => Err(sink.interrupt.take().map_or(Stop::At(offset), Stop::Interrupt)),
+            Err(Fault { offset }) => {
+                Err(sink.interrupt.take().map_or(Stop::At(offset), |error| Stop::Interrupt(*error)))
+            }
         }
     }
 }
@@ -216,22 +250,9 @@ impl<'py> Compiler<'_, 'py> {
     }
 
     fn choice(&mut self, described: &Bound<'py, PyAny>) -> PyResult<Choice> {
-        let mut texts = Vec::new();
-        for (name, value) in described.getattr("texts")?.cast_into::<PyDict>()? {
-            // A name with lone surrogates has no form on the wire.
-            let Ok(name) = name.cast_into::<PyString>()?.to_str().map(|name| Box::<[u8]>::from(name.as_bytes())) else {
-                continue;
-            };
-            texts.push((name, value.unbind()));
-        }
-        texts.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut integers = Vec::new();
-        for (name, value) in described.getattr("integers")?.cast_into::<PyDict>()? {
-            integers.push((name.extract::<i64>()?, value.unbind()));
-        }
-        integers.sort_by_key(|(name, _)| *name);
-        let (has_texts, has_integers) = (!texts.is_empty(), !integers.is_empty());
-        self.choices.push(Chosen { texts: texts.into(), integers: integers.into() });
+        let chosen = Chosen::of(described)?;
+        let (has_texts, has_integers) = (!chosen.texts.is_empty(), !chosen.integers.is_empty());
+        self.choices.push(chosen);
         Ok(Choice { number: self.choices.len() - 1, has_texts, has_integers })
     }
 
@@ -285,7 +306,7 @@ fn is_plain(shape: &Shape) -> bool {
         && matches!((&shape.objects, &shape.arrays), (Classes::Nothing, Classes::Nothing))
 }
 
-fn when_missing(field: &Bound<'_, PyAny>) -> PyResult<Missing> {
+pub(super) fn when_missing(field: &Bound<'_, PyAny>) -> PyResult<Missing> {
     let absent = field.py().import("msgspec")?.getattr("NODEFAULT")?;
     let (default, factory) = (field.getattr("default")?, field.getattr("factory")?);
     Ok(if !factory.is(&absent) {

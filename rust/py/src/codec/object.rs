@@ -11,7 +11,7 @@ use websocket_utils_core::codec::{Refused, SequenceKind, Sink, Text};
 use super::Format;
 use super::class::Class;
 use super::intern;
-use super::model::Model;
+use super::model::Meanings;
 
 /// An owned reference, in memory a pointer, that is cheaper than `Py`: dropping it needs the GIL, which every user of it holds.
 #[repr(transparent)]
@@ -73,19 +73,21 @@ const KEPT_ITEMS: usize = 1024;
 
 /// Makes Python objects by a model. Lives only while the GIL is held.
 pub(super) struct Objects<'m, 'py> {
-    py: Python<'py>,
-    model: &'m Model,
+    pub(super) py: Python<'py>,
+    pub(super) model: &'m Meanings,
     format: Format,
     /// Items of the sequences that are being read, the outer ones first.
     items: Vec<Value>,
     /// What must not be swallowed: `KeyboardInterrupt` and its like, out of Python code that ran on the way.
-    pub(super) interrupt: Option<PyErr>,
+    pub(super) interrupt: Option<Box<PyErr>>,
+    /// What Python code that ran on the way said last, for who has no other decoder to ask.
+    pub(super) complaint: Option<Box<PyErr>>,
 }
 
 impl<'m, 'py> Objects<'m, 'py> {
     #[inline]
-    pub(super) const fn new(py: Python<'py>, model: &'m Model, format: Format) -> Self {
-        Self { py, model, format, items: Vec::new(), interrupt: None }
+    pub(super) const fn new(py: Python<'py>, model: &'m Meanings, format: Format) -> Self {
+        Self { py, model, format, items: Vec::new(), interrupt: None, complaint: None }
     }
 
     #[cold]
@@ -98,9 +100,11 @@ impl<'m, 'py> Objects<'m, 'py> {
 
     /// Keeps an error that no other decoder would raise again.
     #[cold]
-    fn refuse(&mut self, error: PyErr) -> Refused {
-        if !error.is_instance_of::<pyo3::exceptions::PyException>(self.py) {
-            self.interrupt = Some(error);
+    pub(super) fn refuse(&mut self, error: PyErr) -> Refused {
+        if error.is_instance_of::<pyo3::exceptions::PyException>(self.py) {
+            self.complaint = Some(Box::new(error));
+        } else {
+            self.interrupt = Some(Box::new(error));
         }
         Refused
     }

@@ -3,10 +3,10 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use websocket_utils_core::codec::plan::{Tag, TagField, snake_case};
-use websocket_utils_core::codec::{Peek, json, msgpack};
+use websocket_utils_core::codec::{Peek, json, msgpack, protobuf};
 
 use super::class::{self, ClassTag};
-use super::{Decoder, Format};
+use super::{Decoder, WireFormat};
 
 /// Registered message classes with a value each.
 pub(crate) struct Router<H> {
@@ -64,13 +64,13 @@ impl<H> Router<H> {
     /// The class a payload belongs to: by its tag in either spelling; a payload without tag belongs to the only
     /// registered class, if there is exactly one. None for what belongs to none, well formed or not.
     #[inline]
-    pub(crate) fn route(&self, payload: &[u8], is_text: bool) -> Option<(&Decoder, &H)> {
-        let format = Format::of_frame(is_text);
+    pub(crate) fn route(&self, payload: &[u8], format: WireFormat) -> Option<(&Decoder, &H)> {
         let mut is_untagged = true;
         for field in &self.tag_fields {
             let peek = match format {
-                Format::Json => json::peek_tag(payload, field),
-                Format::MessagePack => msgpack::peek_tag(payload, field),
+                WireFormat::JSON => json::peek_tag(payload, field),
+                WireFormat::MESSAGE_PACK => msgpack::peek_tag(payload, field),
+                WireFormat::Protobuf => protobuf::peek_tag(payload),
             };
             match peek {
                 Peek::Tag(written, _) => {

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::codec::Format;
+use crate::codec::WireFormat;
 pub(crate) use batch::Columns;
 pub(crate) use reader::Reader;
 
@@ -29,14 +29,14 @@ fn decode_columns(
     strict: bool,
 ) -> PyResult<Columns> {
     let py = type_.py();
-    let is_text = Format::from_name(format)? == Format::Json;
+    let format = WireFormat::from_name(format)?;
     let mut reader = Reader::new(type_, strict)?;
     reader.reserve(frames.len().unwrap_or(0).min(MAX_RESERVED));
     for (index, frame) in frames.try_iter()?.enumerate() {
         let frame = frame?;
         let read = match frame.cast_exact::<PyBytes>() {
-            Ok(bytes) => reader.read(py, bytes.as_bytes(), is_text),
-            Err(_) => reader.read(py, &copied(&frame)?, is_text),
+            Ok(bytes) => reader.read(py, bytes.as_bytes(), format),
+            Err(_) => reader.read(py, &copied(&frame)?, format),
         };
         read.inspect_err(|error| {
             // The note is a help; the error is what counts.

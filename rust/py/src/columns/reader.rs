@@ -11,7 +11,7 @@ use websocket_utils_core::codec::{Refused, Sink};
 
 use super::batch::Columns;
 use super::layout::Layout;
-use crate::codec::{Decoder, Format};
+use crate::codec::{Decoder, WireFormat};
 
 pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
 
@@ -154,20 +154,26 @@ impl Reader {
     /// # Errors
     /// `DecodeError` for a payload that is no such message, or has a value that its column can't hold.
     #[inline]
-    pub(crate) fn read(&mut self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyResult<()> {
-        let stop = match self.decoder.scan(payload, is_text, &mut self.rows) {
+    pub(crate) fn read(&mut self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<()> {
+        let stop = match self.decoder.scan(payload, format, &mut self.rows) {
             Ok(_) if self.rows.commit() => return Ok(()),
             Ok(_) => None,
             Err(stop) => stop,
         };
-        self.read_completely(py, payload, is_text, stop)
+        self.read_completely(py, payload, format, stop)
     }
 
     #[cold]
-    fn read_completely(&mut self, py: Python<'_>, payload: &[u8], is_text: bool, stop: Option<usize>) -> PyResult<()> {
-        let message = self.decoder.decode_completely(py, payload, is_text, stop)?;
+    fn read_completely(
+        &mut self,
+        py: Python<'_>,
+        payload: &[u8],
+        format: WireFormat,
+        stop: Option<usize>,
+    ) -> PyResult<()> {
+        let message = self.decoder.decode_completely(py, payload, format, stop)?;
         self.fill(&message).map_err(|unfilled| match unfilled {
-            Unfilled::Misfit(misfit) => misfit.into_error(py, payload, is_text),
+            Unfilled::Misfit(misfit) => misfit.into_error(py, payload, format),
             Unfilled::Raised(error) => error,
         })
     }
@@ -268,10 +274,10 @@ impl Field {
 }
 
 impl Misfit {
-    fn into_error(self, py: Python<'_>, payload: &[u8], is_text: bool) -> PyErr {
+    fn into_error(self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyErr {
         let make = || {
             let details = PyDict::new(py);
-            details.set_item("format", Format::of_frame(is_text).name())?;
+            details.set_item("format", format.name())?;
             details.set_item("path", self.path)?;
             details.set_item("raw", PyBytes::new(py, payload))?;
             py.get_type::<DecodeError>().call((self.message,), Some(&details))

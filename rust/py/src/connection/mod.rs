@@ -38,7 +38,7 @@ use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
 use crate::broadcast::{Broadcaster, Variant};
-use crate::codec::Format;
+use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
@@ -49,7 +49,7 @@ use crate::{masking, outgoing};
 /// What a connection is made of. Fields are cells: handlers may call back in at any point between two events.
 pub(crate) struct State {
     pub(crate) role: Role,
-    pub(crate) format: Format,
+    pub(crate) format: WireFormat,
     protocol: Guarded<Protocol>,
     inbox: Py<Inbox>,
     /// Told of the closing handshake and of the end; gone after the end.

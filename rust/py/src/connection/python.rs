@@ -12,7 +12,7 @@ use websocket_utils_core::limits::Limits;
 use super::compressing::Compression;
 use super::{Connection, Hold, State};
 use crate::broadcast::{Broadcaster, Variant};
-use crate::codec::Format;
+use crate::codec::WireFormat;
 use crate::compression::{self, AgreementTuple};
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
@@ -46,7 +46,7 @@ impl Connection {
         compression_threshold: usize,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
-        let format = Format::from_name(format)?;
+        let format = WireFormat::from_name(format)?;
         let limits = Limits { max_message_size, ..Limits::default() };
         let agreement = deflate.map(compression::agreement).transpose()?;
         let protocol = match agreement {

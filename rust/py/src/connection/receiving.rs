@@ -3,13 +3,14 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::close::CloseCode;
-use websocket_utils_core::connection::{Event, Role};
+use websocket_utils_core::connection::{Event, MessageKind, Role};
 use websocket_utils_core::encoder::append_frame;
 use websocket_utils_core::error::ProtocolError;
 use websocket_utils_core::header::header_len;
 use websocket_utils_core::opcode::Opcode;
 
 use super::{Connection, Hold, State};
+use crate::codec::WireFormat;
 use crate::errors::CloseInfo;
 use crate::inbox::Taken;
 use crate::{scratch, socket};
@@ -45,7 +46,7 @@ impl State {
                 // The hot path: message after message into the queue, with nothing let go and taken again.
                 Ok(Some(Event::Message { kind, payload })) if self.delivering.get() => {
                     budget = budget.saturating_sub(payload.len());
-                    match inbox.take(py, payload, kind)? {
+                    match inbox.take(py, payload, self.format_of(kind))? {
                         Taken::Queued | Taken::Dropped => continue,
                         taken => Next::Deliver(taken),
                     }
@@ -67,13 +68,22 @@ impl State {
         }
     }
 
+    /// The format of a received message: text is JSON, and what binary is was agreed with the subprotocol.
+    #[inline]
+    const fn format_of(&self, kind: MessageKind) -> WireFormat {
+        match kind {
+            MessageKind::Text => WireFormat::JSON,
+            MessageKind::Binary => self.format.binary(),
+        }
+    }
+
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
     #[inline]
     fn sort(&self, py: Python<'_>, outcome: Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
         Ok(match outcome {
             Ok(Some(Event::Message { kind, payload })) => {
                 if self.delivering.get() {
-                    Next::Deliver(self.inbox.get().state()?.take(py, payload, kind)?)
+                    Next::Deliver(self.inbox.get().state()?.take(py, payload, self.format_of(kind))?)
                 } else {
                     // It came after we closed: nobody wants it.
                     Next::Deliver(Taken::Dropped)

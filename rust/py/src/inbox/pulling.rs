@@ -24,8 +24,8 @@ impl State {
     pub(crate) fn pull_one<'py>(&self, py: Python<'py>, decoder: &Decoder) -> PyResult<Option<Bound<'py, PyAny>>> {
         let outcome = {
             let mut queue = self.queue.lock()?;
-            let Some((payload, is_text)) = queue.front() else { return Ok(None) };
-            let outcome = decoder.decode_queued(py, &payload, is_text);
+            let Some((payload, format)) = queue.front() else { return Ok(None) };
+            let outcome = decoder.decode_queued(py, &payload, format);
             queue.pop(py);
             outcome
         };
@@ -43,9 +43,9 @@ impl State {
             }
             let batch = PyList::empty(py);
             while batch.len() < MAX_BATCH
-                && let Some((payload, is_text)) = queue.front()
+                && let Some((payload, format)) = queue.front()
             {
-                match decoder.decode_queued(py, &payload, is_text) {
+                match decoder.decode_queued(py, &payload, format) {
                     Ok(message) => batch.append(message)?,
                     Err(error) => {
                         if batch.is_empty() {
@@ -80,13 +80,13 @@ impl State {
             let rows = queue.len().min(MAX_ROWS);
             reader.reserve(rows);
             while reader.rows() < rows
-                && let Some((payload, is_text)) = queue.front()
+                && let Some((payload, format)) = queue.front()
             {
                 let payload = match payload {
                     Front::Small(payload) => payload,
                     Front::Big(bytes) => bytes.as_bytes(py),
                 };
-                if let Err(error) = reader.read(py, payload, is_text) {
+                if let Err(error) = reader.read(py, payload, format) {
                     if reader.rows() == 0 {
                         queue.pop(py);
                         failure = Some(error);

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::super::class;
+use super::super::{class, protobuf};
 use super::record::Record;
 
 /// What an object of a class is written as.
@@ -32,6 +32,8 @@ pub(super) enum Other {
 pub(super) struct Known {
     type_: Py<PyType>,
     pub(super) kind: Kind,
+    /// Made when the first instance is written in this format.
+    pub(super) protobuf: PyOnceLock<protobuf::Writer>,
 }
 
 /// Classes that are remembered: a power of two. A program sends a few dozen.
@@ -69,7 +71,7 @@ pub(super) unsafe fn find(type_: *mut ffi::PyTypeObject) -> Option<Rc<Known>> {
 /// Finds out about a class and remembers it.
 #[cold]
 pub(super) fn learn(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let known = Rc::new(Known { type_: class.clone().unbind(), kind: kind_of(class)? });
+    let known = Rc::new(Known { type_: class.clone().unbind(), kind: kind_of(class)?, protobuf: PyOnceLock::new() });
     // SAFETY: the GIL is held, and nothing refers into the table.
     let replaced = unsafe {
         let table = &mut *CACHE.0.get();

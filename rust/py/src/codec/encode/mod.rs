@@ -17,8 +17,7 @@ use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyRuntimeError, PyType
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::Format;
-use super::class;
+use super::{WireFormat, class, protobuf};
 pub(super) use foreign::Foreign;
 use form::{Json, MessagePack};
 use walk::{Raised, Walk};
@@ -30,7 +29,12 @@ pyo3::import_exception!(websocket_utils.exceptions, EncodeError);
 /// # Errors
 /// `EncodeError` when the object or a value in it has no form in `format`.
 #[inline]
-pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format, out: &mut Vec<u8>) -> PyResult<()> {
+pub(crate) fn encode(
+    py: Python<'_>,
+    message: &Bound<'_, PyAny>,
+    format: WireFormat,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
     encode_with(message, format, Foreign::plain(py)?, out)
 }
 
@@ -41,7 +45,7 @@ pub(crate) fn encode(py: Python<'_>, message: &Bound<'_, PyAny>, format: Format,
 #[inline]
 pub(super) fn encode_with(
     message: &Bound<'_, PyAny>,
-    format: Format,
+    format: WireFormat,
     foreign: &Foreign,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
@@ -49,8 +53,9 @@ pub(super) fn encode_with(
     // SAFETY: `message` says that the GIL is held, and holds the object.
     let written = unsafe {
         match format {
-            Format::Json => Walk::<Json>::new(out, foreign).write(message.as_ptr(), 0),
-            Format::MessagePack => Walk::<MessagePack>::new(out, foreign).write(message.as_ptr(), 0),
+            WireFormat::JSON => Walk::<Json>::new(out, foreign).write(message.as_ptr(), 0),
+            WireFormat::MESSAGE_PACK => Walk::<MessagePack>::new(out, foreign).write(message.as_ptr(), 0),
+            WireFormat::Protobuf => write_protobuf(message, out),
         }
     };
     written.map_err(|Raised| {
@@ -59,10 +64,32 @@ pub(super) fn encode_with(
     })
 }
 
+/// Appends a message as Protocol Buffers. The exception is set where that fails.
+#[inline]
+fn write_protobuf(message: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Result<(), Raised> {
+    // SAFETY: `message` says that the GIL is held.
+    let Some(known) = (unsafe { classes::find(message.get_type_ptr()) }) else {
+        return match classes::learn(&message.get_type()) {
+            Ok(()) => write_protobuf(message, out),
+            Err(error) => Err(raised(message, error)),
+        };
+    };
+    let writer = known.protobuf.get_or_try_init(message.py(), || protobuf::Writer::compile(&message.get_type()));
+    // SAFETY: the GIL is held, and the message is alive; `known` holds the writer whatever Python code does.
+    let written = writer.and_then(|writer| unsafe { writer.write(message.as_ptr(), out) }.map_err(protobuf::refusal));
+    written.map_err(|error| raised(message, error))
+}
+
+#[cold]
+fn raised(message: &Bound<'_, PyAny>, error: PyErr) -> Raised {
+    error.restore(message.py());
+    Raised
+}
+
 /// The exception that is set: what is wrong with a value becomes our error, anything else (a property that raised) stays
 /// as it is.
 #[cold]
-fn encode_error(message: &Bound<'_, PyAny>, format: Format) -> PyErr {
+fn encode_error(message: &Bound<'_, PyAny>, format: WireFormat) -> PyErr {
     let py = message.py();
     let error = PyErr::fetch(py);
     let is_refusal = error.is_instance_of::<PyTypeError>(py)
