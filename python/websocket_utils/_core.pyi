@@ -116,6 +116,7 @@ class Broadcaster:
         cls,
         event_loop: asyncio.AbstractEventLoop,
         on_lag: Callable[[Any, int], object],
+        on_fault: Callable[[Exception], object],
         *,
         max_lag: int,
         compression_window_bits: int = 15,

@@ -1,4 +1,4 @@
-"""Errors without a caller: what handlers raise, and messages that handlers cannot be given."""
+"""Errors without a caller: what handlers raise, and messages that some receiver cannot be given."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import _core
-from .exceptions import DecodeError
+from .exceptions import CodecError, DecodeError
 
 __all__ = ["Faults", "is_power_of_ten"]
 
@@ -79,7 +79,7 @@ class Faults:
         if not is_power_of_ten(count):
             return
         seen = f" (seen {count} times; logged at each power of ten)" if count > 1 else ""
-        if isinstance(error, DecodeError):
+        if isinstance(error, CodecError):
             self._logger.warning("%s%s", error, seen)
         else:
             self._logger.error("error in a handler: %s%s", error, seen, exc_info=error)

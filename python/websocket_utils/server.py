@@ -54,6 +54,7 @@ class WebSocketServer(Closing):
         self._broadcaster = _core.Broadcaster(
             self._loop,
             self._on_lag,
+            self._faults.report,
             max_lag=config.max_lag,
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
@@ -159,7 +160,8 @@ class WebSocketServer(Closing):
             Connections it is queued for.
 
         Raises:
-            EncodeError: If the message has no form in a codec that a client speaks.
+            EncodeError: If the message has no form in any codec that these clients speak. If it has one in some, those
+                who speak them get it and the error is logged: what codec a client chose is nobody else's concern.
         """
         return self._broadcaster.broadcast(message, compress=compress)
 

@@ -18,7 +18,8 @@ class Feed:
     def __init__(self, *, max_lag: int = 1 << 20) -> None:
         self.loop = VirtualLoop()
         self.cut: list[tuple[Any, int]] = []
-        self.broadcaster = _core.Broadcaster(cast("Any", self.loop), self._on_lag, max_lag=max_lag)
+        self.faults: list[Exception] = []
+        self.broadcaster = _core.Broadcaster(cast("Any", self.loop), self._on_lag, self.faults.append, max_lag=max_lag)
 
     def _on_lag(self, connection: Any, queued: int) -> None:
         self.cut.append((connection, queued))
@@ -78,15 +79,29 @@ def test_bytes_delivered_are_those_of_the_payload(size: int) -> None:
     assert feed.broadcaster.counters()[:3] == (1, 3, 3 * size)
 
 
-def test_message_that_one_codec_cannot_hold_reaches_nobody() -> None:
+def test_message_that_one_codec_cannot_hold_reaches_those_who_speak_another() -> None:
+    feed = Feed()
+    json, msgpack, protobuf = (feed.client(format=codec) for codec in ("json", "msgpack", "protobuf"))
+    assert feed.broadcaster.broadcast(Big(n=2**70)) == 1
+    (fault,) = feed.faults
+    assert isinstance(fault, EncodeError)
+    assert fault.format == "msgpack"
+    feed.broadcaster.broadcast("next")
+    feed.loop.turn()
+    assert [one.payload for one in json.sent()] == [b'{"type":"Big","n":%d}' % 2**70, b"next"]
+    assert [one.payload for one in msgpack.sent()] == [one.payload for one in protobuf.sent()] == [b"next"]
+    assert feed.broadcaster.counters()[:2] == (2, 4)
+
+
+def test_message_that_no_codec_can_hold_reaches_nobody() -> None:
     feed = Feed()
     json, msgpack = feed.client(), feed.client(format="msgpack")
     with pytest.raises(EncodeError):
-        feed.broadcaster.broadcast(Big(n=2**70))
+        feed.broadcaster.broadcast(object())
     feed.broadcaster.broadcast("next")
     feed.loop.turn()
-    assert [one.payload for one in json.sent()] == [b"next"]
-    assert [one.payload for one in msgpack.sent()] == [b"next"]
+    assert [one.payload for one in json.sent()] == [one.payload for one in msgpack.sent()] == [b"next"]
+    assert feed.faults == []
     assert feed.broadcaster.counters()[:2] == (1, 2)
 
 

@@ -3,6 +3,7 @@
 import random
 from typing import Any, cast
 
+import msgspec
 import pytest
 from tests.support.memory import Link, VirtualLoop
 from tests.support.wire import Inflater
@@ -25,8 +26,9 @@ class Feed:
     def __init__(self, *, max_lag: int = 1 << 20, **settings: int) -> None:
         self.loop = VirtualLoop()
         self.cut: list[Any] = []
+        self.faults: list[Exception] = []
         self.broadcaster = _core.Broadcaster(
-            cast("Any", self.loop), lambda *lag: self.cut.append(lag), max_lag=max_lag, **settings
+            cast("Any", self.loop), lambda *lag: self.cut.append(lag), self.faults.append, max_lag=max_lag, **settings
         )
 
     def client(self, **settings: Any) -> Link:
@@ -105,17 +107,20 @@ def test_message_is_encoded_for_each_codec_and_compressed_for_each() -> None:
         assert Inflater().message(one) == _core.Encoder(cast("Any", codec)).encode(message)
 
 
-def test_message_that_one_codec_cannot_hold_reaches_nobody() -> None:
+def test_message_that_one_codec_cannot_hold_reaches_the_others_and_spoils_no_window() -> None:
     feed = Feed(compression_threshold=0)
     clients = [feed.client(deflate=TAKEOVER), feed.client(format="msgpack", deflate=TAKEOVER), feed.client()]
     peers = [Inflater() for _ in clients]
+    big = Big(n=2**70, note="x" * 2000)
     feed.broadcaster.broadcast("before " * 100)
+    assert feed.broadcaster.broadcast(big) == 2
     with pytest.raises(EncodeError):
-        feed.broadcaster.broadcast(Big(n=2**70, note="x" * 2000))
+        feed.broadcaster.broadcast(object())
     feed.broadcaster.broadcast("behind " * 100)
     feed.loop.turn()
-    for client, peer in zip(clients, peers, strict=True):
-        assert [peer.message(one) for one in client.sent()] == [b"before " * 100, b"behind " * 100]
+    held = msgspec.json.encode(big)
+    for client, peer, between in zip(clients, peers, ([held], [], [held]), strict=True):
+        assert [peer.message(one) for one in client.sent()] == [b"before " * 100, *between, b"behind " * 100]
 
 
 @pytest.mark.parametrize("agreement", [TAKEOVER, ALONE, (15, True, 9, False)])

@@ -34,6 +34,8 @@ use crate::loop_bound::{Guarded, LoopBound};
 use crate::outgoing::{PlainFrame, append_message, payload_len};
 use crate::socket::{self, Written};
 
+pyo3::import_exception!(websocket_utils.exceptions, EncodeError);
+
 /// Unflushed bytes of one log at which publishing flushes by itself: a loop that never ends its turn still sends,
 /// and what is written is still in the cache it was encoded in.
 const FLUSH_BYTES: usize = 128 * 1024;
@@ -49,6 +51,8 @@ struct State {
     call_soon: Py<PyAny>,
     /// Called with (connection, bytes) for each connection over `max_lag`.
     on_lag: Py<PyAny>,
+    /// Called with the error of a message that one codec in use has no form for, while another has.
+    on_fault: Py<PyAny>,
     max_lag: usize,
     /// Window of the compressor: who agreed to less is sent plain frames.
     window_bits: u8,
@@ -169,8 +173,11 @@ impl Broadcaster {
         let mut frames = state.frames.lock()?;
         let mut reached = 0;
         let mut is_compressed = [false; FORMATS.len()];
-        // All are encoded before any is queued: a message that one codec can't hold reaches nobody.
-        for (format, is_compressed) in FORMATS.into_iter().zip(&mut is_compressed) {
+        let mut is_encoded = [false; FORMATS.len()];
+        let mut refusal = None;
+        // All are encoded before any is queued. A message that one codec can't hold reaches those who speak another: which
+        // one a client chose must not keep it from the others.
+        for (index, (format, is_compressed)) in FORMATS.into_iter().zip(&mut is_compressed).enumerate() {
             let (plain, compressed) = (Variant::plain(format).place(), Variant::compressed(format).place());
             let has_compressed = !audience.members[compressed].is_empty();
             if audience.members[plain].is_empty() && !has_compressed {
@@ -179,15 +186,26 @@ impl Broadcaster {
             let frame = &mut frames[plain];
             let expected_payload = if frame.is_empty() { 0 } else { payload_len(frame.len(), false) };
             frame.clear();
-            append_message(py, message, format, None, expected_payload, frame)?;
+            match append_message(py, message, format, None, expected_payload, frame) {
+                Ok(()) => is_encoded[index] = true,
+                Err(error) if error.is_instance_of::<EncodeError>(py) => {
+                    frame.clear();
+                    refusal = refusal.or(Some(error));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             if has_compressed {
                 *is_compressed = state.compress(&mut frames, format, compress);
             }
         }
-        for (format, is_compressed) in FORMATS.into_iter().zip(is_compressed) {
+        if let (Some(error), false) = (&refusal, is_encoded.contains(&true)) {
+            return Err(error.clone_ref(py));
+        }
+        for (index, (format, is_compressed)) in FORMATS.into_iter().zip(is_compressed).enumerate() {
             let plain = Variant::plain(format).place();
             let compressed = Variant::compressed(format).place();
-            if frames[plain].is_empty() {
+            if !is_encoded[index] {
                 continue;
             }
             let payload = payload_len(frames[plain].len(), false);
@@ -202,6 +220,9 @@ impl Broadcaster {
             }
         }
         drop(frames);
+        if let Some(error) = refusal {
+            state.on_fault.call1(py, (error,))?;
+        }
         state.published.set(state.published.get() + 1);
         state.deliveries.set(state.deliveries.get() + reached as u64);
         Ok(reached)

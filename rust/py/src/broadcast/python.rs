@@ -15,10 +15,11 @@ use crate::loop_bound::{Guarded, LoopBound};
 #[pymethods]
 impl Broadcaster {
     #[new]
-    #[pyo3(signature = (event_loop, on_lag, *, max_lag, compression_window_bits=15, compression_threshold=1024))]
+    #[pyo3(signature = (event_loop, on_lag, on_fault, *, max_lag, compression_window_bits=15, compression_threshold=1024))]
     fn py_new(
         event_loop: &Bound<'_, PyAny>,
         on_lag: Py<PyAny>,
+        on_fault: Py<PyAny>,
         max_lag: usize,
         compression_window_bits: u8,
         compression_threshold: usize,
@@ -28,6 +29,7 @@ impl Broadcaster {
             state: LoopBound::new(State {
                 call_soon: event_loop.getattr(intern!(event_loop.py(), "call_soon"))?.unbind(),
                 on_lag,
+                on_fault,
                 max_lag,
                 window_bits: compression_window_bits,
                 compression_threshold,
@@ -140,6 +142,7 @@ impl Broadcaster {
         let state = unsafe { self.state.get_for_gc() };
         visit.call(&state.call_soon)?;
         visit.call(&state.on_lag)?;
+        visit.call(&state.on_fault)?;
         for list in [&state.listed, &state.lagging] {
             if let Ok(list) = list.read() {
                 list.iter().try_for_each(|connection| visit.call(connection))?;
