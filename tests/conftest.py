@@ -1,8 +1,9 @@
 """Coroutine tests run on both event loops that the package supports, in debug mode (see pyproject.toml)."""
 
 import asyncio
+import gc
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
@@ -24,3 +25,12 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("one_loop"):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def plain_collections() -> Iterator[None]:
+    """Collect without callbacks: Hypothesis times collections in one, which fails where a test is at the stack's end."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks.extend(callbacks)

@@ -156,6 +156,7 @@ def test_references_that_grew_miss_the_bar(found: ReferenceResult, met: bool) ->
     assert ("KiB**: met." if met else "KiB**: missed.") in render.report(None, None, references=found)
 
 
+@pytest.mark.usefixtures("plain_collections")
 def test_commands_run_a_few_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert codec.main(["--cases", "300", "--seed", "4", "--format", "msgpack"]) == 0
     assert "seed 4: " in capsys.readouterr().out

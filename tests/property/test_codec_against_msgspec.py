@@ -20,6 +20,7 @@ pytestmark = BOUNDED
 CASES = 100_000
 
 
+@pytest.mark.usefixtures("plain_collections")
 def test_any_type_any_value_any_mutation(record_property: Callable[[str, object], None]) -> None:
     record_property("seed", CODEC_SEED)
     found = compare(scaled(CASES), CODEC_SEED)

@@ -271,7 +271,9 @@ def test_sends_and_broadcasts_on_one_connection_keep_their_order() -> None:
 def _with_broadcaster(max_lag: int = 1 << 20) -> tuple[Link, Any]:
     probe = Link()
     laggards: list[tuple[Any, int]] = []
-    broadcaster = _core.Broadcaster(probe.loop, lambda *lag: laggards.append(lag), pytest.fail, max_lag=max_lag)
+    broadcaster = _core.Broadcaster(
+        probe.loop, lambda *lag: laggards.append(lag), lambda error: pytest.fail(str(error)), max_lag=max_lag
+    )
     link = Link(is_client=False, event_loop=probe.loop, broadcaster=broadcaster)
     broadcaster.add(link.connection)
     return link, broadcaster
