@@ -29,7 +29,7 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def plain_collections() -> Iterator[None]:
-    """Collect without callbacks: Hypothesis times collections in one, which fails where a test is at the stack's end."""
+    """Collect without callbacks: Hypothesis times collections in one, which fails at the end of the stack."""
     callbacks = gc.callbacks[:]
     gc.callbacks.clear()
     yield
