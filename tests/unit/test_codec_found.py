@@ -1,11 +1,13 @@
 """Cases that the comparison with msgspec found, each as small as it can be."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from tests.property.codec.chance import Format
 from tests.property.codec.prelude import Custom, dec_hook
 
-from websocket_utils import Decoder
+from websocket_utils import DecodeError, Decoder
 
 
 class FooBar(msgspec.Struct, tag=True):
@@ -52,3 +54,17 @@ def test_arrays_in_a_set_come_to_a_hook_as_msgspec_hands_them_over(format: Forma
     theirs = module.decode(payload, type=Held, dec_hook=dec_hook)
     ours = Decoder(Held, format=format, dec_hook=dec_hook).decode(payload)
     assert repr(ours) == repr(theirs)
+
+
+class Sizes(msgspec.Struct, array_like=True):
+    price: int
+    sizes: list[float] = []
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload"), [(list[list[float]], b"[[]]]"), (Sizes, b"[1,[]]]"), (Sizes, b"[1,[ ]]]")]
+)
+def test_bracket_too_many_behind_an_empty_list_of_floats_is_refused(type_: Any, payload: bytes) -> None:
+    assert Decoder(type_).decode(payload[:-1]) == msgspec.json.decode(payload[:-1], type=type_)
+    with pytest.raises(DecodeError):
+        Decoder(type_).decode(payload)

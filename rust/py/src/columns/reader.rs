@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
 use websocket_utils_core::codec::columns::{Cell, Choices, Dtype, Missing, Rows, Spec};
 use websocket_utils_core::codec::{Refused, Sink};
@@ -17,13 +18,29 @@ pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
 
 /// Reads messages of one class into columns.
 pub(crate) struct Reader {
-    decoder: Decoder,
+    class: Arc<Class>,
     rows: Rows,
+}
+
+/// A class as columns.
+struct Class {
+    decoder: Decoder,
+    specs: Vec<Spec>,
     layout: Arc<Layout>,
     fields: Box<[Field]>,
     /// Messages are dictionaries, not instances with attributes.
     is_dict: bool,
 }
+
+/// Classes that are remembered; describing one takes as long as reading hundreds of messages.
+const CACHE_ENTRIES: usize = 64;
+
+/// Classes by type and strictness.
+static CACHE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+
+/// A class as a Python object can hold it.
+#[pyclass(frozen)]
+struct Cached(Arc<Class>);
 
 struct Field {
     name: Py<PyString>,
@@ -100,12 +117,25 @@ fn missing_of(default: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Missing> {
     })
 }
 
-impl Reader {
-    /// Prepares for messages of `type_`.
-    ///
-    /// # Errors
-    /// `TypeError` that says what is wrong with a type, or which field of it has no column form.
-    pub(crate) fn new(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
+impl Class {
+    /// Describes `type_`, or takes it from the bounded cache.
+    fn of(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Arc<Self>> {
+        let py = type_.py();
+        let cache = CACHE.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+        let key = (type_, strict);
+        // A type that can't be hashed is described each time.
+        if let Ok(Some(known)) = cache.get_item(key) {
+            return Ok(Arc::clone(&known.cast::<Cached>()?.get().0));
+        }
+        let class = Arc::new(Self::new(type_, strict)?);
+        if cache.len() >= CACHE_ENTRIES {
+            cache.clear();
+        }
+        let _ = cache.set_item(key, Bound::new(py, Cached(Arc::clone(&class)))?);
+        Ok(class)
+    }
+
+    fn new(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
         let py = type_.py();
         let decoder = Decoder::compile_for(type_, strict)?;
         let type_ = &Decoder::target_type(type_);
@@ -126,12 +156,23 @@ impl Reader {
         }
         let type_name = type_.getattr("__name__").and_then(|name| name.extract()).unwrap_or_else(|_| type_.to_string());
         let layout = Arc::new(Layout::new(type_name, names)?);
-        Ok(Self { decoder, rows: Rows::new(specs), layout, fields: fields.into(), is_dict })
+        Ok(Self { decoder, specs, layout, fields: fields.into(), is_dict })
+    }
+}
+
+impl Reader {
+    /// Prepares for messages of `type_`.
+    ///
+    /// # Errors
+    /// `TypeError` that says what is wrong with a type, or which field of it has no column form.
+    pub(crate) fn new(type_: &Bound<'_, PyAny>, strict: bool) -> PyResult<Self> {
+        let class = Class::of(type_, strict)?;
+        Ok(Self { rows: Rows::new(class.specs.clone()), class })
     }
 
     /// The rows since the last batch, given away.
     pub(crate) fn finish(&mut self) -> Columns {
-        Columns::new(self.rows.finish(), Arc::clone(&self.layout))
+        Columns::new(self.rows.finish(), Arc::clone(&self.class.layout))
     }
 
     /// Rows since the last batch.
@@ -155,7 +196,7 @@ impl Reader {
     /// `DecodeError` for a payload that is no such message, or has a value that its column can't hold.
     #[inline]
     pub(crate) fn read(&mut self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<()> {
-        let stop = match self.decoder.scan(payload, format, &mut self.rows) {
+        let stop = match self.class.decoder.scan(payload, format, &mut self.rows) {
             Ok(_) if self.rows.commit() => return Ok(()),
             Ok(_) => None,
             Err(stop) => stop,
@@ -171,7 +212,7 @@ impl Reader {
         format: WireFormat,
         stop: Option<usize>,
     ) -> PyResult<()> {
-        let message = self.decoder.decode_completely(py, payload, format, stop)?;
+        let message = self.class.decoder.decode_completely(py, payload, format, stop)?;
         self.fill(&message).map_err(|unfilled| match unfilled {
             Unfilled::Misfit(misfit) => misfit.into_error(py, payload, format),
             Unfilled::Raised(error) => error,
@@ -180,10 +221,10 @@ impl Reader {
 
     /// Makes a row of a message that the complete decoder decoded.
     fn fill(&mut self, message: &Bound<'_, PyAny>) -> Result<(), Unfilled> {
-        let values = self.values(message)?;
+        let values = self.class.values(message)?;
         let internal = || Unfilled::Raised(PyTypeError::new_err("internal error: a row without all of its values"));
         let mut row = self.rows.begin_record(0).map_err(|Refused| internal())?;
-        for (index, (field, value)) in self.fields.iter().zip(&values).enumerate() {
+        for (index, (field, value)) in self.class.fields.iter().zip(&values).enumerate() {
             let cell = match value {
                 None if field.nullable => Some(Cell::NULL),
                 None => None,
@@ -196,7 +237,9 @@ impl Reader {
         self.rows.end_record(row).map_err(|Refused| internal())?;
         if self.rows.commit() { Ok(()) } else { Err(internal()) }
     }
+}
 
+impl Class {
     /// The value of each field, None where there is none. All Python code runs here, while no row is being built.
     fn values<'py>(&self, message: &Bound<'py, PyAny>) -> Result<Vec<Option<Bound<'py, PyAny>>>, Unfilled> {
         let py = message.py();

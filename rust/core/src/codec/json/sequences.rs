@@ -19,9 +19,11 @@ impl<'p, 'a> Scanner<'p, 'a> {
         let (item_kind, shape) = (plan.kind(item), plan.shape(item));
         let mark = sink.begin_sequence();
         let mut is_first = true;
-        if let Kind::Float | Kind::QuotedFloat = item_kind
-            && self.cursor.next_item(true)?
-        {
+        if let Kind::Float | Kind::QuotedFloat = item_kind {
+            if !self.cursor.next_item(true)? {
+                self.depth -= 1;
+                return sink.end_sequence(mark, kind);
+            }
             if item_kind == Kind::Float {
                 self.floats::<S, false>(shape, sink)?;
             } else {
