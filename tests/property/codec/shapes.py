@@ -279,10 +279,10 @@ _FOREIGN: Final = [
     _leaf("Annotated[float, Meta(ge=0, le=1e6)]", "float", _within(lambda chance: chance.below(10**8) / 100, _float)),
     _leaf("Annotated[str, Meta(min_length=1)]", "str", _within(lambda chance: chance.text() + "é", Chance.text)),
     _leaf("Annotated[str, Meta(max_length=5)]", "str", _within(lambda chance: chance.text()[:5], Chance.text)),
-    # Called an object too, so that no union has it beside one.
+    # Called an object and an array too, so that no union has it beside one.
     _leaf(
         "Annotated[str, Meta(pattern='^[A-Z]')]",
-        "str object",
+        "str object array",
         _within(lambda chance: "Z" + chance.text(), Chance.text),
     ),
     _leaf("Annotated[bytes, Meta(max_length=8)]", "str", _bytes),

@@ -154,8 +154,11 @@ impl Model {
             Format::MessagePack => msgpack::decode(&self.plan, payload, &mut sink),
         };
         match decoded {
-            // SAFETY: the object is complete, and the reference is ours to give.
-            Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
+            Ok(value) => {
+                sink.done();
+                // SAFETY: the object is complete, and the reference is ours to give.
+                Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) })
+            }
             Err(Fault { offset }) => {
                 Err(sink.interrupt.take().map_or(Stop::At(offset), |error| Stop::Interrupt(*error)))
             }

@@ -90,6 +90,14 @@ impl<'m, 'py> Objects<'m, 'py> {
         Self { py, model, format, items: Vec::new(), interrupt: None, complaint: None }
     }
 
+    /// Ends a decode that went well: mostly there is nothing to give back, which is found out here at less than a call.
+    #[inline]
+    pub(super) fn done(self) {
+        if self.items.capacity() == 0 && self.interrupt.is_none() && self.complaint.is_none() {
+            std::mem::forget(self);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn take_spare_items(&mut self) {

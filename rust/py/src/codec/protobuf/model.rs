@@ -53,8 +53,11 @@ impl Model {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut sink = Objects::new(py, &self.meanings, Format::MessagePack);
         match protobuf::decode_quickly(&self.plan, payload, &mut sink) {
-            // SAFETY: the object is complete, and the reference is ours to give.
-            Some(value) => Ok(Some(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) })),
+            Some(value) => {
+                sink.done();
+                // SAFETY: the object is complete, and the reference is ours to give.
+                Ok(Some(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }))
+            }
             None => sink.interrupt.take().map_or(Ok(None), |error| Err(*error)),
         }
     }
