@@ -27,7 +27,7 @@ class Failure(msgspec.Struct, kw_only=True):
     """One case in which ours is not what msgspec makes of it."""
 
     index: int
-    format: Format
+    format: str
     strict: bool
     what: str
     payload: bytes
@@ -49,7 +49,7 @@ class Found(msgspec.Struct, kw_only=True):
     """What a run found."""
 
     seed: int
-    formats: list[Format]
+    formats: list[str]
     cases: int = 0
     types: int = 0
     # Types that msgspec has no decoder for: ours must have none either.
