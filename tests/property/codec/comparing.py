@@ -35,6 +35,12 @@ class Failure(msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         """A program that shows it, with what is different above it."""
+        if self.format == "protobuf":
+            return (
+                f"# type {self.index}, protobuf: {self.what}\n{self.source}\nimport websocket_utils\n"
+                f"payload = {self.payload!r}\nprint(websocket_utils.schema.proto(ROOT))\n"
+                "print(websocket_utils.Decoder(ROOT, format='protobuf').decode(payload))\n"
+            )
         options = f"strict={self.strict}" + (", dec_hook=dec_hook" if "Custom" in self.source else "")
         return (
             f"# type {self.index}, {self.format}, strict={self.strict}: {self.what}\n{self.source}\n"

@@ -17,8 +17,6 @@ PROTOBUF: Final = "protobuf"
 _CASES_PER_TYPE: Final = 2000
 _MUTATIONS: Final = 20
 _MOST_FAILURES: Final = 10
-# Messages in each other, where classes refer to themselves.
-_DEPTH: Final = 4
 
 
 def compare_protobuf(cases: int, seed: int, *, first: int = 0) -> Found:
@@ -72,7 +70,7 @@ def _compare_payloads(found: Found, judge: ProtobufJudge, chance: Chance, cases:
     while found.cases < end:
         at = chance.one_of(judge.roots)
         message = judge.classes[at]()
-        filler.fill(message, at, _DEPTH, with_tag=len(judge.roots) > 1)
+        filler.root(message, at, with_tag=len(judge.roots) > 1)
         payload = message.SerializeToString()
         judge.check(payload, is_valid=True)
         mutator = Mutator(chance, payload, before)

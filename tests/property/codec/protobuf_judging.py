@@ -46,7 +46,7 @@ class ProtobufJudge:
         self.messages = proto_model(type_)
         self.decoder = Decoder(type_, format="protobuf")
         self.encoder = Encoder("protobuf")
-        classes = classes_of(self.messages)
+        classes = classes_of([_with_field(message) for message in self.messages])
         self.classes = [classes[message.name] for message in self.messages]
         members = type_.__args__ if hasattr(type_, "__args__") else (type_,)
         self.roots = [next(at for at, one in enumerate(self.messages) if _is_of(one, member)) for member in members]
@@ -73,7 +73,8 @@ class ProtobufJudge:
             raise ProtobufDifference("one refuses", payload, repr(error), theirs) from None
         self._same("decoded", payload, value, theirs)
         self.accepted += 1
-        if is_valid:
+        # A dict at the top names no class to write.
+        if is_valid and not isinstance(value, dict):
             written = self.encoder.encode(value)
             self._same("encoded, and decoded by Google's", payload, value, self.theirs(written))
             self._same("encoded, and decoded again", payload, self.decoder.decode(written), theirs)
@@ -224,6 +225,14 @@ class ProtobufJudge:
 
     def _ours_item(self, field: ProtoField, value: Any) -> object:
         return _form(value) if field.message is None else self._ours_of(self.messages[field.message], value)
+
+
+def _with_field(message: ProtoMessage) -> ProtoMessage:
+    """With a field that nobody sends, if there is none: keys are then looked at as in every other message."""
+    if message.fields:
+        return message
+    field = ProtoField("none", 2**29 - 1, "bool", "singular", "zero", None, Scalar("bool"), None)
+    return ProtoMessage(message.name, message.kind, message.record, (field,))
 
 
 def _is_of(message: ProtoMessage, type_: Any) -> bool:

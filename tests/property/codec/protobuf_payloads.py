@@ -10,6 +10,9 @@ from websocket_utils.schema import ProtoField, ProtoMessage
 
 __all__ = ["Filler", "Mutator"]
 
+# Messages in each other, and in all, where classes refer to themselves.
+_DEPTH: Final = 4
+_MOST_MESSAGES: Final = 30
 _VARINT: Final = 0
 _FIXED64: Final = 1
 _LENGTH: Final = 2
@@ -22,18 +25,17 @@ _RANGES: Final = {
     "uint32": (0, 2**32 - 1),
     "uint64": (0, 2**64 - 1),
 }
-_TEXTS: Final = {
-    "datetime": ["2024-01-02T03:04:05.000006Z", "1970-01-01T00:00:00+01:00", "0001-01-01T00:00:00"],
-    "date": ["2024-02-29", "0001-01-01"],
+# Values of types that ask for more than the format does, by what is in the type's name.
+_ASKED: Final[dict[str, list[Any]]] = {
     "timedelta": ["P1DT2H", "-PT0.5S", "PT0S"],
+    "datetime.datetime": ["2024-01-02T03:04:05.000006Z", "1970-01-01T00:00:00+01:00", "0001-01-01T00:00:00"],
+    "date": ["2024-02-29", "0001-01-01"],
     "Decimal": ["1.50", "-0", "1E+5", "NaN"],
     "UUID": ["12345678-1234-5678-1234-567812345678", "12345678123456781234567812345678"],
-}
-_NUMBERS: Final = {
-    "ge=-5, le=1000": [-5, 0, 7, 1000],
-    "gt=0": [0.5, 5e-324, 1e300],
-    "multiple_of=2": [0, 2, 2**63],
-    "min_length=1": ["a", "é", "SOL"],
+    "ge=": [-5, 0, 7, 1000],
+    "gt=": [0.5, 5e-324, 1e300],
+    "multiple_of=": [0, 2, 2**63],
+    "min_length=": ["a", "é", "SOL"],
 }
 
 
@@ -43,9 +45,17 @@ class Filler:
     def __init__(self, messages: list[ProtoMessage], chance: Chance) -> None:
         self._messages = messages
         self._chance = chance
+        # How many messages may still be filled where there need be none.
+        self._left = _MOST_MESSAGES
 
-    def fill(self, target: Any, at: int, depth: int, *, with_tag: bool = False) -> None:
+    def root(self, target: Any, at: int, *, with_tag: bool) -> None:
+        """Fill the message that is sent."""
+        self._left = _MOST_MESSAGES
+        self._fill(target, at, _DEPTH, with_tag=with_tag)
+
+    def _fill(self, target: Any, at: int, depth: int, *, with_tag: bool = False) -> None:
         """Give fields of a message values; `depth` limits what may be left out but refers to itself."""
+        self._left -= 1
         message, chance = self._messages[at], self._chance
         fields = message.fields
         if message.kind == "union":
@@ -54,9 +64,9 @@ class Filler:
             if message.kind == "record" and field.field is None:
                 if (with_tag or chance.often(0.1)) and message.record is not None:
                     setattr(target, field.name, message.record.tag)
-            elif field.absent == "error" or message.kind == "union":
+            elif field.absent == "error" or message.kind == "union" or _asks_for_value(field):
                 self._set(target, field, depth)
-            elif chance.often(0.6) and (depth > 0 or field.message is None):
+            elif chance.often(0.6) and ((depth > 0 and self._left > 0) or field.message is None):
                 self._set(target, field, depth)
 
     def _set(self, target: Any, field: ProtoField, depth: int) -> None:
@@ -64,25 +74,25 @@ class Filler:
         match field.label:
             case "map":
                 table = getattr(target, field.name)
-                for _ in range(chance.below(4)):
+                for key in dict.fromkeys([chance.text() for _ in range(chance.below(4))]):
                     if field.message is None:
-                        table[chance.text()] = self._scalar(field, field.shape)
+                        table[key] = self._scalar(field, field.shape)
                     else:
-                        self.fill(table[chance.text()], field.message, depth - 1)
+                        self._fill(table[key], field.message, depth - 1)
             case "repeated":
                 items = getattr(target, field.name)
                 fixed = getattr(field.shape, "items", None)
-                count = len(fixed) if fixed is not None else chance.below(4) if chance.often(0.97) else 40
+                count = len(fixed) if fixed is not None else chance.below(4) if field.message is not None or chance.often(0.97) else 40
                 for _ in range(count):
                     if field.message is None:
                         items.append(self._scalar(field, field.shape))
                     else:
-                        self.fill(items.add(), field.message, depth - 1)
+                        self._fill(items.add(), field.message, depth - 1)
             case _ if field.message is None:
                 setattr(target, field.name, self._scalar(field, field.shape))
             case _:
                 getattr(target, field.name).SetInParent()
-                self.fill(getattr(target, field.name), field.message, depth - 1)
+                self._fill(getattr(target, field.name), field.message, depth - 1)
 
     def _scalar(self, field: ProtoField, shape: Any) -> Any:
         chance = self._chance
@@ -90,7 +100,7 @@ class Filler:
             if hasattr(shape, "texts"):
                 return chance.one_of([*shape.texts, *shape.integers])
             if hasattr(shape, "base"):
-                for name, values in {**_TEXTS, **_NUMBERS}.items():
+                for name, values in _ASKED.items():
                     if name in repr(shape.type):
                         return chance.one_of(values)
             inner = getattr(shape, "value", None) or getattr(shape, "item", None) or getattr(shape, "items", None)
@@ -113,6 +123,11 @@ class Filler:
                 return chance.float() if chance.often(0.95) else chance.one_of([float("inf"), float("nan")])
             case _:
                 return chance.integer(*_RANGES[type_])
+
+
+def _asks_for_value(field: ProtoField) -> bool:
+    """Whether the zero value, which is what nothing means, may be none of its values."""
+    return field.label == "singular" and (hasattr(field.shape, "texts") or hasattr(field.shape, "base"))
 
 
 class _Part(NamedTuple):
@@ -262,7 +277,7 @@ class Mutator:
     def _strange(self) -> bytes:
         """A field that no class has, a group, a tag."""
         chance = self._chance
-        number = chance.one_of([1, 2, 3, 5, 15, 16, 100, 2046, 2047, 2**29 - 1])
+        number = chance.one_of([1, 2, 3, 5, 15, 16, 100, 2046, 2047, 2**29 - 2])
         match chance.below(8):
             case 0:
                 return _key(number, _VARINT) + _varint(chance.getrandbits(chance.below(65)))

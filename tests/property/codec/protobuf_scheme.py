@@ -139,7 +139,9 @@ class _Builder:
     def _field(self, name: str, text: str, defaults: tuple[str, ...], style: str) -> str:
         chance = self.chance
         if style == "dict":
-            return f"{name}: {f'NotRequired[{text}]' if chance.often(0.3) else text}"
+            # An absent key and None would be the same.
+            is_left_out = "None" not in text and chance.often(0.3)
+            return f"{name}: {f'NotRequired[{text}]' if is_left_out else text}"
         if not defaults or chance.often(0.5):
             return f"{name}: {text}"
         default = chance.one_of(defaults)
@@ -156,7 +158,7 @@ class _Builder:
         match chance.below(10):
             case 0 if style != "dict":
                 # Its own class is not there yet: as text, all of it.
-                return _Typed(chance.one_of([f"'{own} | None'", f"'list[{own}]'", f"'dict[str, {own}]'"]), ("None",)[:0])
+                return _Typed(chance.one_of([f"'{own} | None'", f"'list[{own}]'", f"'dict[str, {own}]'"]))
             case 1 | 2:
                 text = self._whole(2)
                 return _Typed(f"{text} | None", ("None",))
