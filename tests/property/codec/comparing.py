@@ -137,7 +137,7 @@ def _judges(made: Scheme, found: Found) -> list[Judge]:
         msgspec.json.Decoder(made.type)
     except TypeError:
         return []
-    judges = [Judge(made, each, strict=strict) for each in found.formats for strict in (True, False)]
+    judges = [Judge(made, each, strict=strict) for each in FORMATS if each in found.formats for strict in (True, False)]
     found.decoders += len(judges)
     found.compiled += sum(judge.decoder.plan == "compiled" for judge in judges)
     return judges

@@ -1,4 +1,4 @@
-"""Google's library as the judge: what it makes of a payload, read by the rules of the mapping, and whether ours is that."""
+"""Google's library as the judge: what it makes of a payload, read by the mapping's rules, and whether ours is that."""
 
 import enum
 import math
@@ -38,8 +38,8 @@ class ProtobufDifference(AssertionError):
 class ProtobufJudge:
     """Compares decoder and encoder of one type with Google's classes of the same messages.
 
-    Both values are brought to one plain form: of Google's message by what the mapping says that its fields mean, of ours
-    by what its attributes hold.
+    Both values are brought to one plain form: Google's message by what the mapping says that its fields mean, ours by
+    what its attributes hold.
     """
 
     def __init__(self, type_: Any) -> None:
@@ -145,18 +145,18 @@ class ProtobufJudge:
     def _theirs_in(self, field: ProtoField, found: Any) -> object:
         """The plain form of a field."""
         name = field.name
-        match field.label:
-            case "map":
-                table = getattr(found, name)
-                if table:
-                    return {key: self._theirs_item(field, table[key], _item(field.shape)) for key in table}
-            case "repeated":
-                items = getattr(found, name)
-                if items:
-                    return self._theirs_items(field, items)
-            case "singular" if field.message is None and field.absent == "zero":
-                return self._theirs_item(field, getattr(found, name), field.shape)
-            case _ if found.HasField(name):
+        if field.label == "map":
+            table = getattr(found, name)
+            if table:
+                return {key: self._theirs_item(field, table[key], _item(field.shape)) for key in table}
+        elif field.label == "repeated":
+            items = getattr(found, name)
+            if items:
+                return self._theirs_items(field, items)
+        else:
+            # Without presence, nothing and zero are the same.
+            is_there = (field.label == "singular" and field.message is None) or found.HasField(name)
+            if is_there:
                 return self._theirs_item(field, getattr(found, name), field.shape)
         match field.absent:
             case "zero":

@@ -64,9 +64,10 @@ class Filler:
             if message.kind == "record" and field.field is None:
                 if (with_tag or chance.often(0.1)) and message.record is not None:
                     setattr(target, field.name, message.record.tag)
-            elif field.absent == "error" or message.kind == "union" or _asks_for_value(field):
-                self._set(target, field, depth)
-            elif chance.often(0.6) and ((depth > 0 and self._left > 0) or field.message is None):
+                continue
+            may_be_there = field.message is None or (depth > 0 and self._left > 0)
+            must_be_there = field.absent == "error" or message.kind == "union" or _asks_for_value(field)
+            if must_be_there or (may_be_there and chance.often(0.6)):
                 self._set(target, field, depth)
 
     def _set(self, target: Any, field: ProtoField, depth: int) -> None:
@@ -82,7 +83,13 @@ class Filler:
             case "repeated":
                 items = getattr(target, field.name)
                 fixed = getattr(field.shape, "items", None)
-                count = len(fixed) if fixed is not None else chance.below(4) if field.message is not None or chance.often(0.97) else 40
+                count = (
+                    len(fixed)
+                    if fixed is not None
+                    else chance.below(4)
+                    if field.message is not None or chance.often(0.97)
+                    else 40
+                )
                 for _ in range(count):
                     if field.message is None:
                         items.append(self._scalar(field, field.shape))
@@ -261,7 +268,7 @@ class Mutator:
         return []
 
     def _shuffled(self, part: _Part, parts: list[_Part]) -> list[bytes]:
-        """Other fields where this one was, all of them in another order."""
+        """All fields in another order where this one was, among themselves once more."""
         others = [one.whole for one in parts]
         self._chance.shuffle(others)
         return others
@@ -324,7 +331,8 @@ class Mutator:
         if part.wire != _LENGTH:
             return [_held(part.number, value), _held(part.number, b"")]
         wire = self._chance.one_of([_VARINT, _FIXED32, _FIXED64])
-        numbers, at = [], 0
+        numbers: list[bytes] = []
+        at = 0
         while at < len(value) and len(numbers) < 50:
             if wire == _VARINT:
                 found = _read(value, at)

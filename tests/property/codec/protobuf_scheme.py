@@ -43,6 +43,7 @@ _LEAVES: Final[dict[str, tuple[str, ...]]] = {
     "Annotated[float, Meta(gt=0)]": ("1.5",),
     "Annotated[UInt64, Meta(multiple_of=2)]": ("0", "4"),
 }
+_TAG_NUMBER: Final = 2047
 _ITEMS_OF_SETS: Final = ("bool", "int", "str", "bytes", "UInt64", "Int32", "Side", "Literal['a', 'b c']")
 _WORDS: Final = ("price", "size", "symbol", "x", "side", "bid_price", "A", "message", "optional", "f1", "aB", "note")
 
@@ -126,10 +127,11 @@ class _Builder:
             typed = self._typed(name, style)
             text = typed.text
             number += 1
-            if chance.often(0.15):
-                number += chance.one_of([1, 1, 14, 1000])
+            is_own = chance.often(0.15)
+            number += chance.one_of([1, 1, 14, 1000]) if is_own else 0
+            if number == _TAG_NUMBER or is_own:
+                number += number == _TAG_NUMBER
                 text = f"Annotated[{text}, FieldId({number})]"
-            number += number == 2047
             fields.append(self._field(field, text, typed.defaults, style))
         self.lines.append("\n    ".join([head, *(fields or ["pass"])]))
         self.classes.append(name)
