@@ -1,5 +1,6 @@
-"""The codec against msgspec: `python hostile/codec.py [--cases N] [--seed S] [--format json|msgpack|all] [--save]`.
+"""The codec against its judges: `python hostile/codec.py [--cases N] [--seed S] [--format FORMAT] [--save]`.
 
+JSON and MessagePack, together unless FORMAT names one of them, against msgspec; `protobuf` against Google's library.
 Random types, random values of them, random mutations of what they travel as: the same value, or an error in both. A
 case that fails is printed as a program that shows it. With `--first N` it begins at the type of that number, which is
 how one is looked at again. With `--save` the result is kept for docs/RELIABILITY.md.
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import msgspec
 from benches._results import ROOT, commit, machine, today, versions
 from tests.property.codec.comparing import FORMATS, Found, compare
+from tests.property.codec.protobuf_comparing import PROTOBUF, compare_protobuf
 
 from hostile._results import CodecResult, save
 
@@ -27,17 +29,21 @@ PART = 400_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Compare, and tell what was found."""
-    parser = argparse.ArgumentParser(description="Compare the codec with msgspec on random input.")
+    parser = argparse.ArgumentParser(description="Compare the codec with its judges on random input.")
     parser.add_argument("--cases", type=int, default=CASES)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--format", choices=[*FORMATS, "all"], default="all")
+    parser.add_argument("--format", choices=[*FORMATS, "all", PROTOBUF], default="all")
     parser.add_argument("--first", type=int, default=0, help="the type to begin with")
     parser.add_argument("--save", action="store_true", help="keep the result for docs/RELIABILITY.md")
     parser.add_argument("--part", action="store_true", help="do it in this process, and write what is found as JSON")
     chosen = parser.parse_args(arguments)
+    is_protobuf = chosen.format == PROTOBUF
     formats = FORMATS if chosen.format == "all" else (chosen.format,)
     if chosen.part:
-        found = compare(chosen.cases, chosen.seed, formats, first=chosen.first)
+        if is_protobuf:
+            found = compare_protobuf(chosen.cases, chosen.seed, first=chosen.first)
+        else:
+            found = compare(chosen.cases, chosen.seed, formats, first=chosen.first)
         sys.stdout.buffer.write(msgspec.json.encode(found))
         return 0
     found = Found(seed=chosen.seed, formats=list(formats), end=chosen.first)
@@ -70,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             differences=len(found.failures),
             seconds=found.seconds,
         )
-        print(f"kept in {save(result, 'codec').relative_to(ROOT)}")
+        print(f"kept in {save(result, 'codec_protobuf' if is_protobuf else 'codec').relative_to(ROOT)}")
     return 1 if found.failures else 0
 
 

@@ -6,5 +6,6 @@ pub mod codec;
 pub mod decoder;
 pub mod deflate;
 pub mod handshake;
+pub mod protobuf;
 pub mod seeds;
 mod stream;

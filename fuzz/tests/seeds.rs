@@ -1,6 +1,6 @@
 //! Every seed, and every finding that became one, keeps what its target asserts: on a stable compiler, with every test run.
 
-use websocket_utils_fuzz::{codec, decoder, deflate, handshake, seeds};
+use websocket_utils_fuzz::{codec, decoder, deflate, handshake, protobuf, seeds};
 
 fn give_seeds(target: &str, run: fn(&[u8])) {
     let seeds = seeds::of(target).expect("seeds can be read");
@@ -40,4 +40,9 @@ fn json_holds_for_its_seeds() {
 #[test]
 fn msgpack_holds_for_its_seeds() {
     give_seeds("msgpack", codec::run_msgpack);
+}
+
+#[test]
+fn protobuf_holds_for_its_seeds() {
+    give_seeds("protobuf", protobuf::run);
 }

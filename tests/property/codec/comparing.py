@@ -27,7 +27,7 @@ class Failure(msgspec.Struct, kw_only=True):
     """One case in which ours is not what msgspec makes of it."""
 
     index: int
-    format: Format
+    format: str
     strict: bool
     what: str
     payload: bytes
@@ -35,6 +35,12 @@ class Failure(msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         """A program that shows it, with what is different above it."""
+        if self.format == "protobuf":
+            return (
+                f"# type {self.index}, protobuf: {self.what}\n{self.source}\nimport websocket_utils\n"
+                f"payload = {self.payload!r}\nprint(websocket_utils.schema.proto(ROOT))\n"
+                "print(websocket_utils.Decoder(ROOT, format='protobuf').decode(payload))\n"
+            )
         options = f"strict={self.strict}" + (", dec_hook=dec_hook" if "Custom" in self.source else "")
         return (
             f"# type {self.index}, {self.format}, strict={self.strict}: {self.what}\n{self.source}\n"
@@ -49,7 +55,7 @@ class Found(msgspec.Struct, kw_only=True):
     """What a run found."""
 
     seed: int
-    formats: list[Format]
+    formats: list[str]
     cases: int = 0
     types: int = 0
     # Types that msgspec has no decoder for: ours must have none either.
@@ -131,7 +137,7 @@ def _judges(made: Scheme, found: Found) -> list[Judge]:
         msgspec.json.Decoder(made.type)
     except TypeError:
         return []
-    judges = [Judge(made, each, strict=strict) for each in found.formats for strict in (True, False)]
+    judges = [Judge(made, each, strict=strict) for each in FORMATS if each in found.formats for strict in (True, False)]
     found.decoders += len(judges)
     found.compiled += sum(judge.decoder.plan == "compiled" for judge in judges)
     return judges

@@ -4,6 +4,7 @@
 //! message by collecting where each of its fields occurs. Occurrences of a message stay where they are: a message is read
 //! from as many stretches of the payload as it has.
 
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Range;
 use std::slice;
 
@@ -43,19 +44,28 @@ struct Checker<'p, 'a> {
 impl Checker<'_, '_> {
     /// The member of the root that the payload's tag names.
     fn member(&self, members: &[usize]) -> Result<usize, Malformed> {
-        let (mut at, mut last) = (0, None);
+        let has_wire =
+            |wire: u32, index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(|tag| tag.wire() == wire);
+        let (mut at, mut last, mut other) = (0, None, None);
         while at < self.input.len() {
             let field = wire::occurrence(self.input, at, self.input.len(), depth_left(0))?;
-            if field.number == TAG_NUMBER {
-                last = Some(field);
-            }
             at = field.next;
+            if field.number == TAG_NUMBER {
+                // With another wire type it is an unknown field, as every field is: it says something in an error alone.
+                let is_tag = members.iter().any(|index| has_wire(field.wire, index));
+                *(if is_tag { &mut last } else { &mut other }) = Some(field);
+            }
         }
-        let Some(found) = last.filter(|found| !is_zero(self.input, found)) else {
-            // Zero is written as nothing.
-            let is_zero = |index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(Tag::is_zero);
-            let zero = members.iter().copied().find(is_zero);
-            return zero.ok_or_else(|| Malformed::new(self.input.len(), Problem::NoTag));
+        let found = match last.filter(|found| !is_zero(self.input, found)) {
+            Some(found) => found,
+            None => {
+                // Zero is written as nothing.
+                let is_zero = |index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(Tag::is_zero);
+                if let Some(zero) = members.iter().copied().find(is_zero) {
+                    return Ok(zero);
+                }
+                other.ok_or_else(|| Malformed::new(self.input.len(), Problem::NoTag))?
+            }
         };
         let bytes = &self.input[found.start..found.end];
         let likeness = |index: usize| {
@@ -79,7 +89,15 @@ impl Checker<'_, '_> {
         while at < range.end {
             let found = wire::occurrence(self.input, at, range.end, depth_left(depth))?;
             at = found.next;
-            let Some(place) = message.find(found.number, hint) else { continue };
+            let Some(place) = message.find(found.number, hint) else {
+                if let Some(tag) = message.tag.as_ref().filter(|tag| found.number == TAG_NUMBER && tag.wire() == LENGTH)
+                    && found.wire == LENGTH
+                {
+                    // One that does not count has to be text all the same.
+                    self.text(found.start..found.end).map_err(|fault| fault.in_field(&tag.field))?;
+                }
+                continue;
+            };
             let field = &message.fields[place];
             hint = place;
             if field.takes(found.wire) {
@@ -266,6 +284,10 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
                     continue;
                 };
                 let field = &message.fields[place];
+                if matches!(field.label, Label::Repeated(..)) && field.item.is_packed() && found.start == found.end {
+                    // No items in a packed list: it might as well not be there.
+                    continue;
+                }
                 if message.form == Form::Union && place != hint {
                     places[hint].clear();
                 }
@@ -363,8 +385,19 @@ impl<'a, S: Convert<'a>> Full<'_, 'a, '_, S> {
 
     fn table(&mut self, field: &Field, found: &[Occurrence], depth: usize) -> Result<S::Value, Malformed> {
         let mut table = self.sink.begin_table().map_err(|Refused| refused(0))?;
-        for entry in found {
-            let Some(Entry { key, values }) = self.entry(field, entry, depth + 1)? else { continue };
+        // Of several entries with one key the last counts; what it takes the place of need not be a value of the field.
+        let (mut entries, mut places) = (Vec::with_capacity(found.len()), BTreeMap::new());
+        for occurrence in found {
+            let Some(entry) = self.entry(field, occurrence, depth + 1)? else { continue };
+            match places.entry(&self.checker.input[entry.key.clone()]) {
+                btree_map::Entry::Occupied(place) => entries[*place.get()] = (occurrence, entry),
+                btree_map::Entry::Vacant(place) => {
+                    place.insert(entries.len());
+                    entries.push((occurrence, entry));
+                }
+            }
+        }
+        for (entry, Entry { key, values }) in entries {
             let value = match (values.as_slice(), field.item) {
                 // Without a value it has the zero value, and a message nothing in it.
                 ([], Item::Message(index)) => {

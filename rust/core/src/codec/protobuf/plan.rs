@@ -109,8 +109,8 @@ pub struct Field {
     pub absent: Absent,
     /// The key that is expected: number and wire type.
     pub(super) key: u32,
-    /// The same as a byte; one that no key begins with, if it takes more.
-    pub(super) short_key: u8,
+    /// The same as a byte; more than a byte holds, if it takes several.
+    pub(super) short_key: u16,
     pub(super) kind: Kind,
 }
 
@@ -124,8 +124,8 @@ pub(super) enum Kind {
     Other,
 }
 
-/// The key of number 0, which no field has.
-const NO_KEY: u8 = 0;
+/// No byte of a payload is that.
+const NO_KEY: u16 = 0x100;
 
 impl Field {
     /// A field with one value of a type, zero where it is absent.
@@ -324,7 +324,7 @@ impl Plan {
             for field in &mut message.fields {
                 field.key = field.expected_key();
                 field.kind = field.plain_kind();
-                field.short_key = u8::try_from(field.key).ok().filter(|key| *key < 0x80).unwrap_or(NO_KEY);
+                field.short_key = u16::try_from(field.key).ok().filter(|key| *key < 0x80).unwrap_or(NO_KEY);
             }
         }
         let has_target = |field: &Field| !matches!(field.item, Item::Message(index) if index >= count);

@@ -100,7 +100,7 @@ impl<'p, 'a, S: Convert<'a>> Quick<'p, 'a, '_, S> {
             let mut index = next;
             let start = match fields.get(next) {
                 // Mostly the next one, with a key of one byte.
-                Some(field) if field.short_key == self.input[at] => at + 1,
+                Some(field) if field.short_key == u16::from(self.input[at]) => at + 1,
                 _ => {
                     let (key, start) = wire::key(self.input, at, end)?;
                     let Some(place) = fields.iter().position(|field| field.key == key) else {

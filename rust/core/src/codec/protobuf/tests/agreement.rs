@@ -32,7 +32,7 @@ fn every_cut_of_a_message_has_the_same_answer_from_both_readers() {
 }
 
 fn any_field(depth: u32) -> BoxedStrategy<Vec<u8>> {
-    let number = prop_oneof![4 => 1..24_u32, 1 => Just(2047), 1 => Just(UNKNOWN)];
+    let number = prop_oneof![4 => 1..25_u32, 1 => Just(2047), 1 => Just(UNKNOWN)];
     let scalar =
         (number.clone(), 0..5_u32, any::<u64>(), 0..64_u32).prop_map(|(number, wire, value, shift)| match wire {
             0 => int(number, value >> shift),

@@ -142,6 +142,7 @@ fn several_classes_are_told_apart_by_the_tag() {
     assert_eq!(read(&plan, &int(1, 4)), Err(Malformed::new(2, Problem::NoTag)));
     assert_eq!(read(&plan, &tag("")), Err(Malformed::new(3, Problem::NoTag)));
     assert_eq!(read(&plan, &int(2047, 4)).unwrap_err().problem, Problem::WrongTag("4".into()));
+    assert_eq!(read(&plan, &[tag("Leaf"), int(1, 4), int(2047, 4)].concat()), Ok(leaf(4, "")));
     assert_eq!(read(&plan, &tag("Other")).unwrap_err().path, ".type");
 }
 

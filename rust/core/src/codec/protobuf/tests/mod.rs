@@ -136,6 +136,7 @@ const ROW: u32 = 20;
 const ROWS: u32 = 21;
 const DATE: u32 = 22;
 const BOUNDED: u32 = 23;
+const CODES: u32 = 24;
 const UNKNOWN: u32 = 100;
 
 const THING: usize = 0;
@@ -190,6 +191,7 @@ fn messages() -> Vec<Message> {
         many(ROWS, Item::Message(BOXED)),
         Field { conversion: Some(0), ..field(DATE, Item::Text) },
         Field { item_conversion: Some(1), ..many(BOUNDED, number(Number::Int64)) },
+        Field { label: Label::Map, ..field(CODES, Item::ChosenInteger(0)) },
     ];
     let leaf = vec![field(1, number(Number::Int64)), field(2, Item::Text)];
     let fault = |field: Field| Field { absent: Absent::Fault, ..field };

@@ -62,6 +62,19 @@ fn keys_take_five_bytes_and_have_a_number_and_a_wire_type() {
 }
 
 #[test]
+fn a_zero_is_no_key_where_the_next_field_has_a_long_one() {
+    let input = [length(SIDE, b"buy"), vec![0, 7]].concat();
+    assert_eq!(problem(&input), (Problem::BadKey, String::new(), 6));
+}
+
+#[test]
+fn a_tag_that_another_one_follows_is_text_all_the_same() {
+    let input = [length(2047, b"\xff"), length(2047, b"Thing")].concat();
+    assert_eq!(problem(&input), (Problem::NotUtf8, ".type".to_owned(), 3));
+    fields(&[length(2047, b"Nothing"), length(2047, b"Thing")].concat());
+}
+
+#[test]
 fn lengths_take_five_bytes_and_end_within_the_input() {
     assert_eq!(of(TEXT, b"\x42\x81\x80\x80\x80\x00a"), text("a"));
     assert_eq!(problem(b"\x42\x81\x80\x80\x80\x80\x00a").0, Problem::LongVarint);
@@ -143,6 +156,14 @@ fn the_last_occurrence_of_a_scalar_counts() {
 }
 
 #[test]
+fn an_entry_that_another_one_replaces_need_not_be_a_value() {
+    let entry = |value: u64| length(CODES, &[length(1, b"a"), int(2, value)].concat());
+    let expected = Value::Table(BTreeMap::from([("a".to_owned(), Value::Int(7))]));
+    assert_eq!(of(CODES, &[entry(5), entry(7)].concat()), expected);
+    assert!(matches!(problem(&[entry(7), entry(5)].concat()).0, Problem::NotChosen { .. }));
+}
+
+#[test]
 fn occurrences_of_a_message_are_merged() {
     let parts = [int(INT, 1), length(TEXTS, b"a"), length(NESTED, &int(UINT32, 1))].concat();
     let more = [int(BOOL, 1), length(TEXTS, b"b"), length(NESTED, &int(UINT64, 2))].concat();
@@ -156,6 +177,9 @@ fn numbers_come_packed_and_not() {
     let input = [length(INTS, b"\x01\x02"), int(INTS, 3), int(INT, 9), length(INTS, b""), int(INTS, 4)].concat();
     assert_eq!(of(INTS, &input), list(&[1, 2, 3, 4]));
     assert!(is_quick(&plan(), &length(INTS, b"\x01\x02")));
+    // None of them is none of the field.
+    assert_eq!(of(PAIR, &length(PAIR, b"")), Value::Null);
+    assert_eq!(of(INTS, &length(INTS, b"")), list(&[]));
     let (what, path, offset) = problem(&length(INTS, b"\x01\x80"));
     assert_eq!((what, path.as_str(), offset), (Problem::Truncated, ".f10", 3));
     assert_eq!(problem(&length(PAIR, &[0; 15])).0, Problem::Truncated);
