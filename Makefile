@@ -87,7 +87,7 @@ differential: $(VENV)/.dev  ## compare with wsproto, zlib, CPython and models on
 	PROPERTY_SCALE=$${PROPERTY_SCALE:-50} $(BIN)/python -m pytest tests/property $(ARGS)
 	PROPTEST_CASES=$$((256 * $${PROPERTY_SCALE:-50})) cargo test --locked -p websocket_utils_core
 
-differential-codec: $(VENV)/.dev  ## compare the codec with msgspec on CASES=10000000 random cases of SEED, minutes long
+differential-codec: $(VENV)/.dev  ## compare the codec with msgspec, or with ARGS="--format protobuf" with Google's library, on CASES=10000000 of SEED
 	$(BIN)/python hostile/codec.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(BIN)/python hostile/render.py
 

@@ -70,6 +70,12 @@ those, decoded by ours and by the judge, strict and not: the same value, to the 
 collector follows, or an error in both; and what is decoded is encoded to the same bytes. About a quarter of the cases
 are accepted. `make differential-codec SEED={seed}` repeats the run; `make test` has a bounded one, with another seed
 each time."""
+PROTOBUF = """\
+Random classes whose messages Protocol Buffers can hold, random messages of them in Google's classes, and mutations of
+their bytes (fields twice, in parts, in another order, unknown, packed or not, numbers in more bytes than they need,
+bytes changed without sense): the same value or an error in both, where a class asks for more than the format does too;
+and what ours writes of a value, Google's library reads as that value.
+`make differential-codec SEED={seed} ARGS="--format protobuf"` repeats the run; `make test` has a bounded one."""
 REFERENCES = """\
 Payloads of types of every shape, valid and invalid ones in turn: what is counted before and after are the references to
 objects that values share (classes, members of enums, defaults, names of fields, small numbers) and the interpreter's
@@ -83,6 +89,7 @@ def report(
     fuzz: FuzzResult | None = None,
     codec: CodecResult | None = None,
     references: ReferenceResult | None = None,
+    protobuf: CodecResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -93,7 +100,9 @@ def report(
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
-        parts += _codec_parts(codec)
+        parts += _codec_parts(codec, "msgspec", CODEC)
+    if protobuf is not None:
+        parts += _codec_parts(protobuf, "Google's Protocol Buffers", PROTOBUF)
     if references is not None:
         parts += _reference_parts(references)
     return "\n\n".join(parts) + "\n"
@@ -207,7 +216,7 @@ def _fuzz_parts(result: FuzzResult) -> list[str]:
     ]
 
 
-def _codec_parts(result: CodecResult) -> list[str]:
+def _codec_parts(result: CodecResult, judge: str, text: str) -> list[str]:
     cells = (
         str(result.seed),
         ", ".join(result.formats),
@@ -218,8 +227,8 @@ def _codec_parts(result: CodecResult) -> list[str]:
     )
     head = ("seed", "formats", "cases", "types", "accepted", "refused", "decoders with a plan", "s", "differences")
     return [
-        "## The codec against msgspec",
-        CODEC.format(seed=result.seed),
+        f"## The codec against {judge}",
+        text.format(seed=result.seed),
         _table(head, [cells], right=(0, 2, 3, 4, 5, 6, 7)),
         _where(result),
     ]
@@ -277,6 +286,7 @@ def main(arguments: list[str]) -> int:
         load(FuzzResult, "fuzz"),
         load(CodecResult, "codec"),
         load(ReferenceResult, "references"),
+        load(CodecResult, "codec_protobuf"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

@@ -321,6 +321,10 @@ fn is_well_formed(input: &[u8]) -> bool {
     let mut rest = input;
     while !rest.is_empty() {
         let Some((key, behind)) = number(rest) else { return false };
+        // Nobody asks for a number in a group.
+        if key > u64::from(u32::MAX) || (key >> 3 == 0 && groups.is_empty()) {
+            return false;
+        }
         let size = match key & 7 {
             0 => number(behind).map(|(_, after)| behind.len() - after.len()),
             1 => Some(8),

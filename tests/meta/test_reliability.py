@@ -132,6 +132,8 @@ def test_comparison_of_the_codec_tells_its_differences_and_its_seed(differences:
     assert told in text
     assert "| 7 | json, msgpack | 10 000 000 |" in text
     assert "SEED=7" in text
+    both = render.report(None, None, codec=compared(0), protobuf=compared(differences))
+    assert both.index("against msgspec") < both.index("against Google's Protocol Buffers") < both.rindex(told)
 
 
 def kept(*, flat: bool = True, grown_kib: int = 0) -> ReferenceResult:
@@ -160,6 +162,8 @@ def test_references_that_grew_miss_the_bar(found: ReferenceResult, met: bool) ->
 def test_commands_run_a_few_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert codec.main(["--cases", "300", "--seed", "4", "--format", "msgpack"]) == 0
     assert "seed 4: " in capsys.readouterr().out
+    assert codec.main(["--cases", "300", "--seed", "4", "--format", "protobuf"]) == 0
+    assert "(protobuf)" in capsys.readouterr().out
     if sys.platform == "linux":
         assert references_run.main(["--decodes", "3000"]) == 0
         assert "named tuples, json: " in capsys.readouterr().out

@@ -10,7 +10,7 @@ from hypothesis import settings
 __all__ = ["BOUNDED", "CODEC_SEED", "SCALE", "examples", "scaled"]
 
 SCALE: Final = int(os.environ.get("PROPERTY_SCALE", "1"))
-# What the comparison of the codec with msgspec begins with: another one each time, told in the head of the report.
+# What the comparisons of the codec with its judges begin with: another one each time, told in the head of the report.
 CODEC_SEED: Final = int(os.environ.get("CODEC_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 # Every test has that long.
 BOUNDED: Final = pytest.mark.timeout(60 * SCALE)

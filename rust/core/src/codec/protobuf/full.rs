@@ -56,16 +56,15 @@ impl Checker<'_, '_> {
                 *(if is_tag { &mut last } else { &mut other }) = Some(field);
             }
         }
-        let found = match last.filter(|found| !is_zero(self.input, found)) {
-            Some(found) => found,
-            None => {
-                // Zero is written as nothing.
-                let is_zero = |index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(Tag::is_zero);
-                if let Some(zero) = members.iter().copied().find(is_zero) {
-                    return Ok(zero);
-                }
-                other.ok_or_else(|| Malformed::new(self.input.len(), Problem::NoTag))?
+        let found = if let Some(found) = last.filter(|found| !is_zero(self.input, found)) {
+            found
+        } else {
+            // Zero is written as nothing.
+            let is_zero = |index: &usize| self.plan.message(*index).tag.as_ref().is_some_and(Tag::is_zero);
+            if let Some(zero) = members.iter().copied().find(is_zero) {
+                return Ok(zero);
             }
+            other.ok_or_else(|| Malformed::new(self.input.len(), Problem::NoTag))?
         };
         let bytes = &self.input[found.start..found.end];
         let likeness = |index: usize| {
