@@ -24,7 +24,7 @@ class Receiving:
     @overload
     def receive(self) -> Coroutine[Any, Any, WsMessage | None]: ...
     @overload
-    def receive(self, type_: type[T]) -> Coroutine[Any, Any, T | None]: ...
+    def receive(self, type_: type[T] | _core.Decoder[T]) -> Coroutine[Any, Any, T | None]: ...
     @overload
     def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
     def receive(self, type_: Any = WsMessage) -> Coroutine[Any, Any, Any]:
@@ -32,7 +32,8 @@ class Receiving:
 
         Args:
             type_: What it shall be: a message class, a union of them, `str` (a text message as it is), `bytes` (any
-                message as it is), `str | bytes` (each as it came), or any type that msgspec decodes.
+                message as it is), `str | bytes` (each as it came), or any type that msgspec decodes. A `Decoder` of one
+                says more: `Decoder(BookTicker, strict=False)` reads prices in quotes.
 
         Returns:
             The message; None once the client is closed and all that had come is taken.
@@ -48,7 +49,7 @@ class Receiving:
     @overload
     def messages(self) -> AsyncIterator[WsMessage]: ...
     @overload
-    def messages(self, type_: type[T]) -> AsyncIterator[T]: ...
+    def messages(self, type_: type[T] | _core.Decoder[T]) -> AsyncIterator[T]: ...
     @overload
     def messages(self, type_: Any) -> AsyncIterator[Any]: ...
     def messages(self, type_: Any = WsMessage) -> AsyncIterator[Any]:
@@ -61,7 +62,7 @@ class Receiving:
     @overload
     def batches(self) -> AsyncIterator[list[WsMessage]]: ...
     @overload
-    def batches(self, type_: type[T]) -> AsyncIterator[list[T]]: ...
+    def batches(self, type_: type[T] | _core.Decoder[T]) -> AsyncIterator[list[T]]: ...
     @overload
     def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
     def batches(self, type_: Any = WsMessage) -> AsyncIterator[list[Any]]:
@@ -87,9 +88,9 @@ class Receiving:
         return self._inbox.columns(type_)
 
     @overload
-    def on(self, type_: type[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
+    def on(self, type_: type[T] | _core.Decoder[T], callback: Callable[[T], object]) -> Callable[[T], object]: ...
     @overload
-    def on(self, type_: type[T]) -> Callable[[Callable[[T], object]], Callable[[T], object]]: ...
+    def on(self, type_: type[T] | _core.Decoder[T]) -> Callable[[Callable[[T], object]], Callable[[T], object]]: ...
     @overload
     def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any: ...
     def on(self, type_: Any, callback: Callable[[Any], object] | None = None) -> Any:
@@ -100,7 +101,8 @@ class Receiving:
         has pulled.
 
         Args:
-            type_: A message class or a union of them; `DecodeError` for messages that a handler could not be given.
+            type_: A message class, a union of them, or a `Decoder` of a class; `DecodeError` for messages that a
+                handler could not be given. Dataclasses and TypedDicts have no tag: messages without one go to the only class.
             callback: None makes this a decorator: `@client.on(PriceUpdate)`.
 
         Returns:

@@ -1,6 +1,7 @@
 """Cases that the comparison with msgspec found, each as small as it can be."""
 
-from typing import Any
+import enum
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -68,3 +69,26 @@ def test_bracket_too_many_behind_an_empty_list_of_floats_is_refused(type_: Any, 
     assert Decoder(type_).decode(payload[:-1]) == msgspec.json.decode(payload[:-1], type=type_)
     with pytest.raises(DecodeError):
         Decoder(type_).decode(payload)
+
+
+class Level(enum.Enum):
+    LOW = -5
+
+
+class Venue(enum.Enum):
+    LAB = "lab"
+
+
+@pytest.mark.parametrize("format", ["json", "msgpack"])
+def test_union_of_an_enum_of_texts_and_one_of_integers_has_the_values_of_both(format: Format) -> None:
+    module = msgspec.json if format == "json" else msgspec.msgpack
+    for type_ in (Level | float | Venue, Venue | float | Level, Literal[7] | Venue | None):
+        for value in (-5, -5.0, "lab", 7, 1.5, None):
+            payload = module.encode(value)
+            try:
+                theirs = repr(module.decode(payload, type=type_))
+            except msgspec.ValidationError:
+                with pytest.raises(DecodeError):
+                    Decoder(type_, format=format).decode(payload)
+            else:
+                assert repr(Decoder(type_, format=format).decode(payload)) == theirs

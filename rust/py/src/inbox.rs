@@ -303,9 +303,14 @@ impl Inbox {
             }
             return Ok(());
         }
+        // A `Decoder` says how messages of its class are read, whichever handler is first.
+        let class = Decoder::target_type(type_);
         let mut callbacks = state.callbacks.lock()?;
         for (known, list) in callbacks.iter() {
-            if known.bind(py).is(type_) {
+            if known.bind(py).is(&class) {
+                if !class.is(type_) {
+                    state.router.lock()?.read_by(&class, Decoder::compile(type_)?);
+                }
                 return list.bind(py).append(callback);
             }
         }
@@ -316,7 +321,7 @@ impl Inbox {
         } else {
             state.router.lock()?.add(type_, callbacks.len())?;
         }
-        callbacks.push((type_.clone().unbind(), PyList::new(py, [callback])?.unbind()));
+        callbacks.push((class.unbind(), PyList::new(py, [callback])?.unbind()));
         state.has_handlers.set(true);
         Ok(())
     }

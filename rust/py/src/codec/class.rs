@@ -300,3 +300,9 @@ pub(super) fn class_name(class: &Bound<'_, PyAny>) -> String {
 pub(super) fn is_message_class(type_: &Bound<'_, PyAny>) -> PyResult<bool> {
     type_.is_instance(&type_.py().import("msgspec")?.getattr("StructMeta")?)
 }
+
+/// True if `type_` is a class whose messages have no tag: a dataclass or a `TypedDict`.
+pub(super) fn is_untagged_class(type_: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let is_typed_dict = || type_.py().import("typing")?.call_method1("is_typeddict", (type_,))?.is_truthy();
+    Ok(type_.is_instance_of::<PyType>() && (type_.hasattr("__dataclass_fields__")? || is_typed_dict()?))
+}

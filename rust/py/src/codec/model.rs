@@ -200,7 +200,7 @@ impl<'py> Compiler<'_, 'py> {
                     _ => Accepts::BYTES,
                 });
             }
-            "Choice" => shape.choice = Some(self.choice(described)?),
+            "Choice" => shape.choice = Some(self.choice(described, shape.choice)?),
             "Sequence" => {
                 let kind = match described.getattr("kind")?.cast::<PyString>()?.to_str()? {
                     "list" => SequenceKind::List,
@@ -252,8 +252,16 @@ impl<'py> Compiler<'_, 'py> {
         Ok(())
     }
 
-    fn choice(&mut self, described: &Bound<'py, PyAny>) -> PyResult<Choice> {
-        let chosen = Chosen::of(described)?;
+    /// Adds a choice. `beside` is that of another member of the same union: one is named by texts, one by integers.
+    fn choice(&mut self, described: &Bound<'py, PyAny>, beside: Option<Choice>) -> PyResult<Choice> {
+        let mut chosen = Chosen::of(described)?;
+        if let Some(other) = beside.and_then(|beside| self.choices.get_mut(beside.number)) {
+            if chosen.texts.is_empty() {
+                std::mem::swap(&mut chosen.texts, &mut other.texts);
+            } else {
+                std::mem::swap(&mut chosen.integers, &mut other.integers);
+            }
+        }
         let (has_texts, has_integers) = (!chosen.texts.is_empty(), !chosen.integers.is_empty());
         self.choices.push(chosen);
         Ok(Choice { number: self.choices.len() - 1, has_texts, has_integers })

@@ -28,28 +28,30 @@ impl<H> Router<H> {
         Self { routes: Vec::new(), tag_fields: Vec::new() }
     }
 
-    /// The value of `type_`, if it is registered.
-    pub(crate) fn get_mut(&mut self, type_: &Bound<'_, PyAny>) -> Option<&mut H> {
-        self.routes.iter_mut().find(|route| route.type_.is(type_)).map(|route| &mut route.handler)
+    /// Reads messages of a class that is registered with another decoder.
+    pub(crate) fn read_by(&mut self, class: &Bound<'_, PyAny>, decoder: Decoder) {
+        if let Some(route) = self.routes.iter_mut().find(|route| route.type_.is(class)) {
+            route.decoder = decoder;
+        }
     }
 
-    /// Registers a message class; a second time replaces its value.
+    /// Registers a message class that is not registered yet: itself, or a `Decoder` of it.
     ///
     /// # Errors
     /// `TypeError` when `type_` is no class that messages can be routed to.
     pub(crate) fn add(&mut self, type_: &Bound<'_, PyAny>, handler: H) -> PyResult<()> {
-        if let Some(known) = self.get_mut(type_) {
-            *known = handler;
-            return Ok(());
-        }
-        let refuse = |why: &str| Err(PyTypeError::new_err(format!("no messages can be routed to {type_}: {why}")));
-        if !class::is_message_class(type_)? {
+        let class = Decoder::target_type(type_);
+        let refuse = |why: &str| Err(PyTypeError::new_err(format!("no messages can be routed to {class}: {why}")));
+        let tag = if class::is_message_class(&class)? {
+            match class::tag_of(&class)? {
+                ClassTag::Untagged => None,
+                ClassTag::Text(field, value) => Some(Tag::new(&field, &value, snake_case(&value).as_deref())),
+                ClassTag::Other => return refuse("its tag is no text"),
+            }
+        } else if class::is_untagged_class(&class)? {
+            None
+        } else {
             return refuse("expected one message class (a subclass of websocket_utils.Message or msgspec.Struct)");
-        }
-        let tag = match class::tag_of(type_)? {
-            ClassTag::Untagged => None,
-            ClassTag::Text(field, value) => Some(Tag::new(&field, &value, snake_case(&value).as_deref())),
-            ClassTag::Other => return refuse("its tag is no text"),
         };
         if let Some(tag) = &tag
             && !self.tag_fields.iter().any(|field| field.name == tag.field)
@@ -57,7 +59,7 @@ impl<H> Router<H> {
             self.tag_fields.push(TagField::new(&tag.field));
         }
         let decoder = Decoder::compile(type_)?;
-        self.routes.push(Route { type_: type_.clone().unbind(), tag, decoder, handler });
+        self.routes.push(Route { type_: class.unbind(), tag, decoder, handler });
         Ok(())
     }
 
