@@ -64,7 +64,7 @@ impl<H> Router<H> {
     }
 
     /// The class a payload belongs to: by its tag in either spelling; a payload without tag belongs to the only
-    /// registered class, if there is exactly one. None for what belongs to none, well formed or not.
+    /// registered class, or to the only one that has no tag. None for what belongs to none, well formed or not.
     #[inline]
     pub(crate) fn route(&self, payload: &[u8], format: WireFormat) -> Option<(&Decoder, &H)> {
         let mut is_untagged = true;
@@ -85,10 +85,16 @@ impl<H> Router<H> {
                 Peek::Unclear => return None,
             }
         }
-        match &*self.routes {
-            [only] if is_untagged => Some((&only.decoder, &only.handler)),
-            _ => None,
+        if is_untagged { self.only().map(|route| (&route.decoder, &route.handler)) } else { None }
+    }
+
+    /// The route of messages without tag: the only one, or the only one whose class has no tag.
+    fn only(&self) -> Option<&Route<H>> {
+        if let [only] = &*self.routes {
+            return Some(only);
         }
+        let mut untagged = self.routes.iter().filter(|route| route.tag.is_none());
+        untagged.next().filter(|_| untagged.next().is_none())
     }
 
     #[inline]
