@@ -102,8 +102,8 @@ class Receiving:
 
         Args:
             type_: A message class, a union of them, or a `Decoder` of a class; `DecodeError` for messages that a
-                handler could not be given. Dataclasses and TypedDicts have no tag: messages without one go to the only such
-                class.
+                handler could not be given. Dataclasses and TypedDicts have no tag: messages without one go to the only
+                class that has none either.
             callback: None makes this a decorator: `@client.on(PriceUpdate)`.
 
         Returns:
