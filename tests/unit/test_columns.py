@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.support.rows import FORMATS, Every, columns_of, example, random_message, value_of
 
-from websocket_utils import Decoder, Int32, Message, PriceUpdate, UInt32, UInt64, decode_columns
+from websocket_utils import Decoder, Encoder, Int32, Message, PriceUpdate, UInt32, UInt64, decode_columns
 from websocket_utils.exceptions import DecodeError
 
 
@@ -231,3 +231,16 @@ def test_frames_that_are_no_buffers_are_refused() -> None:
         decode_columns(PriceUpdate, ["text"])  # type: ignore[list-item]  # what is tested
     with pytest.raises(ValueError, match="unknown format"):
         decode_columns(PriceUpdate, [], format="raw")  # type: ignore[arg-type]  # what is tested
+
+
+BOTH: tuple[Literal["json", "protobuf"], ...] = ("json", "protobuf")
+
+
+def test_columns_of_protocol_buffers_are_those_of_json() -> None:
+    updates = [PriceUpdate("SOL", "USDC", 1.5 + number, number, -number) for number in range(5)]
+    frames = {each: [Encoder(each).encode(update) for update in updates] for each in BOTH}
+    one, other = (decode_columns(PriceUpdate, frames[each], format=each) for each in BOTH)
+    for name in PriceUpdate.__struct_fields__:
+        assert list(one[name]) == list(other[name]) == [getattr(update, name) for update in updates]
+    with pytest.raises(DecodeError):
+        decode_columns(PriceUpdate, [frames["protobuf"][0][:-1]], format="protobuf")
