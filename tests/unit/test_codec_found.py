@@ -92,3 +92,18 @@ def test_union_of_an_enum_of_texts_and_one_of_integers_has_the_values_of_both(fo
                     Decoder(type_, format=format).decode(payload)
             else:
                 assert repr(Decoder(type_, format=format).decode(payload)) == theirs
+
+
+@pytest.mark.parametrize(
+    "type_", [bytes | None, Venue | None, Venue | bool, Literal["null", "1"] | None, Venue | float]
+)
+@pytest.mark.parametrize("text", ["null", "NULL", "true", "1", "1.5", "lab", "Zm9v"])
+def test_text_that_may_mean_something_else_where_not_strict_is_what_msgspec_makes_of_it(type_: Any, text: str) -> None:
+    payload = msgspec.json.encode(text)
+    try:
+        theirs = repr(msgspec.json.decode(payload, type=type_, strict=False))
+    except msgspec.ValidationError:
+        with pytest.raises(DecodeError):
+            Decoder(type_, strict=False).decode(payload)
+    else:
+        assert repr(Decoder(type_, strict=False).decode(payload)) == theirs

@@ -339,6 +339,12 @@ impl<'p, 'a> Scanner<'p, 'a> {
 
     /// What a text stands for where text itself is not accepted.
     fn named<S: Sink<'a>>(&self, shape: &Shape, text: &[u8], sink: &mut S) -> Result<S::Value, Refused> {
+        let is_named =
+            matches!(shape.choice, Some(Choice { has_texts: true, .. })) || shape.scalars.has(Accepts::BYTES);
+        if self.plan.is_lenient() && is_named && shape.scalars.without(Accepts::BYTES) != Accepts::default() {
+            // A text may mean null, a truth value or a number too: which goes first, the complete decoder knows.
+            return Err(Refused);
+        }
         if let Some(Choice { number, has_texts: true, .. }) = shape.choice {
             return sink.chosen_text(number, text);
         }
