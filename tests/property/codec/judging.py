@@ -127,11 +127,14 @@ class Judge:
         encoder = encoder_of(format, enc_hook=hooks.get("enc_hook"))
         self._ours_encode, self._ours_encode_into = encoder.encode, encoder.encode_into
         self._into = bytearray(b"0123456789")
-        texts = [member.tag for member in scheme.members if isinstance(member.tag, str)]
+        # A root of any other shape may be a tagged class too.
+        config = getattr(scheme.type, "__struct_config__", None)
+        tags = [member.tag for member in scheme.members] or [getattr(config, "tag", None)]
+        texts = [tag for tag in tags if isinstance(tag, str)]
         # Other spellings of tags, as they are read at top level only; a class's own goes before another's second one.
         self._tags = {snake_case(tag): tag for tag in reversed(texts) if snake_case(tag) not in texts}
-        self._tag_field = scheme.members[0].tag_field if scheme.members else ""
-        self._is_array = bool(scheme.members) and scheme.members[0].is_array
+        self._tag_field = scheme.members[0].tag_field if scheme.members else getattr(config, "tag_field", None) or ""
+        self._is_array = scheme.members[0].is_array if scheme.members else getattr(config, "array_like", False)
         self.accepted = 0
         self.refused = 0
         self._count = 0
