@@ -340,9 +340,7 @@ def _stripped(type_: Any) -> tuple[Any, str | None, bool]:
             (type_,) = typing.get_args(type_)
         elif hasattr(type_, "__supertype__"):  # A `NewType`.
             type_ = type_.__supertype__
-        elif (
-            hasattr(type_, "__value__") and type(type_).__name__ == "TypeAliasType" and typing.get_origin(type_) is None
-        ):
+        elif type(type_).__name__ == "TypeAliasType":  # `type X = ...`, from Python 3.12 on.
             type_ = type_.__value__
         else:
             return type_, wire, is_constrained

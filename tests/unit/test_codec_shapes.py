@@ -329,3 +329,23 @@ def test_decoder_of_another_strictness_can_be_asked_for_with_a_price_that_is_quo
     with pytest.raises(exceptions.DecodeError):
         Decoder(PriceUpdate).decode(payload)
     assert Decoder(PriceUpdate, strict=False).decode(payload).price == 1.5
+
+
+@pytest.mark.parametrize("format", ["json", "msgpack", "protobuf"])
+def test_factory_of_a_message_that_is_refused_is_not_asked_more_than_twice(
+    format: Literal["json", "msgpack", "protobuf"],
+) -> None:
+    asked: list[int] = []
+
+    def refuse() -> int:
+        asked.append(1)
+        raise ZeroDivisionError
+
+    class Numbered(Message):
+        number: int = msgspec.field(default_factory=refuse)
+
+    payload = {"json": b"{}", "msgpack": b"\x80", "protobuf": b""}[format]
+    with pytest.raises(ZeroDivisionError):
+        Decoder(Numbered, format=format).decode(payload)
+    # By the plan, and by the complete decoder, whose word counts.
+    assert len(asked) <= 2

@@ -344,7 +344,7 @@ class _Builder:
             elif not is_total:
                 field.presence = "NotRequired"
             if field.shape.text == "Raw" and field.presence != "NotRequired":
-                # msgspec 0.22 takes no value for it.
+                # No value is one of it.
                 field.shape = field.shape._replace(text="Any")
         return self.finish(made)
 

@@ -178,7 +178,8 @@ impl Decoder {
         !matches!(&self.asked.target, Target::Model(..) | Target::Other(_))
     }
 
-    /// Decodes a payload that a plan holds as a whole; None for any other, with nothing raised.
+    /// Decodes a payload that a plan holds as a whole. What it leaves is an `Err` within, with where a plan stopped and nothing
+    /// raised: a payload for [`Decoder::decode_rest`].
     ///
     /// # Errors
     /// What must not be swallowed, out of Python code that ran on the way.
@@ -188,14 +189,39 @@ impl Decoder {
         py: Python<'py>,
         payload: &[u8],
         format: WireFormat,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Target::Model(model, _) = &self.asked.target else { return Ok(None) };
-        let WireFormat::Common(format) = format else { return self.protobuf(py)?.decode_plain(py, payload) };
+    ) -> PyResult<Result<Bound<'py, PyAny>, Option<usize>>> {
+        let WireFormat::Common(format) = format else {
+            return if self.is_raw() {
+                Ok(Err(None))
+            } else {
+                Ok(self.protobuf(py)?.decode_plain(py, payload)?.ok_or(None))
+            };
+        };
+        let Target::Model(model, _) = &self.asked.target else { return Ok(Err(None)) };
         match model.decode(py, payload, format) {
-            Ok(message) => Ok(Some(message)),
-            Err(Stop::At(_)) => Ok(None),
+            Ok(message) => Ok(Ok(message)),
+            Err(Stop::At(offset)) => Ok(Err(Some(offset))),
             Err(Stop::Interrupt(error)) => Err(error),
         }
+    }
+
+    /// Decodes a payload that [`Decoder::decode_plain`] left: no plan looks at it again, so that hooks and factories are not
+    /// asked once more than they have to be.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    #[cold]
+    pub(super) fn decode_rest<'py>(
+        &self,
+        py: Python<'py>,
+        payload: &[u8],
+        format: WireFormat,
+        stop: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if format == WireFormat::Protobuf && !self.is_raw() {
+            return self.protobuf(py)?.decode_fully(py, payload);
+        }
+        self.decode_completely(py, payload, format, stop)
     }
 
     /// Decodes one message that was queued. A big one is `bytes` already, and handed out as it is where that is asked for.

@@ -32,13 +32,10 @@ impl PyDecoder {
         self.type_.bind(py).clone()
     }
 
-    /// Decodes out of any object with a buffer.
+    /// Decodes out of any object with a buffer but `bytes`.
     #[cold]
     fn decode_buffer<'py>(&self, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = buffer.py();
-        if let Ok(bytes) = buffer.cast_exact::<PyBytes>() {
-            return self.decoder.decode(py, bytes.as_bytes(), self.format);
-        }
         let view = PyBuffer::<u8>::get(buffer)?;
         if !view.is_c_contiguous() {
             return Err(PyBufferError::new_err("the buffer is not contiguous: pass a copy of it"));
@@ -112,14 +109,17 @@ unsafe extern "C" fn decode(slf: *mut ffi::PyObject, buffer: *mut ffi::PyObject)
             error.restore(py);
             ptr::null_mut()
         };
-        if let Ok(bytes) = buffer.cast_exact::<PyBytes>() {
-            match decoder.decoder.decode_plain(py, bytes.as_bytes(), decoder.format) {
-                Ok(Some(message)) => return message.into_ptr(),
-                Ok(None) => {}
-                Err(error) => return restore(error),
-            }
+        let Ok(bytes) = buffer.cast_exact::<PyBytes>() else {
+            return Python::attach(|_| decoder.decode_buffer(buffer).map_or_else(restore, Bound::into_ptr));
+        };
+        let (payload, format) = (bytes.as_bytes(), decoder.format);
+        match decoder.decoder.decode_plain(py, payload, format) {
+            Ok(Ok(message)) => message.into_ptr(),
+            Ok(Err(stop)) => Python::attach(|_| {
+                decoder.decoder.decode_rest(py, payload, format, stop).map_or_else(restore, Bound::into_ptr)
+            }),
+            Err(error) => restore(error),
         }
-        Python::attach(|_| decoder.decode_buffer(buffer).map_or_else(restore, Bound::into_ptr))
     });
     decoded.unwrap_or_else(|_| {
         Python::attach(|py| PyRuntimeError::new_err("internal error: a decode panicked").restore(py));

@@ -46,7 +46,16 @@ pub fn decode<'a, S: Convert<'a>>(plan: &Plan, input: &'a [u8], sink: &mut S) ->
     }
 }
 
-/// Decodes one payload as senders write it. None for any other, which is one for [`decode`].
+/// Decodes one payload that [`decode_quickly`] left.
+///
+/// # Errors
+/// As [`decode`].
+#[cold]
+pub fn decode_fully<'a, S: Convert<'a>>(plan: &Plan, input: &'a [u8], sink: &mut S) -> Result<S::Value, Malformed> {
+    full::decode(plan, input, sink)
+}
+
+/// Decodes one payload as senders write it. None for any other, which is one for [`decode_fully`].
 #[inline]
 pub fn decode_quickly<'a, S: Convert<'a>>(plan: &Plan, input: &'a [u8], sink: &mut S) -> Option<S::Value> {
     quick::decode(plan, input, sink)

@@ -62,6 +62,20 @@ impl Model {
         }
     }
 
+    /// Decodes a payload that [`Model::decode_plain`] left.
+    ///
+    /// # Errors
+    /// As [`Model::decode`].
+    #[cold]
+    pub(in super::super) fn decode_fully<'py>(&self, py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let mut sink = Objects::new(py, &self.meanings, Format::MessagePack);
+        match protobuf::decode_fully(&self.plan, payload, &mut sink) {
+            // SAFETY: the object is complete, and the reference is ours to give.
+            Ok(value) => Ok(unsafe { Bound::from_owned_ptr(py, value.into_ptr()) }),
+            Err(fault) => Err(self.error(py, payload, &fault, &mut sink)),
+        }
+    }
+
     #[cold]
     fn error(&self, py: Python<'_>, payload: &[u8], fault: &protobuf::Malformed, sink: &mut Objects<'_, '_>) -> PyErr {
         let complaint = sink.complaint.take().filter(|_| fault.problem == Problem::Refused);
