@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .exceptions import without_credentials
+from ._redaction import without_credentials
 
 __all__ = ["Connection", "ServerConnection"]
 

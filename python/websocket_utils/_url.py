@@ -4,7 +4,8 @@ import base64
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from .exceptions import InvalidURL, without_credentials
+from ._redaction import without_credentials
+from .exceptions import InvalidURL
 
 __all__ = ["Target", "parse_address", "parse_url"]
 

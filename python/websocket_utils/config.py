@@ -36,12 +36,19 @@ class ConfigOverrides(TypedDict, total=False):
     max_reconnect_attempts: int | None
     ping_interval: float | None
     message_buffer_size: int
+    stable_after: float
+    subscribe_timeout: float
+    authenticate_timeout: float
+    max_connection_age: float | None
     open_timeout: float
     close_timeout: float
     ping_timeout: float
     max_message_size: int
     max_send_queue: int
     max_inbox: int
+    max_inbox_messages: int
+    busy_poll: bool
+    busy_poll_window: float
     max_lag: int
     follow_redirects: int
     compression: bool
@@ -116,6 +123,33 @@ class WebSocketConfig:
         default=1000,
         metadata=_about("messages", "Client: messages kept while disconnected, with `when_down='queue'`", _COUNT),
     )
+    # A server that accepts and drops at once must not reset the backoff: it would be dialled a thousand times a second.
+    stable_after: float = field(
+        default=5.0,
+        metadata=_about(
+            "seconds", "Client: a connection that was live this long and brought a message resets the backoff", _SECONDS
+        ),
+    )
+    subscribe_timeout: float = field(
+        default=5.0,
+        metadata=_about(
+            "seconds",
+            "Client: longest wait for a server that acknowledges subscriptions; then it is dialled anew",
+            _SECONDS,
+        ),
+    )
+    authenticate_timeout: float = field(
+        default=10.0, metadata=_about("seconds", "Client: longest that `authenticate` may take", _SECONDS)
+    )
+    max_connection_age: float | None = field(
+        default=None,
+        metadata=_about(
+            "seconds",
+            "Client: age at which a connection is exchanged for a new one, which is live before the old one is left",
+            _SECONDS,
+            none="never",
+        ),
+    )
     open_timeout: float = field(
         default=5.0,
         metadata=_about(
@@ -141,6 +175,19 @@ class WebSocketConfig:
     max_inbox: int = field(
         default=4 * _MIB,
         metadata=_about("bytes", "Most that is received ahead of the reader; beyond it reading pauses", _BYTES),
+    )
+    max_inbox_messages: int = field(
+        default=65_536,
+        metadata=_about("messages", "Most messages that are received ahead of the reader; as `max_inbox`", _POSITIVE),
+    )
+    # Spinning takes a whole core while there is traffic: for who has one to give.
+    busy_poll: bool = field(
+        default=False,
+        metadata=_about("", "Client: look for data without sleeping for `busy_poll_window` after each that came"),
+    )
+    busy_poll_window: float = field(
+        default=0.001,
+        metadata=_about("seconds", "Client: how long `busy_poll` spins after data", _Range(above=0, most=1)),
     )
     max_lag: int = field(
         default=4 * _MIB,

@@ -25,6 +25,8 @@ __all__ = [
     "PriceUpdate",
     "Raw",
     "Subscribe",
+    "Subscribed",
+    "SubscriptionRejected",
     "UInt32",
     "UInt64",
     "Unsubscribe",
@@ -129,6 +131,24 @@ class Unsubscribe(Message):
 
     channels: list[str]
     """Names of channels, such as `prices:SOL-USDC`."""
+
+
+class Subscribed(Message):
+    """A server's acknowledgement of `Subscribe`, to peers that speak one of our subprotocols."""
+
+    channels: list[str]
+    """Names of channels, as they were asked for."""
+
+
+class SubscriptionRejected(Message):
+    """A server's refusal of channels of a `Subscribe`, to peers that speak one of our subprotocols."""
+
+    channels: list[str]
+    """Names of channels, as they were asked for."""
+    code: int
+    """Why, as a number; those of the server of this package are close codes (RFC 6455 §7.4)."""
+    reason: str
+    """Why, in words."""
 
 
 class Ping(Message, gc=False):

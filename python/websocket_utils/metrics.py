@@ -9,7 +9,9 @@ from typing import Literal
 
 __all__ = ["ClientState", "ClientStats", "ServerStats"]
 
-ClientState = Literal["connecting", "open", "reconnecting", "closing", "closed"]
+ClientState = Literal[
+    "idle", "connecting", "authenticating", "restoring", "live", "stale", "backoff", "closed", "failed"
+]
 """Where a client is in its life."""
 
 

@@ -20,6 +20,8 @@ DOCUMENTED = {
         "PriceUpdate",
         "Raw",
         "Subscribe",
+        "Subscribed",
+        "SubscriptionRejected",
         "UInt32",
         "UInt64",
         "Unsubscribe",
@@ -29,7 +31,16 @@ DOCUMENTED = {
     "server": ["WebSocketServer"],
     "config": ["WebSocketConfig"],
     "metrics": ["ClientStats", "ServerStats"],
+    "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
+    "outcomes": ["SendOutcome"],
     "exceptions": [
+        "AuthenticationFailed",
+        "ConnectionFlapping",
+        "MessageNotWritten",
+        "ProviderError",
+        "StaleData",
+        "SubscribeRejected",
+        "SubscribeTimeout",
         "Close",
         "CodecError",
         "ConfigError",
@@ -70,6 +81,6 @@ def test_name_is_the_one_its_module_defines(module: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_name_is_documented(name: str) -> None:
-    # WsMessage is a union: what it holds is said where it is defined.
-    documented = getattr(websocket_utils, name).__doc__ if name != "WsMessage" else "a union"
+    # These are unions: what they hold is said where they are defined.
+    documented = getattr(websocket_utils, name).__doc__ if name not in {"Event", "WsMessage"} else "a union"
     assert documented, f"{name} has no docstring"

@@ -4,6 +4,7 @@ import pickle
 import pytest
 
 from websocket_utils import exceptions
+from websocket_utils._redaction import without_credentials
 from websocket_utils.exceptions import (
     Close,
     CodecError,
@@ -23,7 +24,6 @@ from websocket_utils.exceptions import (
     RemoteProtocolError,
     SendQueueFull,
     WebSocketError,
-    without_credentials,
 )
 
 # One example of every class, and a part of its text that only its own data can give.

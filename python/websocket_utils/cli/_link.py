@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from websocket_utils._redaction import without_credentials
 from websocket_utils.cli._failures import cannot_connect
 from websocket_utils.client import WebSocketClient
 from websocket_utils.config import WebSocketConfig
-from websocket_utils.exceptions import without_credentials
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 Codec = Literal["json", "msgpack", "protobuf"]

@@ -1,62 +1,27 @@
-"""Every exception this package raises on its own account.
-
-    WebSocketError
-    ├─ ConfigError (ValueError)       .faults                       all bad settings at once
-    ├─ InvalidURL (ValueError)        .url .reason                  nothing was connected
-    ├─ HandshakeError                 .url .status .headers .body .reason
-    ├─ ProtocolError                  .close_code .reason           the connection is over
-    │  ├─ LocalProtocolError          we, or our caller, broke RFC 6455
-    │  └─ RemoteProtocolError         the peer broke RFC 6455
-    ├─ MessageTooBig                  .size .limit                  close code 1009
-    ├─ CodecError                     .format                       the connection stays open
-    │  ├─ EncodeError
-    │  └─ DecodeError                 .offset .path .expected .got .raw
-    ├─ SendQueueFull                  .queued .size .limit .unit    nothing of the message was queued
-    ├─ ConnectionClosed               .received .sent .initiator
-    │  ├─ ConnectionClosedOK          both sides were done: 1000 or 1001
-    │  └─ ConnectionClosedError       anything else
-    │     └─ HeartbeatTimeout         .timeout
-    └─ ReconnectGaveUp                .attempts .last_error
-
-`OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
-unwrapped: a caller who handles them already need not learn new names.
-
-Rules of this file: it imports nothing of ours, so that everyone (the Rust binding too) can import it; an exception
-carries data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because
-strategies run in process pools; no user, password or query of a URL gets into any attribute or text, and nothing that
-a peer chose gets into a text unescaped, where a line break would begin another line of a log. Attributes hold a peer's
-words as they came.
-"""
+"""What is wrong before there is a connection, with the protocol, and with messages."""
 
 import copyreg
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from websocket_utils._redaction import on_one_line, without_credentials
 
 __all__ = [
     "Close",
     "CodecError",
     "ConfigError",
-    "ConnectionClosed",
-    "ConnectionClosedError",
-    "ConnectionClosedOK",
     "DecodeError",
     "EncodeError",
     "HandshakeError",
-    "HeartbeatTimeout",
     "Initiator",
     "InvalidURL",
     "LocalProtocolError",
     "MessageTooBig",
     "ProtocolError",
-    "ReconnectGaveUp",
     "RemoteProtocolError",
-    "SendQueueFull",
     "WebSocketError",
     "WireFormat",
-    "on_one_line",
-    "without_credentials",
 ]
 
 Initiator = Literal["local", "peer", "transport"]
@@ -67,36 +32,6 @@ WireFormat = Literal["json", "msgpack", "protobuf", "raw"]
 
 # Long enough to recognise a message in a log, short enough that a 16 MiB message does not fill it.
 _EXCERPT_BYTES = 80
-
-_SCHEME_AND_SLASHES = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:(?!\d))?/*")
-_HOST_AND_PORT = re.compile(r"[^:@\[\]]*(:\d*)?|\[[^\]@]*\](:\d*)?")
-
-
-def without_credentials(url: str) -> str:
-    """Return `url` without its user, password and query, for attributes, logs and messages.
-
-    Exchanges take tokens in the query, under any name, so `?...` is all that is shown of it (and `#...` of a fragment,
-    which makes a URL invalid). Works on broken URLs too,
-    where it rather removes too much than too little: a password with an unescaped `/` makes the URL invalid, and the
-    error about it must not print the password.
-    """
-    prefix = _SCHEME_AND_SLASHES.match(url)
-    start = prefix.end() if prefix else 0
-    rest = url[start:]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" in authority:
-        rest = authority.rpartition("@")[2] + rest[len(authority) :]
-    elif not _HOST_AND_PORT.fullmatch(authority):
-        rest = rest.rpartition("@")[2]
-    hidden = re.search(r"[?#]", rest)
-    return url[:start] + (f"{rest[: hidden.end()]}..." if hidden else rest)
-
-
-def on_one_line(text: str) -> str:
-    """Return `text` with all that is not printable escaped: a peer's words must not look like a log's next line."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _excerpt(raw: bytes) -> str:
@@ -313,110 +248,3 @@ class DecodeError(CodecError):
         byte = "" if self.offset is None else f" (byte {self.offset})"
         what = on_one_line(self.args[0])
         return f"cannot decode the {self.format} message: {what}{at}{byte}; it was {_excerpt(self.raw)}"
-
-
-class SendQueueFull(WebSocketError):
-    """More is sent than the peer takes, or than is kept while disconnected. Nothing of this message was queued.
-
-    Attributes:
-        queued: What waits to be sent, in `unit`.
-        size: The message that did not fit, in `unit`; bytes include the frame header.
-        limit: `max_send_queue` (bytes) or `message_buffer_size` (messages) in force.
-        unit: Bytes on an open connection, messages while disconnected.
-    """
-
-    def __init__(self, queued: int, size: int, limit: int, unit: Literal["bytes", "messages"] = "bytes") -> None:
-        super().__init__(queued, size, limit, unit)
-        self.queued = queued
-        self.size = size
-        self.limit = limit
-        self.unit: Literal["bytes", "messages"] = unit
-
-    def __str__(self) -> str:
-        if self.unit == "messages":
-            return (
-                f"send queue full: {self.queued} messages wait for the connection to come back, and the limit is "
-                f"{self.limit}; drop what is stale, or raise message_buffer_size"
-            )
-        return (
-            f"send queue full: {self.queued} bytes wait and {self.size} more would pass the limit of {self.limit}; "
-            "await what send() returns to keep pace with the peer, or raise max_send_queue"
-        )
-
-
-class ConnectionClosed(WebSocketError):
-    """The connection is closed or closing; nothing more can be sent or received on it.
-
-    Attributes:
-        received: The peer's close frame; None if none came.
-        sent: Our close frame; None if none left.
-        initiator: Who ended it.
-    """
-
-    def __init__(
-        self, received: Close | None = None, sent: Close | None = None, initiator: Initiator = "local"
-    ) -> None:
-        super().__init__(received, sent, initiator)
-        self.received = received
-        self.sent = sent
-        self.initiator = initiator
-
-    def __str__(self) -> str:
-        received = f"received close frame {self.received}" if self.received else "received no close frame"
-        sent = f"sent {self.sent}" if self.sent else "sent none"
-        by = {
-            "local": "closed by this side",
-            "peer": "closed by the peer",
-            "transport": "the transport was lost without a close frame: reset, or end of file",
-        }[self.initiator]
-        return f"connection closed: {by}; {received}, {sent}"
-
-
-class ConnectionClosedOK(ConnectionClosed):
-    """The connection ended normally: 1000 (normal closure) or 1001 (going away)."""
-
-
-class ConnectionClosedError(ConnectionClosed):
-    """The connection ended with an error code, or without a close frame (1006, RFC 6455 §7.1.5)."""
-
-
-class HeartbeatTimeout(ConnectionClosedError):
-    """The peer did not answer a ping in time and is taken for dead.
-
-    Attributes:
-        timeout: `ping_timeout` in force, in seconds.
-    """
-
-    def __init__(
-        self,
-        timeout: float,
-        received: Close | None = None,
-        sent: Close | None = None,
-        initiator: Initiator = "local",
-    ) -> None:
-        super().__init__(received, sent, initiator)
-        self.timeout = timeout
-
-    def __str__(self) -> str:
-        return (
-            f"no pong within {self.timeout:g} s (ping_timeout): the peer or the way to it is dead, or the peer's event "
-            "loop was blocked that long"
-        )
-
-
-class ReconnectGaveUp(WebSocketError):
-    """The client stopped trying to reconnect and is closed.
-
-    Attributes:
-        attempts: Consecutive attempts that failed.
-        last_error: Why the last one failed; None when no attempt was allowed.
-    """
-
-    def __init__(self, attempts: int, last_error: BaseException | None = None) -> None:
-        super().__init__(attempts, last_error)
-        self.attempts = attempts
-        self.last_error = last_error
-
-    def __str__(self) -> str:
-        last = f", the last with {type(self.last_error).__name__}: {self.last_error}" if self.last_error else ""
-        return f"gave up after {self.attempts} failed attempts{last}; max_reconnect_attempts=None never gives up"

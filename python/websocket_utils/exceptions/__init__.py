@@ -1,0 +1,105 @@
+"""Every exception this package raises on its own account.
+
+    WebSocketError
+    ├─ ConfigError (ValueError)       .faults                       all bad settings at once
+    ├─ InvalidURL (ValueError)        .url .reason                  nothing was connected
+    ├─ HandshakeError                 .url .status .headers .body .reason
+    ├─ ProtocolError                  .close_code .reason           the connection is over
+    │  ├─ LocalProtocolError          we, or our caller, broke RFC 6455
+    │  └─ RemoteProtocolError         the peer broke RFC 6455
+    ├─ MessageTooBig                  .size .limit                  close code 1009
+    ├─ CodecError                     .format                       the connection stays open
+    │  ├─ EncodeError
+    │  └─ DecodeError                 .offset .path .expected .got .raw
+    ├─ SendQueueFull                  .queued .size .limit .unit    nothing of the message was queued
+    ├─ ConnectionClosed               .received .sent .initiator
+    │  ├─ ConnectionClosedOK          both sides were done: 1000 or 1001
+    │  └─ ConnectionClosedError       anything else
+    │     ├─ HeartbeatTimeout         .timeout
+    │     ├─ StaleData                .channel .age
+    │     ├─ SubscribeTimeout         .channels .timeout
+    │     └─ MessageNotWritten        .outcome                      of one accepted message
+    ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
+    ├─ AuthenticationFailed           .reason                       the server refused who we say we are
+    ├─ ProviderError                  .what                         a callable for URL, headers or token failed
+    ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
+    └─ ReconnectGaveUp                .attempts .last_error
+
+`OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
+unwrapped: a caller who handles them already need not learn new names.
+
+Rules of this file: it imports nothing of ours but plain vocabulary, so that everyone (the
+Rust binding too) can import it; an exception
+carries data and `__str__` makes the text (what, where, limit, what now); every exception survives pickling, because
+strategies run in process pools; no user, password or query of a URL gets into any attribute or text, and nothing that
+a peer chose gets into a text unescaped, where a line break would begin another line of a log. Attributes hold a peer's
+words as they came.
+"""
+
+from ._endings import (
+    AuthenticationFailed,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConnectionFlapping,
+    HeartbeatTimeout,
+    MessageNotWritten,
+    ProviderError,
+    ReconnectGaveUp,
+    SendQueueFull,
+    StaleData,
+    SubscribeRejected,
+    SubscribeTimeout,
+)
+from ._faults import (
+    Close,
+    CodecError,
+    ConfigError,
+    DecodeError,
+    EncodeError,
+    HandshakeError,
+    Initiator,
+    InvalidURL,
+    LocalProtocolError,
+    MessageTooBig,
+    ProtocolError,
+    RemoteProtocolError,
+    WebSocketError,
+    WireFormat,
+)
+
+__all__ = [
+    "AuthenticationFailed",
+    "Close",
+    "CodecError",
+    "ConfigError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConnectionFlapping",
+    "DecodeError",
+    "EncodeError",
+    "HandshakeError",
+    "HeartbeatTimeout",
+    "Initiator",
+    "InvalidURL",
+    "LocalProtocolError",
+    "MessageNotWritten",
+    "MessageTooBig",
+    "ProtocolError",
+    "ProviderError",
+    "ReconnectGaveUp",
+    "RemoteProtocolError",
+    "SendQueueFull",
+    "StaleData",
+    "SubscribeRejected",
+    "SubscribeTimeout",
+    "WebSocketError",
+    "WireFormat",
+]
+
+# Where users import them from is what tracebacks and pickles name.
+for _name in __all__:
+    _exported = globals()[_name]
+    if isinstance(_exported, type):
+        _exported.__module__ = __name__
