@@ -172,7 +172,7 @@ class ClosePolicy:
             Where several hold a code, the first one counts.
 
     Raises:
-        ConfigError: If `codes` names what is no verdict, or no code.
+        ConfigError: If `codes` names what is no verdict.
     """
 
     codes: Mapping[int | range, VerdictKind] = field(default_factory=dict[int | range, VerdictKind], hash=False)
@@ -180,9 +180,9 @@ class ClosePolicy:
     def __post_init__(self) -> None:
         """Check the table."""
         faults = [
-            f"codes: {codes!r} can't be {kind!r}"
+            f"codes: {codes!r} can't be {kind!r}: {', '.join(get_args(VerdictKind))} can be"
             for codes, kind in self.codes.items()
-            if kind not in get_args(VerdictKind) or not isinstance(codes, int | range)
+            if kind not in get_args(VerdictKind)
         ]
         if faults:
             raise ConfigError(faults)
@@ -207,7 +207,7 @@ class ClosePolicy:
     @classmethod
     def graphql_ws(cls) -> Self:
         """The codes of the GraphQL protocol `graphql-transport-ws`, as its JavaScript client takes them."""
-        return cls({codes: "final" for codes in _GRAPHQL_FATAL})
+        return cls(dict.fromkeys(_GRAPHQL_FATAL, "final"))
 
     def judge(self, error: BaseException, *, holds_subscriptions: bool, wall_now: float) -> Verdict:
         """Judge an end.
@@ -263,7 +263,10 @@ class ClosePolicy:
 
 
 def _look_up(table: tuple[tuple[range, VerdictKind], ...], code: int) -> VerdictKind:
-    return next((kind for codes, kind in table if code in codes), "retry")
+    for codes, kind in table:
+        if code in codes:
+            return kind
+    return "retry"
 
 
 def _retry_after(value: str | None, wall_now: float) -> float:
