@@ -6,6 +6,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -65,6 +66,7 @@ __all__ = [
     "AuthenticationFailed",
     "ClientStats",
     "Close",
+    "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
@@ -98,6 +100,7 @@ __all__ = [
     "ProviderError",
     "Raw",
     "ReconnectGaveUp",
+    "ReconnectPolicy",
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
@@ -116,6 +119,7 @@ __all__ = [
     "UInt32",
     "UInt64",
     "Unsubscribe",
+    "Verdict",
     "WebSocketClient",
     "WebSocketConfig",
     "WebSocketError",

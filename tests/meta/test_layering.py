@@ -30,6 +30,7 @@ LAYERS = [
         "_receiving",
         "_connection",
         "_reconnect",
+        "_lifecycle",
         "_heartbeat",
         "_faults",
         "_url",
