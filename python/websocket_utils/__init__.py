@@ -6,6 +6,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, decode_columns
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -59,6 +60,7 @@ from .messages import (
 from .metrics import ClientStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
@@ -107,11 +109,14 @@ __all__ = [
     "ServerStats",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",
