@@ -29,6 +29,10 @@ def test_channel_that_stays_silent_is_told_once_at_the_second_look() -> None:
     freshness = watching("a", now=100.0)
     assert run_until(freshness, 100.0, 1000.0) == [(165.0, Stale("a", 65.0))]
     assert freshness.stale == freshness.silent == ("a",)
+    # Looked at as often as before, to notice data, and not more often.
+    for now in (1000.0, 1007.0, 1014.0):
+        assert freshness.check(now) == []
+        assert freshness.next_check(now) == now + STEP
 
 
 def test_channel_whose_data_comes_is_never_told() -> None:
