@@ -7,6 +7,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -60,6 +61,7 @@ from .messages import (
 from .metrics import ClientStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
@@ -110,11 +112,14 @@ __all__ = [
     "ServerStats",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",

@@ -60,6 +60,8 @@ DOCUMENTED = {
         "SendQueueFull",
         "WebSocketError",
     ],
+    "subscription": ["Subscription"],
+    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
