@@ -56,7 +56,7 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
 
@@ -86,6 +86,7 @@ __all__ = [
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
     "Message",
     "MessageNotWritten",

@@ -35,6 +35,7 @@ LAYERS = [
         "_url",
         "_dialer",
         "_held",
+        "_merging",
         "_opening",
     },
     {"client", "server"},
