@@ -58,7 +58,7 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
 from .subscription import Subscription
@@ -90,6 +90,7 @@ __all__ = [
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
     "Message",
     "MessageNotWritten",

@@ -7,7 +7,7 @@ time between them. Counters start at 0 and only grow, through reconnects too; ga
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ClientState", "ClientStats", "ServerStats"]
+__all__ = ["ClientState", "ClientStats", "LegStats", "ServerStats"]
 
 ClientState = Literal[
     "idle", "connecting", "authenticating", "restoring", "live", "stale", "backoff", "closed", "failed"
@@ -57,6 +57,37 @@ class ClientStats:
 
     send_queue_bytes: int
     """Bytes accepted by `send` and not yet taken by the operating system, now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStats:
+    """What one source of a client in mode `race` or `standby` has done so far, over all its connections."""
+
+    source: str
+    """Its URL, without credentials."""
+
+    is_live: bool
+    """Whether it has a complete connection, now."""
+
+    messages: int
+    """Messages it brought."""
+
+    wins: int
+    """Messages of it that were delivered: in a race, those it brought first."""
+
+    duplicates: int
+    """Messages of it that were removed, for they had been there already."""
+
+    lead_p50_ns: int
+    """From the arrival of a message it brought first to that of its equal from another source: the median; 0 before
+    the first one."""
+
+    lead_p99_ns: int
+    """The same, which one in a hundred exceeds."""
+
+    behind_ns: int
+    """From its last message to the last one of any source. If it is live and this grows, it is dead, and the others
+    mask that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ DOCUMENTED = {
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
     "config": ["WebSocketConfig"],
-    "metrics": ["ClientStats", "ServerStats"],
+    "metrics": ["ClientStats", "LegStats", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
     "outcomes": ["SendOutcome"],
     "exceptions": [

@@ -36,6 +36,7 @@ LAYERS = [
         "_url",
         "_dialer",
         "_held",
+        "_merging",
         "_opening",
         "_subscriptions",
         "_freshness",
