@@ -10,6 +10,7 @@ from typing import Any, Literal, Unpack
 
 from ._connection import Connection
 from ._dialer import Dialer
+from ._endpoints import Endpoint
 from ._faults import Faults
 from ._handshake import Opened
 from ._heartbeat import Heartbeat
@@ -17,7 +18,6 @@ from ._held import HeldMessages
 from ._opening import Closing, Opening
 from ._receiving import Receiving
 from ._reconnect import Backoff, is_final
-from ._url import parse_url
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import (
     ConnectionClosed,
@@ -123,7 +123,7 @@ class WebSocketClient(Receiving, Closing):
         settings = (config or WebSocketConfig()).replace(**overrides)
         if subprotocols is None:
             subprotocols = () if codec == "json" else (f"websocket-utils.{codec}",)
-        dialer = Dialer(parse_url(url), settings, dict(headers or {}), tuple(subprotocols), ssl)
+        dialer = Dialer((Endpoint(url, headers=headers),), settings, tuple(subprotocols), ssl)
         client = cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down)
         return Opening(client, client._open)
 
@@ -208,7 +208,7 @@ class WebSocketClient(Receiving, Closing):
     @property
     def url(self) -> str:
         """The server's URL without user and password, and with `?...` for its query: safe to log."""
-        return self._dialer.target.url
+        return self._dialer.endpoints[0].shown
 
     @property
     def is_connected(self) -> bool:
