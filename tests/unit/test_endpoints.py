@@ -55,7 +55,7 @@ def test_url_that_is_none_is_raised_at_once() -> None:
 def test_what_is_neither_a_value_nor_a_callable_is_a_type_error() -> None:
     wrong: Any = 5
     for what, arguments in {"url": (wrong,), "token": (URL,)}.items():
-        with pytest.raises(TypeError, match=f"^{what}: must be a str or a callable that gives one, not 5$"):
+        with pytest.raises(TypeError, match=f"^{what}: must be a str or a callable that gives one, not a int$"):
             Endpoint(*arguments, token=wrong)
 
 
