@@ -6,6 +6,8 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -59,12 +61,14 @@ from .messages import (
 from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
     "AuthenticationFailed",
     "ClientStats",
     "Close",
+    "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
@@ -99,6 +103,7 @@ __all__ = [
     "ProviderError",
     "Raw",
     "ReconnectGaveUp",
+    "ReconnectPolicy",
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
@@ -108,15 +113,19 @@ __all__ = [
     "ServerStats",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",
     "Unsubscribe",
+    "Verdict",
     "WebSocketClient",
     "WebSocketConfig",
     "WebSocketError",

@@ -60,8 +60,11 @@ DOCUMENTED = {
         "SendQueueFull",
         "WebSocketError",
     ],
+    "subscription": ["Subscription"],
+    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)
