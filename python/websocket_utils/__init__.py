@@ -9,6 +9,7 @@ from ._core import Columns, Decoder, Encoder, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
+from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -65,6 +66,7 @@ from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "Aggregator",
     "AuthenticationFailed",
     "ClientStats",
     "Close",
@@ -111,6 +113,8 @@ __all__ = [
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
+    "SourceFailed",
+    "Sourced",
     "Stale",
     "StaleData",
     "StandardSubscriptions",

@@ -29,6 +29,7 @@ DOCUMENTED = {
     ],
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
+    "aggregator": ["Aggregator", "SourceFailed", "Sourced"],
     "config": ["WebSocketConfig"],
     "metrics": ["ClientStats", "LegStats", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],

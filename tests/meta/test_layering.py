@@ -47,7 +47,7 @@ LAYERS = [
         "_server_channels",
         "subscription",
     },
-    {"client", "server"},
+    {"client", "server", "aggregator"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},
