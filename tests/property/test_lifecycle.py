@@ -59,22 +59,26 @@ def caused(cause: Exception) -> ConnectionClosedError:
     return error
 
 
+OTHER_LOSSES: Final[tuple[Callable[[], Exception], ...]] = (
+    lambda: ConnectionClosedError(initiator="transport"),
+    lambda: HeartbeatTimeout(20.0),
+    lambda: caused(RemoteProtocolError(1002, "no")),
+    lambda: caused(MessageTooBig(None, 1)),
+    lambda: AuthenticationFailed("no"),
+)
 losses = st.one_of(
-    st.sampled_from([1000, 1001, 1002, 1005, 1008, 1008, 1009, 1011, 1012, 1013, 3001, 4000, 4150, 4250, 4401]).map(
+    # What ends a life at once comes seldom, or none would last.
+    st.sampled_from([1001, 1002, 1002, 1008, 1008, 1008, 1012, 1013, 4000, 4150, 4250, 4401, *range(1000, 1015)]).map(
         lambda code: ConnectionClosedError(Close(code), None, "peer")
     ),
-    st.builds(lambda: ConnectionClosedError(initiator="transport")),
-    st.builds(lambda: HeartbeatTimeout(20.0)),
-    st.builds(lambda: caused(RemoteProtocolError(1002, "no"))),
-    st.builds(lambda: caused(MessageTooBig(None, 1))),
-    st.builds(lambda: AuthenticationFailed("no")),
+    st.sampled_from(OTHER_LOSSES).map(lambda make: make()),
 )
 refusals = st.one_of(
     st.builds(ConnectionRefusedError),
     st.builds(TimeoutError),
     st.builds(
         lambda status, after: HandshakeError("ws://f/", reason="no", status=status, headers={"retry-after": after}),
-        st.sampled_from([200, 302, 401, 403, 404, 408, 425, 429, 500, 503]),
+        st.sampled_from([200, 302, 401, 403, 404, 408, 425, 429, 429, 500, 500, 503, 503]),
         st.sampled_from(["0", "2", "60", "100000", "soon", "Thu, 28 Nov 2999 01:02:03 GMT"]),
     ),
 )
@@ -95,10 +99,10 @@ class Lives(RuleBasedStateMachine):
 
     @initialize(
         interval=st.sampled_from([0.05, 5.0]),
-        max_attempts=st.sampled_from([None, None, 0, 1, 4]),
+        max_attempts=st.sampled_from([None, None, None, 0, 4]),
         max_delay=st.sampled_from([None, 0.5]),
         strikes=st.integers(1, 3),
-        give_up_after=st.sampled_from([None, None, 20.0]),
+        give_up_after=st.sampled_from([None, None, None, 20.0]),
     )
     def begin(
         self,
@@ -208,10 +212,33 @@ class Lives(RuleBasedStateMachine):
     @rule(error=refusals, unit=units)
     def dial_failed(self, error: BaseException, unit: float) -> None:
         before = self.life.attempts
+        self.live_since = None
         self.check(self.life.dial_failed(error, now=self.now, wall_now=WALL, unit=unit), error, before)
 
-    @rule()
-    def close(self) -> None:
+    @precondition(lambda self: self.life.state in {"idle", "backoff"})
+    @rule(seconds=st.sampled_from([0.0, 1.0, STABLE_AFTER, STABLE_AFTER]))
+    def comes_up_and_lives(self, seconds: float) -> None:
+        self.dial()
+        self.promises_hold()
+        self.opened()
+        self.promises_hold()
+        self.authenticated()
+        self.promises_hold()
+        self.restored()
+        self.now += seconds
+
+    @precondition(lambda self: self.life.state in {"idle", "backoff"})
+    @rule(error=refusals, unit=units)
+    def dials_in_vain(self, error: BaseException, unit: float) -> None:
+        self.dial()
+        self.promises_hold()
+        self.dial_failed(error, unit)
+
+    @rule(chance=st.integers(0, 9))
+    def close(self, chance: int) -> None:
+        # Seldom before the end: most lives shall go on.
+        if chance and not self.life.is_over:
+            return
         over = self.life.is_over
         was = self.life.state
         self.life.close()

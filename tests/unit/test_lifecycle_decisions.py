@@ -67,6 +67,16 @@ def test_time_counts_from_live_on_and_not_from_the_handshake() -> None:
     assert decision.attempt == 2
 
 
+def test_connection_that_was_never_live_did_not_last_whatever_the_one_before_did() -> None:
+    link = Link()
+    link.up()
+    link.lose(lived=STABLE_AFTER)
+    link.life.dial(link.now)
+    link.life.opened(link.now)
+    assert isinstance(decision := link.lose(lived=STABLE_AFTER), Wait)
+    assert decision.attempt == 2
+
+
 def test_time_that_a_channel_was_stale_counts_too() -> None:
     link = Link()
     link.refuse()
