@@ -5,7 +5,14 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
+<<<<<<< Updated upstream
 from ._core import Columns, Decoder, Encoder, decode_columns
+=======
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+>>>>>>> Stashed changes
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -63,11 +70,13 @@ from .server import WebSocketServer
 __all__ = [
     "AccountUpdate",
     "AuthenticationFailed",
+    "Backpressure",
     "ClientStats",
     "Close",
     "CodecError",
     "Columns",
     "ConfigError",
+    "Conflate",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -75,6 +84,7 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "DropOldest",
     "EncodeError",
     "Encoder",
     "Event",
@@ -83,6 +93,7 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",

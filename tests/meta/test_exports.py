@@ -61,7 +61,13 @@ DOCUMENTED = {
         "WebSocketError",
     ],
     "_connection": ["ServerConnection"],
+<<<<<<< Updated upstream
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+=======
+    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_slow": ["Backpressure", "Conflate", "DropOldest"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
+>>>>>>> Stashed changes
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)
