@@ -38,7 +38,7 @@ async def test_close_during_the_wait_for_a_reconnect_ends_at_once(monkeypatch: p
     async with raw_server(script) as server:
         client = await WebSocketClient.connect(server.url)
         receiving = asyncio.create_task(client.receive())
-        await until(lambda: client.stats().state == "reconnecting")
+        await until(lambda: client.state == "backoff")
         async with asyncio.timeout(0.5):
             await client.close()
             assert await receiving is None

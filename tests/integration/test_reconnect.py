@@ -114,6 +114,9 @@ async def test_client_reconnects_resubscribes_in_order_and_the_stream_goes_on(
         await client.subscribe("c", "b", "c")
         await client.subscribe("b", "a")
         await client.unsubscribe("b", "unknown")
+        # Subscribed to twice.
+        assert client.channels == ("c", "b", "a")
+        await client.unsubscribe("b")
         received = []
         async for message in client.messages(PriceUpdate):
             received.append(message.timestamp)
@@ -122,7 +125,7 @@ async def test_client_reconnects_resubscribes_in_order_and_the_stream_goes_on(
         assert received == [1, 2, 3]
         assert subscriptions == [["c", "b", "a", "-b"], ["c", "a"], ["c", "a"]]
         assert (client.stats().connects, client.stats().reconnects) == (3, 2)
-        assert client.stats().state == "open"
+        assert client.stats().state == "live"
         assert client.channels == ("c", "a")
 
 
