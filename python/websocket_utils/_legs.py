@@ -96,9 +96,7 @@ class Legs:
         self._was_live = False
 
     def _inbox(self, terms: Terms, number: int) -> _core.Inbox:
-        inbox = _core.Inbox(
-            terms.loop, self._owner.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True
-        )
+        inbox = _core.Inbox(terms.loop, self._owner.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True)
 
         def take(connection: _core.Connection, payload: Payload) -> None:
             del connection

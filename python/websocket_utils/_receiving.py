@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Literal, TypeVar, overload
 
 from . import _core
+from ._event_handlers import EventHandlers, event_classes
 from ._faults import Faults
 from ._slow import Backpressure, SlowPolicy, describe
-from ._event_handlers import EventHandlers, event_classes
 from .events import Event
 from .exceptions import DecodeError
 from .messages import WsMessage
