@@ -26,6 +26,7 @@ __all__ = [
     "SubscriptionProtocol",
     "Subscriptions",
     "Waiters",
+    "parts",
 ]
 
 SUBPROTOCOLS: Mapping[str, str] = {f"websocket-utils.{codec}": codec for codec in ("json", "msgpack", "protobuf")}
@@ -142,11 +143,11 @@ class StandardSubscriptions:
 
     def subscribe(self, channels: Sequence[str], /) -> Sequence[Any]:
         """Return as few messages as hold the channels, 512 each."""
-        return [Subscribe(channels=part) for part in _parts(channels)]
+        return [Subscribe(channels=part) for part in parts(channels)]
 
     def unsubscribe(self, channels: Sequence[str], /) -> Sequence[Any]:
         """Return as few messages as hold the channels, 512 each."""
-        return [Unsubscribe(channels=part) for part in _parts(channels)]
+        return [Unsubscribe(channels=part) for part in parts(channels)]
 
     def settle(self, reply: Any, /) -> Sequence[tuple[str, SubscribeRejected | None]]:
         """Return the channels that an answer names."""
@@ -162,7 +163,8 @@ class StandardSubscriptions:
         return subprotocol in SUBPROTOCOLS
 
 
-def _parts(channels: Sequence[str]) -> list[list[str]]:
+def parts(channels: Sequence[str]) -> list[list[str]]:
+    """Cut a list of channels into lists that one message each may carry."""
     size = _CHANNELS_OF_ONE_MESSAGE
     return [list(channels[start : start + size]) for start in range(0, len(channels), size)]
 
