@@ -6,6 +6,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .client import WebSocketClient
@@ -57,7 +58,7 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
 from .subscription import Subscription
@@ -67,6 +68,7 @@ __all__ = [
     "AuthenticationFailed",
     "ClientStats",
     "Close",
+    "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
@@ -88,6 +90,7 @@ __all__ = [
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
     "Message",
     "MessageNotWritten",
@@ -100,6 +103,7 @@ __all__ = [
     "ProviderError",
     "Raw",
     "ReconnectGaveUp",
+    "ReconnectPolicy",
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
@@ -121,6 +125,7 @@ __all__ = [
     "UInt32",
     "UInt64",
     "Unsubscribe",
+    "Verdict",
     "WebSocketClient",
     "WebSocketConfig",
     "WebSocketError",

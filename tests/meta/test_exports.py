@@ -30,7 +30,7 @@ DOCUMENTED = {
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
     "config": ["WebSocketConfig"],
-    "metrics": ["ClientStats", "ServerStats"],
+    "metrics": ["ClientStats", "LegStats", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
     "outcomes": ["SendOutcome"],
     "exceptions": [
@@ -64,6 +64,7 @@ DOCUMENTED = {
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)
