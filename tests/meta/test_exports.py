@@ -29,6 +29,7 @@ DOCUMENTED = {
     ],
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
+    "aggregator": ["Aggregator", "SourceFailed", "Sourced"],
     "config": ["WebSocketConfig"],
     "metrics": ["ClientStats", "LegStats", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
@@ -64,6 +65,9 @@ DOCUMENTED = {
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
+    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_slow": ["Backpressure", "Conflate", "DropOldest"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }

@@ -70,8 +70,6 @@ class Merger:
 
     def _told(self, is_new: bool, payload: Payload, now_ns: int) -> bool:
         """Put gaps in front of the payload that showed them."""
-        if not self._seen.gaps:
-            return is_new
         self.ready += self._seen.gaps
         self._seen.gaps.clear()
         if is_new:

@@ -58,6 +58,7 @@ class Race(Merger):
         super().__init__(keys, sources, leads, window=window)
         self._key_of = keys.of
         self._window = window
+        self._count = len(sources)
         self._is_strict = order == "strict"
         self._hold = hold
         self._hold_ns = hold_ns
@@ -113,34 +114,32 @@ class Race(Merger):
             from_leg.wins += 1
             if len(self._seen.following) > 1:
                 firsts = self._firsts
-                firsts[key] = now_ns * len(self._legs) + leg
+                firsts[key] = now_ns * self._count + leg
                 if len(firsts) > self._window:
                     firsts.popitem(last=False)
         else:
             from_leg.duplicates += 1
             first = self._firsts.pop(key, None)
             if first is not None:
-                since_ns, winner = divmod(first, len(self._legs))
+                since_ns, winner = divmod(first, self._count)
                 if winner != leg:
                     self._legs[winner].leads.record(max(0, now_ns - since_ns))
         if self._is_strict and is_numbered(key):
-            is_delivered = is_new and self._in_order(
-                from_leg, key, self._seen.channel(key[0]), Received(payload, now_ns)
-            )
+            is_delivered = is_new and self._in_order(from_leg, key, self._seen.channel(key[0]), payload, now_ns)
             # Whatever is missing, the line tells itself, when it goes on without.
             self._seen.gaps.clear()
             return is_delivered
-        return self._told(is_new, payload, now_ns)
+        return self._told(is_new, payload, now_ns) if self._seen.gaps else is_new
 
     # --- strict order ---
 
-    def _in_order(self, leg: Leg, key: tuple[Hashable, int], channel: Channel, received: Received) -> bool:
+    def _in_order(self, leg: Leg, key: tuple[Hashable, int], channel: Channel, payload: Payload, now_ns: int) -> bool:
         """Deliver, or hold back, a numbered message that is new, and deliver what waited for it."""
         name, sequence = key
         line = channel.line
         if line is None:
             line = channel.line = _Line(sequence)
-            return self._begin(name, received)
+            return self._begin(name, Received(payload, now_ns))
         if sequence <= line.delivered:
             # The channel went on without it.
             leg.wins -= 1
@@ -149,10 +148,10 @@ class Race(Merger):
         if sequence == line.delivered + 1 and not line.held:
             line.delivered = sequence
             return True
-        line.held[sequence] = received
+        line.held[sequence] = Received(payload, now_ns)
         self._holding[name] = line
         self._held += 1
-        self._held_bytes += len(received.payload)
+        self._held_bytes += len(payload)
         self._release(name, line)
         while self._held > self._hold or self._held_bytes > _HOLD_BYTES:
             self._go_on(*next(iter(self._holding.items())))

@@ -133,31 +133,35 @@ class Seen:
 
     def take(self, leg: int, key: Any, now_ns: int) -> bool:
         """Remember a key that a leg brought; True if it was not there before."""
-        if not is_numbered(key):
-            if key in self._ring:
-                return False
-            self._ring[key] = None
-            if len(self._ring) > self._window * _RINGS:
-                self._ring.popitem(last=False)
-            return True
+        # As `is_numbered`, whose call would cost as much as all the rest.
+        if not (type(key) is tuple and len(key) == 2 and type(key[1]) is int):  # noqa: PLR2004  # channel and sequence
+            return self._take_other(key)
         name, sequence = key
         channel = self._channels.get(name)
         if channel is None:
             self._add(name, sequence).last[leg] = sequence
             return True
-        if sequence <= channel.highest:
-            is_new = self._take_below(leg, name, channel, sequence, now_ns)
-        else:
-            is_new = True
-            if sequence > channel.highest + 1:
-                channel.missing.append((channel.highest + 1, sequence))
-            channel.highest = sequence
-            channel.last[leg] = sequence
+        highest = channel.highest
+        is_new: bool = sequence > highest
+        if is_new:
+            channel.highest = channel.last[leg] = sequence
+            if sequence != highest + 1:
+                channel.missing.append((highest + 1, sequence))
             if channel.doubted_ns is not None:
                 channel.doubted_ns = None
+        else:
+            is_new = self._take_below(leg, name, channel, sequence, now_ns)
         if channel.missing:
             self._settle(name, channel)
         return is_new
+
+    def _take_other(self, key: Hashable) -> bool:
+        if key in self._ring:
+            return False
+        self._ring[key] = None
+        if len(self._ring) > self._window * _RINGS:
+            self._ring.popitem(last=False)
+        return True
 
     def has(self, leg: int, key: Any) -> bool:
         """Whether a key that a leg brought was there before; remembers how far the leg is, but not the key."""
@@ -188,7 +192,7 @@ class Seen:
 
     def _take_below(self, leg: int, name: Hashable, channel: Channel, sequence: int, now_ns: int) -> bool:
         self._place(leg, channel, sequence)
-        if channel.fill(sequence):
+        if channel.missing and channel.fill(sequence):
             return True
         if not channel.is_behind(leg) or not all(channel.is_behind(other) for other in self.following):
             return False

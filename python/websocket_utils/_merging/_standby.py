@@ -80,7 +80,7 @@ class Standby(Merger):
         if self._seen.restarted:
             self._seen.restarted = False
             self._drop_channel(key[0])
-        return self._told(is_new, payload, now_ns)
+        return self._told(is_new, payload, now_ns) if self._seen.gaps else is_new
 
     def promote(self, leg: int, now_ns: int) -> list[Received | Gap]:
         """Make another leg the active one.
