@@ -83,6 +83,10 @@ class Subscriptions:
                 gone.append(channel)
         return tuple(gone)
 
+    def last(self, channels: Iterable[str]) -> tuple[str, ...]:
+        """Return what `remove` would return, and change nothing: for who has to tell the server first."""
+        return tuple(channel for channel in dict.fromkeys(channels) if self._wanted.get(channel, (0, 0))[0] == 1)
+
     def forget(self, channel: str) -> bool:
         """The server refuses a channel: it is wanted no more, however often it was; returns whether it was."""
         return self._wanted.pop(channel, None) is not None
