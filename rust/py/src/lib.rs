@@ -5,6 +5,7 @@
 use pyo3::prelude::*;
 
 mod broadcast;
+mod clock;
 mod codec;
 mod columns;
 mod compression;
@@ -12,6 +13,7 @@ mod connection;
 mod errors;
 mod fates;
 mod handshake;
+mod histogram;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -37,6 +39,8 @@ mod _core {
     use crate::broadcast::Broadcaster;
     #[pymodule_export]
     use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::histogram::Histogram;
     #[pymodule_export]
     use crate::inbox::Inbox;
     #[pymodule_export]
