@@ -21,7 +21,7 @@ _MAX_HEADER = 14
 _SPARE_DEADLINES = 64
 
 Overflow = Literal["raise", "drop_oldest", "drop_newest"]
-"""What happens to a message that would pass a bound: it is refused, it takes the place of the oldest, or it is dropped."""
+"""What happens to a message that would pass a bound: it is refused, the oldest go for it, or it is dropped itself."""
 
 
 class Delivery(Awaitable[SendOutcome]):
@@ -44,7 +44,9 @@ class Delivery(Awaitable[SendOutcome]):
         return self._end if self._sent is None else self._sent.outcome
 
     def __await__(self) -> Generator[Any, None, SendOutcome]:
-        while self._sent is None and self._end is None:
+        while (sent := self._sent) is None:
+            if self._end is not None:
+                raise MessageNotWritten(self._end)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -52,10 +54,7 @@ class Delivery(Awaitable[SendOutcome]):
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-        if self._sent is not None:
-            return (yield from self._sent.__await__())
-        assert self._end is not None
-        raise MessageNotWritten(self._end)
+        return (yield from sent.__await__())
 
     def hand_over(self, sent: _core.Sent) -> None:
         """A connection has accepted the message: from now on it ends as that says."""
@@ -107,8 +106,8 @@ class HeldMessages:
     """
 
     __slots__ = (
-        "_bytes",
         "_by_key",
+        "_bytes",
         "_codec",
         "_deadlines",
         "_encoder",
@@ -171,7 +170,7 @@ class HeldMessages:
             key: A message that is kept with the same key is dropped, and this one goes to the end; None is no key.
 
         Raises:
-            SendQueueFull: If it would pass a bound, with `overflow="raise"`. It is not kept, and nothing is dropped for it.
+            SendQueueFull: If it would pass a bound, with `overflow="raise"`. It is not kept, nor is anything dropped.
             EncodeError: If it has no form in the codec. It is not kept.
         """
         payload, size = self._encode(message)
