@@ -5,16 +5,10 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-<<<<<<< Updated upstream
-from ._core import Columns, Decoder, Encoder, decode_columns
-from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
-from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
-=======
 from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._slow import Backpressure, Conflate, DropOldest
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
->>>>>>> Stashed changes
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient

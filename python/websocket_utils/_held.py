@@ -81,7 +81,6 @@ class _Held:
     compress: bool | None
     size: int
     key: Hashable
-    deadline: float | None
     delivery: Delivery
 
 
@@ -166,13 +165,16 @@ class HeldMessages:
             message: As for `send`.
             compress: As for `send`.
             now: Monotonic seconds.
-            ttl: Seconds after which it expires. One without any left expires at once.
+            ttl: Seconds after which it expires, 0 at once; None keeps it.
             key: A message that is kept with the same key is dropped, and this one goes to the end; None is no key.
 
         Raises:
             SendQueueFull: If it would pass a bound, with `overflow="raise"`. It is not kept, nor is anything dropped.
             EncodeError: If it has no form in the codec. It is not kept.
+            ValueError: If `ttl` is negative or no number. It is not kept.
         """
+        if ttl is not None and not ttl >= 0:
+            raise ValueError(f"ttl must be at least 0 seconds, not {ttl!r}; None keeps the message")
         payload, size = self._encode(message)
         older = self._by_key.get(key) if key is not None else None
         self.expire(now)
@@ -184,8 +186,8 @@ class HeldMessages:
             raise SendQueueFull(self._bytes, size, self._max_bytes)
         delivery = Delivery()
         self.accepted += 1
-        if ttl is not None and not ttl > 0:
-            # The older one with its key is still for sale: nothing has come to take its place.
+        if ttl == 0:
+            # Nothing that is kept has to go for it.
             self._expire(delivery)
             return delivery
         if self._overflow == "drop_newest" and not self._has_room(size, older):
@@ -198,11 +200,13 @@ class HeldMessages:
         if not self._has_room(size, None):
             self._drop(delivery, "overflow")
             return delivery
-        deadline = None if ttl is None else now + ttl
         self._number += 1
-        self._keep(self._number, _Held(payload, compress, size, key, deadline, delivery))
-        if deadline is not None:
-            self._add_deadline(deadline)
+        self._held[self._number] = _Held(payload, compress, size, key, delivery)
+        self._bytes += size
+        if key is not None:
+            self._by_key[key] = self._number
+        if ttl is not None:
+            self._add_deadline(now + ttl)
         return delivery
 
     def expire(self, now: float) -> None:
@@ -212,28 +216,22 @@ class HeldMessages:
             if number in self._held:
                 self._expire(self._take(number).delivery)
 
-    def send_all(self, connection: Connection, now: float) -> bool:
-        """Send what is kept, in the order it came, until the connection ends or its queue is full; the rest stays.
+    def send_all(self, connection: Connection, now: float) -> None:
+        """Send what is kept, in the order it came, until the connection ends; the rest stays.
 
-        Returns:
-            Whether nothing is kept any more.
+        One for which the connection's queue has no room, because its subscriptions still wait there, is dropped.
         """
         self.expire(now)
         while self._held and connection.is_open:
-            number = next(iter(self._held))
-            # First, for a send may end the connection, and whoever hears of that may come here.
-            one = self._take(number)
+            # Taken first, for a send may end the connection, and whoever hears of that may come here.
+            one = self._take(next(iter(self._held)))
             try:
                 sent = connection.send(one.payload, compress=one.compress)
             except SendQueueFull:
-                self._keep(number, one)
-                self._held.move_to_end(number, last=False)
-                if one.deadline is not None:
-                    heapq.heappush(self._deadlines, (one.deadline, number))
-                return False
+                self._drop(one.delivery, "overflow")
+                continue
             self.handed += 1
             one.delivery.hand_over(sent)
-        return not self._held
 
     def drop_all(self, reason: DropReason) -> None:
         """Drop what is kept."""
@@ -261,12 +259,6 @@ class HeldMessages:
         if without is not None:
             kept, used = kept - 1, used - self._held[without].size
         return kept < self._max_messages and (kept == 0 or used + size <= self._max_bytes)
-
-    def _keep(self, number: int, one: _Held) -> None:
-        self._held[number] = one
-        self._bytes += one.size
-        if one.key is not None:
-            self._by_key[one.key] = number
 
     def _take(self, number: int) -> _Held:
         one = self._held.pop(number)
