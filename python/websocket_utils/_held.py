@@ -1,64 +1,52 @@
 """Messages that are sent while there is no connection, kept for the next one."""
 
 import asyncio
+import heapq
 from collections import OrderedDict
-from collections.abc import Generator, Hashable
-from typing import Any, Literal, Protocol, cast
+from collections.abc import Awaitable, Generator, Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from . import _core
+from ._connection import Connection
 from .exceptions import MessageNotWritten, SendQueueFull
 from .outcomes import DropReason, SendOutcome
 
 __all__ = ["Delivery", "HeldMessages", "Overflow"]
 
-Overflow = Literal["raise", "drop_oldest", "drop_newest"]
-
 # A client's longest frame header: 2 bytes, 8 of length, 4 of mask (RFC 6455 §5.2).
 _MAX_HEADER = 14
 
+# Deadlines of messages that are gone may be so many more than those of messages that are kept.
+_SPARE_DEADLINES = 64
 
-class _Sent(Protocol):
-    """What a connection's `send` returns."""
-
-    @property
-    def outcome(self) -> SendOutcome | None: ...
-    def __await__(self) -> Generator[Any, None, SendOutcome]: ...
+Overflow = Literal["raise", "drop_oldest", "drop_newest"]
+"""What happens to a message that would pass a bound: it is refused, the oldest go for it, or it is dropped itself."""
 
 
-class _Sender(Protocol):
-    """The connection that kept messages are handed to."""
+class Delivery(Awaitable[SendOutcome]):
+    """How one message ends that was sent while there was no connection.
 
-    @property
-    def is_open(self) -> bool: ...
-    def send(self, message: Any, /, *, compress: bool | None = None) -> Any: ...
+    Awaiting it returns the outcome `written` once a connection's socket has taken the message, and raises
+    `MessageNotWritten` if it ends otherwise.
+    """
 
+    __slots__ = ("_end", "_sent", "_waiters")
 
-class Delivery:
-    """One kept message on its way: awaitable, as what a connection's `send` returns."""
-
-    __slots__ = ("_outcome", "_sent", "_waiters", "compress", "expires", "key", "payload", "size")
-
-    def __init__(
-        self, payload: str | bytes, size: int, compress: bool | None, expires: float | None, key: Hashable
-    ) -> None:
-        self.payload = payload
-        self.size = size
-        self.compress = compress
-        self.expires = expires
-        self.key = key
-        self._outcome: SendOutcome | None = None
-        self._sent: _Sent | None = None
+    def __init__(self) -> None:
+        self._end: SendOutcome | None = None
+        self._sent: _core.Sent | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def outcome(self) -> SendOutcome | None:
         """How it ended; None while that is open."""
-        return self._outcome if self._sent is None else self._sent.outcome
+        return self._end if self._sent is None else self._sent.outcome
 
     def __await__(self) -> Generator[Any, None, SendOutcome]:
-        while self._sent is None:
-            if self._outcome is not None:
-                raise MessageNotWritten(self._outcome)
+        while (sent := self._sent) is None:
+            if self._end is not None:
+                raise MessageNotWritten(self._end)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -66,48 +54,65 @@ class Delivery:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-        return (yield from self._sent.__await__())
+        return (yield from sent.__await__())
 
-    def hand_over(self, sent: _Sent) -> None:
-        """A connection has it: it ends as it ends there."""
+    def hand_over(self, sent: _core.Sent) -> None:
+        """A connection has accepted the message: from now on it ends as that says."""
         self._sent = sent
         self._wake()
 
     def end(self, outcome: SendOutcome) -> None:
-        """It never gets to a connection."""
-        self._outcome = outcome
+        """It ends here, without a connection."""
+        self._end = outcome
         self._wake()
 
     def _wake(self) -> None:
-        # What was to be sent is not needed any more; the caller may keep this object.
-        self.payload = b""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One message that is kept, encoded."""
+
+    payload: str | bytes
+    compress: bool | None
+    size: int
+    key: Hashable
+    delivery: Delivery
+
+
 class HeldMessages:
     """A queue bounded in messages and bytes.
 
     Messages are encoded when they are put in: a fault has a caller, and what the caller changes afterwards changes
-    nothing here.
+    nothing here. Each ends in exactly one way: `accepted` is `dropped`, `expired`, `handed` and what is kept together.
 
     Args:
-        codec: How messages are encoded.
-        max_messages: Most that are kept.
-        max_bytes: Most that they may take on the wire together: all has to fit a connection's queue at once later.
-        overflow: What is done about one too many: refuse it, or drop the oldest or the newest (the one that is put in).
+        codec: What message objects are written in.
+        max_messages: Messages kept.
+        max_bytes: Bytes of frames kept, which all have to fit a connection's queue at once later. One message always
+            fits while nothing is kept, whatever its size.
+        overflow: What happens to a message that would pass a bound.
+
+    Attributes:
+        accepted: Messages that `put` took.
+        dropped: Of these, those that were dropped.
+        expired: Those whose `ttl` passed.
+        handed: Those that a connection took over.
     """
 
     __slots__ = (
+        "_by_key",
         "_bytes",
         "_codec",
+        "_deadlines",
         "_encoder",
-        "_keys",
+        "_held",
         "_max_bytes",
         "_max_messages",
-        "_messages",
         "_number",
         "_overflow",
         "accepted",
@@ -126,30 +131,30 @@ class HeldMessages:
     ) -> None:
         self._codec = codec
         self._encoder = _core.Encoder(codec)
-        self._messages: OrderedDict[int, Delivery] = OrderedDict()
-        self._keys: dict[Hashable, int] = {}
-        self._number = 0
-        self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._overflow = overflow
+        self._overflow: Overflow = overflow
+        # By number, in the order in which they were put in.
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._number = 0
+        self._bytes = 0
+        self._by_key: dict[Hashable, int] = {}
+        # A heap; those of messages that are gone are passed over.
+        self._deadlines: list[tuple[float, int]] = []
         self.accepted = 0
         self.dropped = 0
         self.expired = 0
         self.handed = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
-
-    @property
-    def nbytes(self) -> int:
-        """What those that are kept take on the wire, at most."""
-        return self._bytes
+        return len(self._held)
 
     @property
     def next_expiry(self) -> float | None:
-        """When the first of them expires; None if none does."""
-        return min((one.expires for one in self._messages.values() if one.expires is not None), default=None)
+        """When `expire` has something to do next; None where no message has a `ttl`."""
+        while self._deadlines and self._deadlines[0][1] not in self._held:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
 
     def put(
         self, message: Any, compress: bool | None, *, now: float, ttl: float | None = None, key: Hashable = None
@@ -157,104 +162,122 @@ class HeldMessages:
         """Keep one message, and how it is to be compressed.
 
         Args:
-            message: A message object, text or bytes.
+            message: As for `send`.
             compress: As for `send`.
             now: Monotonic seconds.
-            ttl: Seconds from now after which it is not sent any more; None keeps it.
-            key: One that is kept with the same key is dropped for this one; None is no key.
+            ttl: Seconds after which it expires, 0 at once; None keeps it.
+            key: A message that is kept with the same key is dropped, and this one goes to the end; None is no key.
 
         Raises:
-            SendQueueFull: If it would pass a bound and `overflow` is `raise`, or if it alone is over the bound. It is
-                not kept.
+            SendQueueFull: If it would pass a bound, with `overflow="raise"`. It is not kept, nor is anything dropped.
             EncodeError: If it has no form in the codec. It is not kept.
             ValueError: If `ttl` is negative or no number. It is not kept.
         """
         if ttl is not None and not ttl >= 0:
             raise ValueError(f"ttl must be at least 0 seconds, not {ttl!r}; None keeps the message")
-        encoded = self._encoded(message)
-        # At most 4 bytes in UTF-8 for a character: the bound need not be exact.
-        size = len(encoded) * (4 if isinstance(encoded, str) and not encoded.isascii() else 1) + _MAX_HEADER
+        payload, size = self._encode(message)
+        older = self._by_key.get(key) if key is not None else None
         self.expire(now)
-        delivery = Delivery(encoded, size, compress, None if ttl is None else now + ttl, key)
-        superseded = None if key is None else self._keys.get(key)
-        if not self._make_room(size, superseded):
-            self.accepted += 1
+        if older not in self._held:
+            older = None
+        if self._overflow == "raise" and not self._has_room(size, older):
+            if len(self._held) - (older is not None) >= self._max_messages:
+                raise SendQueueFull(len(self._held), 1, self._max_messages, unit="messages")
+            raise SendQueueFull(self._bytes, size, self._max_bytes)
+        delivery = Delivery()
+        self.accepted += 1
+        if ttl == 0:
+            # Nothing that is kept has to go for it.
+            self._expire(delivery)
+            return delivery
+        if self._overflow == "drop_newest" and not self._has_room(size, older):
             self._drop(delivery, "overflow")
             return delivery
-        self.accepted += 1
-        if superseded is not None and superseded in self._messages:
-            self._drop(self._take(superseded), "superseded")
+        if older is not None:
+            self._drop(self._take(older).delivery, "superseded")
+        while self._held and not self._has_room(size, None):
+            self._drop(self._take(next(iter(self._held))).delivery, "overflow")
+        if not self._has_room(size, None):
+            self._drop(delivery, "overflow")
+            return delivery
         self._number += 1
-        self._messages[self._number] = delivery
+        self._held[self._number] = _Held(payload, compress, size, key, delivery)
         self._bytes += size
         if key is not None:
-            self._keys[key] = self._number
+            self._by_key[key] = self._number
+        if ttl is not None:
+            self._add_deadline(now + ttl)
         return delivery
 
-    def _encoded(self, message: Any) -> str | bytes:
-        if isinstance(message, (bytes, bytearray, memoryview)):
-            return bytes(cast("bytes | bytearray | memoryview[int]", message))
-        if isinstance(message, str):
-            return message
-        packed = self._encoder.encode(message)
-        return packed.decode() if self._codec == "json" else packed
+    def expire(self, now: float) -> None:
+        """End the messages whose `ttl` has passed."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, number = heapq.heappop(self._deadlines)
+            if number in self._held:
+                self._expire(self._take(number).delivery)
 
-    def _make_room(self, size: int, superseded: int | None) -> bool:
-        """Make room for one more; False if it is the one to go.
+    def send_all(self, connection: Connection, now: float) -> None:
+        """Send what is kept, in the order it came, until the connection ends; the rest stays.
 
-        Raises:
-            SendQueueFull: If there is none, and none is to be made.
+        One for which the connection's queue has no room, because its subscriptions still wait there, is dropped.
         """
-        while True:
-            leaving = None if superseded is None else self._messages.get(superseded)
-            count = len(self._messages) - (leaving is not None)
-            held = self._bytes - (0 if leaving is None else leaving.size)
-            too_many = count >= self._max_messages
-            if not too_many and (count == 0 or held + size <= self._max_bytes):
-                return True
-            if self._overflow == "drop_newest" or (self._overflow == "drop_oldest" and count == 0):
-                return False
-            if self._overflow == "raise":
-                if too_many:
-                    raise SendQueueFull(count, 1, self._max_messages, unit="messages")
-                raise SendQueueFull(held, size, self._max_bytes)
-            oldest = next(number for number in self._messages if number != superseded or leaving is None)
-            self._drop(self._take(oldest), "overflow")
+        self.expire(now)
+        while self._held and connection.is_open:
+            # Taken first, for a send may end the connection, and whoever hears of that may come here.
+            one = self._take(next(iter(self._held)))
+            try:
+                sent = connection.send(one.payload, compress=one.compress)
+            except SendQueueFull:
+                self._drop(one.delivery, "overflow")
+                continue
+            self.handed += 1
+            one.delivery.hand_over(sent)
 
-    def _take(self, number: int) -> Delivery:
-        delivery = self._messages.pop(number)
-        self._bytes -= delivery.size
-        if delivery.key is not None and self._keys.get(delivery.key) == number:
-            del self._keys[delivery.key]
-        return delivery
+    def drop_all(self, reason: DropReason) -> None:
+        """Drop what is kept."""
+        while self._held:
+            self._drop(self._take(next(iter(self._held))).delivery, reason)
+        self._deadlines.clear()
+
+    def _encode(self, message: Any) -> tuple[str | bytes, int]:
+        """A message as a connection takes it without a codec, and the most bytes that its frame may have."""
+        if isinstance(message, str):
+            # Text that has no form in UTF-8 fails here, where it has a caller.
+            return message, len(message.encode()) + _MAX_HEADER
+        try:
+            view = memoryview(message)
+        except TypeError:
+            packed = self._encoder.encode(message)
+            return packed.decode() if self._codec == "json" else packed, len(packed) + _MAX_HEADER
+        if view.format != "B":
+            raise TypeError("can't send this buffer: it must be one of bytes (format 'B')")
+        return view.tobytes(), view.nbytes + _MAX_HEADER
+
+    def _has_room(self, size: int, without: int | None) -> bool:
+        """Whether a message fits, once that other one is gone."""
+        kept, used = len(self._held), self._bytes
+        if without is not None:
+            kept, used = kept - 1, used - self._held[without].size
+        return kept < self._max_messages and (kept == 0 or used + size <= self._max_bytes)
+
+    def _take(self, number: int) -> _Held:
+        one = self._held.pop(number)
+        self._bytes -= one.size
+        if one.key is not None:
+            del self._by_key[one.key]
+        return one
+
+    def _add_deadline(self, deadline: float) -> None:
+        heapq.heappush(self._deadlines, (deadline, self._number))
+        # A key that gets one message after the other leaves their deadlines behind.
+        if len(self._deadlines) > 2 * len(self._held) + _SPARE_DEADLINES:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._held]
+            heapq.heapify(self._deadlines)
 
     def _drop(self, delivery: Delivery, reason: DropReason) -> None:
         self.dropped += 1
-        delivery.end(SendOutcome("dropped", None, reason))
+        delivery.end(SendOutcome("dropped", reason=reason))
 
-    def expire(self, now: float) -> None:
-        """End all whose time has passed."""
-        late = [number for number, one in self._messages.items() if one.expires is not None and one.expires <= now]
-        for number in late:
-            self.expired += 1
-            self._take(number).end(SendOutcome("expired"))
-
-    def send_all(self, connection: _Sender, now: float) -> None:
-        """Send what is kept and has not expired, in the order it came, until the connection ends; the rest stays."""
-        self.expire(now)
-        while self._messages and connection.is_open:
-            number, delivery = next(iter(self._messages.items()))
-            try:
-                sent = connection.send(delivery.payload, compress=delivery.compress)
-            except SendQueueFull:
-                # Bytes of the subscriptions are ahead of it, and the peer does not read.
-                self._drop(self._take(number), "overflow")
-                continue
-            self._take(number)
-            self.handed += 1
-            delivery.hand_over(sent)
-
-    def drop_all(self, reason: DropReason) -> None:
-        """End all of them."""
-        while self._messages:
-            self._drop(self._take(next(iter(self._messages))), reason)
+    def _expire(self, delivery: Delivery) -> None:
+        self.expired += 1
+        delivery.end(SendOutcome("expired"))

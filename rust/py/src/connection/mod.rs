@@ -296,12 +296,6 @@ impl State {
         self.fates.wake(py)
     }
 
-    /// The transport holds nothing any more.
-    fn note_written(&self, py: Python<'_>) -> PyResult<()> {
-        self.fates.note_written(self.outbox.read()?.messages());
-        self.fates.wake(py)
-    }
-
     pub(crate) fn wake_drain_waiters(&self, py: Python<'_>) -> PyResult<()> {
         let waiters = std::mem::take(&mut *self.drain_waiters.lock()?);
         for waiter in waiters {

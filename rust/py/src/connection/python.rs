@@ -164,8 +164,9 @@ impl Connection {
         let state = slf.get().state()?;
         state.busy.set(false);
         state.contain(slf.as_any(), |state, slf| {
-            state.note_written(slf.py())?;
+            state.fates.note_written(state.outbox.read()?.messages());
             state.flush(slf)?;
+            state.fates.wake(slf.py())?;
             if state.busy.get() { Ok(()) } else { state.wake_drain_waiters(slf.py()) }
         })
     }
