@@ -5,9 +5,12 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Columns, Decoder, Encoder, decode_columns
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
+from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -57,19 +60,23 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "Aggregator",
     "AuthenticationFailed",
+    "Backpressure",
     "ClientStats",
     "Close",
     "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
+    "Conflate",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -77,6 +84,7 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "DropOldest",
     "EncodeError",
     "Encoder",
     "Event",
@@ -85,9 +93,11 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
     "Message",
     "MessageNotWritten",
@@ -108,13 +118,18 @@ __all__ = [
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
+    "SourceFailed",
+    "Sourced",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",
