@@ -64,8 +64,6 @@ DOCUMENTED = {
     "subscription": ["Subscription"],
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
-    "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
-    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
     "_slow": ["Backpressure", "Conflate", "DropOldest"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
