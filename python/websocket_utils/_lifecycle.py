@@ -90,11 +90,13 @@ class Lifecycle:
         reconnect_interval: The most that one wait may be, in seconds, where the policy has no `max_delay` of its own;
             what a server asks for may be more.
         max_attempts: Retries since the last stable connection; None for any number.
+        can_refresh: Whether there are credentials that can be had anew; else a refusal is final.
         stable_after: Seconds in `live` or `stale` that make a connection a stable one, if it brought a message too.
     """
 
     __slots__ = (
         "_attempts",
+        "_can_refresh",
         "_closes",
         "_down_since",
         "_epoch",
@@ -118,7 +120,9 @@ class Lifecycle:
         reconnect_interval: float,
         max_attempts: int | None,
         stable_after: float,
+        can_refresh: bool = True,
     ) -> None:
+        self._can_refresh = can_refresh
         self._policy = policy
         self._closes = closes
         self._longest = reconnect_interval if policy.max_delay is None else policy.max_delay
@@ -323,7 +327,7 @@ class Lifecycle:
             self._state = "closed"
             return Done()
         refresh = verdict.kind == "refresh"
-        if verdict.kind == "final" or (refresh and self._refreshed):
+        if verdict.kind == "final" or (refresh and (self._refreshed or not self._can_refresh)):
             return self._fail(error)
         if self._max_attempts is not None and self._attempts >= self._max_attempts:
             return self._give_up(error)

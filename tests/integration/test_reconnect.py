@@ -215,7 +215,7 @@ async def test_client_gives_up_after_the_attempts_it_may_make_and_says_so_once(
 
 
 @pytest.mark.parametrize(
-    ("status", "dials"), [("401 Unauthorized", 3), ("404 Not Found", 2), ("503 Busy", 4), ("429 Slow", 4)]
+    ("status", "dials"), [("401 Unauthorized", 2), ("404 Not Found", 2), ("503 Busy", 4), ("429 Slow", 4)]
 )
 async def test_final_answer_ends_the_client_and_a_passing_one_does_not(status: str, dials: int, eager: None) -> None:
     del eager

@@ -31,7 +31,7 @@ DOCUMENTED = {
     "server": ["WebSocketServer"],
     "aggregator": ["Aggregator", "SourceFailed", "Sourced"],
     "config": ["WebSocketConfig"],
-    "metrics": ["ClientStats", "LegStats", "ServerStats"],
+    "metrics": ["ClientStats", "Distribution", "Downtime", "LegStats", "SendCounts", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
     "outcomes": ["SendOutcome"],
     "exceptions": [
@@ -65,6 +65,7 @@ DOCUMENTED = {
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_session": ["Login"],
     "_slow": ["Backpressure", "Conflate", "DropOldest"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
