@@ -89,8 +89,8 @@ blocks of memory. Bars: fewer than 60 of either, which come and go with its own 
 resident memory over all."""
 DIALS = """\
 The server accepts each connection, sends a message and ends it at once, for a minute of virtual time; dials and
-handshakes take none of it. Of {runs} runs for each close code, one with the least chance can give each time and one with
-the most, the one with the most dials counts. Bars: {second} dials in the first second, {minute} in the first minute."""
+handshakes take none of it. Each close code has {runs} runs, one of them with the least waits that chance can give and
+one with the longest; the most dials of any count. Bars: {second} in the first second, {minute} in the first minute."""
 HERD = """\
 Clients that all lose a good connection at once, to a server that is away for a while, in virtual time: what is counted
 is how many are back in each 100 ms, from the first to the last. Bar: the fullest of them holds at most {ratio:g} times

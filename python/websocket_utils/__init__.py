@@ -5,9 +5,16 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
+<<<<<<< Updated upstream
 from ._core import Columns, Decoder, Encoder, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+=======
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+>>>>>>> Stashed changes
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
@@ -68,12 +75,14 @@ __all__ = [
     "AccountUpdate",
     "Aggregator",
     "AuthenticationFailed",
+    "Backpressure",
     "ClientStats",
     "Close",
     "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
+    "Conflate",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -81,6 +90,7 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "DropOldest",
     "EncodeError",
     "Encoder",
     "Event",
@@ -89,6 +99,7 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",

@@ -285,6 +285,11 @@ class Link:
 
     def _take(self, opened: Opened) -> Connection:
         """A handshake is complete: the connection's first moment, before any of its bytes are read."""
+        if self._lifecycle.is_over:
+            # Closed in the very turn that completes a handshake.
+            late = self._made(opened, self._lifecycle.epoch + 1, self._source)
+            self._loop.call_soon(late.connection.abort)
+            return late.connection
         epoch = self._lifecycle.opened(self._loop.time())
         session = self._made(opened, epoch, self._source)
         self.session = session
@@ -564,6 +569,13 @@ class Link:
                 await self._gone.wait()
         finally:
             self.abandon()
+
+    async def give_up(self) -> None:
+        """End everything at once, and wait for a dial that is under way to have closed its socket."""
+        self.abandon()
+        tasks = [task for task in (self._task, self._rotation) if task is not None and not task.done()]
+        if tasks:
+            await asyncio.wait(tasks)
 
     def abandon(self) -> None:
         """End everything at once."""

@@ -287,9 +287,11 @@ class WebSocketClient(Receiving, Sending, Closing):
 
     def use(self, session: Session | None) -> None:
         """Send through this connection; part of the package, not of its interface."""
-        self._send_through(session)
         if session is None:
             self._watching.disconnected()
+        else:
+            self._next_session = session
+        self._send_through(session)
 
     def connected(self, session: Session) -> None:
         """A connection has come where there was none; part of the package, not of its interface."""
@@ -370,8 +372,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         except BaseException as error:
             self._is_closing = True
             self._stop()
-            for link in self._links:
-                link.abandon()
+            await asyncio.gather(*(link.give_up() for link in self._links))
             if isinstance(error, TimeoutError) and self._open_within is not None and self._links[0].last_error:
                 raise TimeoutError(
                     f"no connection to {self.url} within {self._open_within:g} s (timeout); the last attempt failed: "

@@ -64,8 +64,14 @@ DOCUMENTED = {
     "subscription": ["Subscription"],
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
+<<<<<<< Updated upstream
     "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
+=======
+    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_slow": ["Backpressure", "Conflate", "DropOldest"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
+>>>>>>> Stashed changes
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

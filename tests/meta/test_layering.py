@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 LAYERS = [
     {"_redaction", "events", "messages", "metrics", "outcomes"},
     {"exceptions"},
-    {"config", "_shapes", "_columns"},
+    {"config", "_shapes", "_columns", "_slow"},
     {"schema"},
     {"_core"},
     {
@@ -35,6 +35,10 @@ LAYERS = [
         "_faults",
         "_url",
         "_dialer",
+        "_endpoints",
+        "_phases",
+        "_racing",
+        "_busy_poll",
         "_held",
         "_merging",
         "_opening",
