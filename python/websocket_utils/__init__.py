@@ -5,7 +5,8 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Columns, Decoder, Encoder, decode_columns
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._slow import Backpressure, Conflate, DropOldest
 from ._transport import run
 from .client import WebSocketClient
 from .config import WebSocketConfig
@@ -63,11 +64,13 @@ from .server import WebSocketServer
 __all__ = [
     "AccountUpdate",
     "AuthenticationFailed",
+    "Backpressure",
     "ClientStats",
     "Close",
     "CodecError",
     "Columns",
     "ConfigError",
+    "Conflate",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -75,6 +78,7 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "DropOldest",
     "EncodeError",
     "Encoder",
     "Event",
@@ -83,6 +87,7 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",

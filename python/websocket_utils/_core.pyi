@@ -23,6 +23,7 @@ __all__ = [
     "Encoder",
     "HandshakeRefusal",
     "HeadReader",
+    "Histogram",
     "Inbox",
     "decode_columns",
     "deflate_accept",
@@ -97,16 +98,85 @@ class Inbox:
         on_awaitable: Callable[[Any, Connection, int], object],
         *,
         limit: int,
+        max_messages: int = 65536,
         pass_connection: bool = False,
+        # None: hold the connection. Else `("drop_oldest",)` or `("conflate", type or Decoder, key)`.
+        slow: tuple[Any, ...] | None = None,
     ) -> Self: ...
     def on(self, type_: Any, callback: Callable[..., object]) -> None: ...
     def receive(self, type_: Any) -> Coroutine[Any, Any, Any]: ...
-    def messages(self, type_: Any) -> AsyncIterator[Any]: ...
-    def batches(self, type_: Any) -> AsyncIterator[list[Any]]: ...
+    def messages(self, type_: Any, with_timestamps: bool = False) -> AsyncIterator[Any]: ...
+    def events(self, type_: Any, with_timestamps: bool = False) -> AsyncIterator[Any]: ...
+    def batches(self, type_: Any, with_timestamps: bool = False) -> AsyncIterator[list[Any]]: ...
     def columns(self, type_: Any) -> AsyncIterator[Columns]: ...
+    def tell(self, event: object, /) -> None: ...
+    # `format` is that of `bytes`; text is JSON.
+    def feed(self, payload: bytes | str, received_ns: int = 0, *, format: str = "msgpack") -> None: ...
+    # Whether more waits than may, and nothing else is done about it.
+    def end_feed(self) -> bool: ...
+    def control(
+        self, type_: Any, callback: Callable[[Any, Any], object], *, consume: bool, longest: int | None = None
+    ) -> None: ...
+    def uncontrol(self, type_: Any) -> None: ...
+    # `wanted`: None, pairs of a field and its value, or a function of the message. Without a type: any message.
+    def watch(
+        self,
+        token: int,
+        type_: Any,
+        wanted: tuple[tuple[str, object], ...] | Callable[[Any], object] | None,
+        /,
+    ) -> None: ...
+    def unwatch(self, token: int, /) -> None: ...
+    def take_seen(self) -> list[tuple[int, int]]: ...
+    @property
+    def last_received_ns(self) -> int: ...
+    @property
+    def last_read_ns(self) -> int: ...
+    def begin_epoch(self) -> None: ...
+    @property
+    def epoch_messages(self) -> int: ...
+    @property
+    def first_message_ns(self) -> int: ...
+    @property
+    def ages(self) -> Histogram: ...
     def close(self, error: BaseException | None = None) -> None: ...
     def forget_connection(self) -> None: ...
-    def counters(self) -> tuple[int, int, int, int, int, int, int]: ...
+    # messages, bytes, decode errors, handler errors, unhandled, queued, queued bytes, dropped, conflated, events dropped
+    def counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]: ...
+
+@final
+class Histogram:
+    """Durations in nanoseconds: count, least, most and mean are exact, quantiles true to 1 %. Over an hour is an hour."""
+
+    def __new__(cls) -> Self: ...
+    def record(self, value_ns: int, /) -> None:
+        """Count one duration; below zero counts as zero."""
+
+    @property
+    def count(self) -> int:
+        """How many were recorded."""
+
+    @property
+    def min(self) -> int:
+        """The least of them; 0 where there is none."""
+
+    @property
+    def max(self) -> int:
+        """The most of them; 0 where there is none."""
+
+    @property
+    def mean(self) -> float:
+        """Their mean; 0.0 where there is none."""
+
+    def quantile(self, q: float, /) -> int:
+        """Tell what the part `q` of them does not exceed; 0 where there is none.
+
+        Raises:
+            ValueError: If `q` is not from 0 to 1.
+        """
+
+    def copy(self) -> Self:
+        """Take what it holds now, as one of its own: for a snapshot."""
 
 @final
 class Broadcaster:

@@ -393,7 +393,7 @@ class WebSocketClient(Receiving, Closing):
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far, over all its connections."""
-        messages, size, decode_errors, handler_errors, unhandled, waiting, waiting_bytes = self._inbox.counters()
+        messages, size, decode_errors, handler_errors, unhandled, waiting, waiting_bytes, *_ = self._inbox.counters()
         sent, sent_bytes = self._sent_before
         queued = 0
         if self._connection is not None:

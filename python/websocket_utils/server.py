@@ -387,7 +387,7 @@ class WebSocketServer(Closing):
 
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
-        messages, size, decode_errors, handler_errors, unhandled, _, _ = self._inbox.counters()
+        messages, size, decode_errors, handler_errors, unhandled, *_ = self._inbox.counters()
         published, deliveries, delivered_bytes, lagging, _ = self._broadcaster.counters()
         sent, sent_bytes = self._sent_before
         for connection in self._connections:

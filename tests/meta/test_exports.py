@@ -61,7 +61,8 @@ DOCUMENTED = {
         "WebSocketError",
     ],
     "_connection": ["ServerConnection"],
-    "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_slow": ["Backpressure", "Conflate", "DropOldest"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

@@ -5,12 +5,14 @@
 use pyo3::prelude::*;
 
 mod broadcast;
+mod clock;
 mod codec;
 mod columns;
 mod compression;
 mod connection;
 mod errors;
 mod handshake;
+mod histogram;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -35,6 +37,8 @@ mod _core {
     use crate::broadcast::Broadcaster;
     #[pymodule_export]
     use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::histogram::Histogram;
     #[pymodule_export]
     use crate::inbox::Inbox;
 

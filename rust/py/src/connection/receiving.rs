@@ -119,6 +119,14 @@ impl State {
             Taken::Call(callbacks, message, size) => {
                 self.inbox.get().state()?.call(py, object, callbacks.bind(py), message.bind(py), size)
             }
+            Taken::Looked(looked) => {
+                let inbox = self.inbox.get().state()?;
+                // Who was asked may have ended the connection.
+                if inbox.ask(py, object, &looked)? && self.delivering.get() {
+                    return self.deliver(object, inbox.go_on(py, &looked)?);
+                }
+                Ok(())
+            }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
         }
     }
@@ -257,6 +265,7 @@ impl Connection {
         step: impl FnOnce(&State, &Bound<'_, PyAny>) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = object.py();
+        state.inbox.get().state()?.begin_read()?;
         state.active.set(true);
         state.reading.set(true);
         state.turn.set(false);
