@@ -6,8 +6,11 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
+from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -57,16 +60,19 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, LegStats, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "Aggregator",
     "AuthenticationFailed",
     "Backpressure",
     "ClientStats",
     "Close",
+    "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
@@ -91,6 +97,7 @@ __all__ = [
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
     "Message",
     "MessageNotWritten",
@@ -103,6 +110,7 @@ __all__ = [
     "ProviderError",
     "Raw",
     "ReconnectGaveUp",
+    "ReconnectPolicy",
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
@@ -110,17 +118,23 @@ __all__ = [
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
+    "SourceFailed",
+    "Sourced",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",
     "Unsubscribe",
+    "Verdict",
     "WebSocketClient",
     "WebSocketConfig",
     "WebSocketError",

@@ -29,8 +29,9 @@ DOCUMENTED = {
     ],
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
+    "aggregator": ["Aggregator", "SourceFailed", "Sourced"],
     "config": ["WebSocketConfig"],
-    "metrics": ["ClientStats", "ServerStats"],
+    "metrics": ["ClientStats", "LegStats", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
     "outcomes": ["SendOutcome"],
     "exceptions": [
@@ -60,9 +61,12 @@ DOCUMENTED = {
         "SendQueueFull",
         "WebSocketError",
     ],
+    "subscription": ["Subscription"],
+    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
     "_slow": ["Backpressure", "Conflate", "DropOldest"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

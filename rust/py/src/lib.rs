@@ -11,6 +11,7 @@ mod columns;
 mod compression;
 mod connection;
 mod errors;
+mod fates;
 mod handshake;
 mod histogram;
 mod inbox;
@@ -21,6 +22,7 @@ mod outgoing;
 mod pull;
 mod queue;
 mod scratch;
+mod sent;
 mod socket;
 
 // The address sanitizer has to know every block, so that it sees who writes behind one.
@@ -41,6 +43,8 @@ mod _core {
     use crate::histogram::Histogram;
     #[pymodule_export]
     use crate::inbox::Inbox;
+    #[pymodule_export]
+    use crate::sent::Sent;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -49,6 +53,7 @@ mod _core {
         crate::pull::install::<crate::pull::Pull>(py);
         crate::pull::install::<crate::pull::ColumnPull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
+        crate::pull::install::<crate::sent::Sent>(py);
         crate::codec::register(module)?;
         crate::columns::register(module)?;
         crate::handshake::register(module)

@@ -85,7 +85,7 @@ unsafe extern "C" fn am_send<T: Steps>(
 }
 
 /// `next(awaitable)`: the same step in the older protocol, for callers that don't know `am_send`.
-fn next_step<'py, T: Steps>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn next_step<'py, T: Steps>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, PyAny>> {
     match slf.get().step(slf.py())? {
         Step::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
         Step::Wait(future) => block_on(future),
@@ -104,7 +104,7 @@ pub(crate) fn retain_waiting(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResul
 }
 
 /// `awaitable.throw(...)`: nothing is suspended inside, so the exception goes straight back to the task.
-fn throw(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
+pub(crate) fn throw(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
     match value {
         Some(value) => PyErr::from_value(value.clone()),
         None => PyErr::from_value(kind.clone()),

@@ -1,0 +1,60 @@
+"""What strategies are tested with: servers that misbehave, networks that do, time that jumps, links in memory.
+
+Part of the package, without a dependency of its own.
+"""
+
+from .._accepting import Request
+from ._fault_connection import FaultConnection
+from ._fault_server import FaultServer
+from ._faults import (
+    AckThenSilence,
+    ByteByByte,
+    CloseAfter,
+    Drop,
+    Duplicate,
+    FailTls,
+    Fault,
+    HalfOpen,
+    HttpAnswer,
+    Malformed,
+    NeverAck,
+    NoCloseReply,
+    NoPong,
+    RejectSubscriptions,
+    Reorder,
+    Reset,
+    Serve,
+    SlowHandshake,
+    SlowReader,
+    Stage,
+    Strike,
+    TooBig,
+)
+
+__all__ = [
+    "AckThenSilence",
+    "ByteByByte",
+    "CloseAfter",
+    "Drop",
+    "Duplicate",
+    "FailTls",
+    "Fault",
+    "FaultConnection",
+    "FaultServer",
+    "HalfOpen",
+    "HttpAnswer",
+    "Malformed",
+    "NeverAck",
+    "NoCloseReply",
+    "NoPong",
+    "RejectSubscriptions",
+    "Reorder",
+    "Request",
+    "Reset",
+    "Serve",
+    "SlowHandshake",
+    "SlowReader",
+    "Stage",
+    "Strike",
+    "TooBig",
+]
