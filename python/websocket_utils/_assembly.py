@@ -11,7 +11,7 @@ from ._endpoints import Endpoint, HeadersSource, TokenSource, UrlSource
 from ._held import Overflow
 from ._legs import Legs, Owner
 from ._lifecycle import Lifecycle
-from ._link import Link, LinkListener
+from ._link import Link
 from ._merging import Key
 from ._reconnect import ClosePolicy, ReconnectPolicy
 from ._session import Codec, Terms

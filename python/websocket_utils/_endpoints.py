@@ -83,7 +83,9 @@ class _Source(Generic[T]):
         self._kind = kind
         is_value = isinstance(given, kind)
         if not is_value and not callable(given):
-            raise TypeError(f"{what}: must be a {kind.__name__} or a callable that gives one, not a {type(given).__name__}")
+            raise TypeError(
+                f"{what}: must be a {kind.__name__} or a callable that gives one, not a {type(given).__name__}"
+            )
         self._value: T | None = cast("T", given) if is_value else None
         self._provider = None if is_value else cast("Callable[..., T | Awaitable[T]]", given)
         self._takes_refresh = self._provider is not None and _takes_refresh(self._provider)

@@ -77,8 +77,12 @@ class Legs:
         self._sources = sources
         keys: Keys | None = None
         if key is not None:
-            binary = "protobuf" if terms.codec == "protobuf" else "msgpack"
-            keys = Keys(key, of, binary=binary, on_fault=owner.fault)
+            keys = Keys(
+                key,
+                of,
+                binary="protobuf" if terms.codec == "protobuf" else "msgpack",
+                on_fault=owner.fault,
+            )
         self._has_keys = keys is not None
         self._merger: Race | Standby
         if is_standby or keys is None:
@@ -92,9 +96,7 @@ class Legs:
         self._was_live = False
 
     def _inbox(self, terms: Terms, number: int) -> _core.Inbox:
-        inbox = _core.Inbox(
-            terms.loop, self._owner.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True
-        )
+        inbox = _core.Inbox(terms.loop, self._owner.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True)
 
         def take(connection: _core.Connection, payload: Payload) -> None:
             del connection

@@ -469,15 +469,18 @@ class Link:
             await live
         except Exception as error:  # noqa: BLE001  # whatever it is, the old connection goes on
             _logger.info("exchange of the connection to %s failed: %s", self._shown(wanted), error)
-            successor, self._successor = self._successor, None
-            if successor is not None:
-                successor.fail(error)
+            self._drop_successor(error)
             return False
         finally:
             self._successor_live = None
             if live.done() and not live.cancelled():
                 live.exception()
         return True
+
+    def _drop_successor(self, error: BaseException) -> None:
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.fail(error)
 
     def _take_successor(self, opened: Opened, source: int) -> Connection:
         session = self._made(opened, self._lifecycle.epoch + 1, source)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Literal, TypeVar, overload
 
 from . import _core
+from ._event_handlers import EventHandlers, event_classes
 from ._faults import Faults
 from ._slow import Backpressure, SlowPolicy, describe
 from .events import Event
@@ -28,6 +29,7 @@ class Receiving:
         slow: SlowPolicy = Backpressure(),  # noqa: B008  # it is frozen
     ) -> None:
         self._faults = faults
+        self._event_handlers = EventHandlers(faults)
         self._inbox = _core.Inbox(
             loop, faults.report, faults.run, limit=max_inbox, max_messages=max_inbox_messages, slow=describe(slow)
         )
@@ -188,8 +190,15 @@ class Receiving:
                 return self.on(type_, function)
 
             return register
-        if type_ is DecodeError:
+        events = event_classes(type_)
+        if events:
+            self._event_handlers.add(events, callback)
+        elif type_ is DecodeError:
             self._faults.on_decode_error(callback)
         else:
             self._inbox.on(type_, callback)
+            self._registered(type_)
         return callback
+
+    def _registered(self, type_: Any) -> None:
+        """A callback for messages was registered."""

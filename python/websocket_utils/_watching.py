@@ -9,7 +9,7 @@ from . import _core
 from ._freshness import Freshness
 from .events import Restored, Stale
 
-__all__ = ["Where", "Watching"]
+__all__ = ["Watching", "Where"]
 
 Where = Callable[[Any], bool] | Mapping[str, Any]
 """Which messages of a class: those that a callable says True to, or whose fields have these values."""
@@ -51,7 +51,7 @@ class Watching:
         Raises:
             ValueError: If a channel is watched by any message, and there are others.
         """
-        if self._any and set(channels) - self._any or len(self._any) > 1:
+        if (self._any and set(channels) - self._any) or len(self._any) > 1:
             raise ValueError(
                 f"stale_after of {sorted(self._any)[0]!r} counts any message, but there are other channels whose messages "
                 "would hide its silence: say which are its own with `of=`, and `where=`"

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 
 from ._assembly import Assembly, Mode, dialer_of
 from ._busy_poll import BusyPoll
@@ -35,7 +35,7 @@ from .exceptions import (
     StaleData,
     SubscribeRejected,
 )
-from .messages import WsMessage
+from .messages import Ping, WsMessage
 from .metrics import ClientState, ClientStats
 from .subscription import Subscription
 
@@ -268,6 +268,10 @@ class WebSocketClient(Receiving, Sending, Closing):
                     with contextlib.suppress(ConnectionClosed):
                         change(session)
 
+    def _registered(self, type_: Any) -> None:
+        if type_ is Ping or Ping in get_args(type_):
+            self._terms.answers_pings = False
+
     # --- what links tell (see `Owner`) ---
 
     @property
@@ -283,7 +287,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         """Put an event behind all that was received; part of the package, not of its interface."""
         if not self._is_closing:
             self._inbox.tell(event)
-            self._call_back(event)
+            self._event_handlers.call(event)
 
     def use(self, session: Session | None) -> None:
         """Send through this connection; part of the package, not of its interface."""

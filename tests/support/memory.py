@@ -45,7 +45,10 @@ class Future:
 
 
 class VirtualLoop:
-    """Time moves by `advance` alone; turns are taken by `turn`."""
+    """Time moves by `advance` alone; turns are taken by `turn`.
+
+    A callback that sets `now` blocks the loop until then: timers that were due meanwhile are late.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -85,11 +88,11 @@ class VirtualLoop:
         end = self.now + seconds
         while self._later and self._later[0][0] <= end:
             when, _, handle = heapq.heappop(self._later)
-            self.now = when
+            self.now = max(self.now, when)
             handle.run()
             while self._soon:
                 self.turn()
-        self.now = end
+        self.now = max(self.now, end)
 
 
 class MemoryTransport:

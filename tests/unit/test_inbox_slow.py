@@ -225,7 +225,7 @@ def test_key_may_call_back() -> None:
     def key(message: Tick) -> str:
         link.inbox.counters()
         link.inbox.tell("from inside")
-        link.connection.send(b"x", False)
+        link.connection.send(b"x")
         return message.symbol
 
     link = Link(slow=("conflate", Tick, key))

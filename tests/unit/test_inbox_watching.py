@@ -338,7 +338,7 @@ def test_route_may_send_and_change_routes() -> None:
     link = Link()
 
     def answer(connection: Any, _message: object) -> None:
-        connection.send(b"answer", False)
+        connection.send(b"answer")
         link.inbox.uncontrol(Pong)
         link.inbox.watch(1, None, None)
 
