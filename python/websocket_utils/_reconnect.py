@@ -60,7 +60,8 @@ class ReconnectPolicy:
     base: float = 0.05
     factor: float = 2.0
     max_delay: float | None = None
-    first_jitter: float = 0.01
+    # A millisecond keeps a clean drop from being felt; a crowd that must be spread wants up to ten.
+    first_jitter: float = 0.001
     flapping_base: float = 0.25
     strikes: int = 3
     late_floor: float = 1.0
