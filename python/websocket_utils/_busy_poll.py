@@ -1,8 +1,9 @@
 """Busy polling: after traffic the event loop looks for more without going to sleep, for a while.
 
-A loop that sleeps is woken by the kernel, which costs a message tens of microseconds on most machines. One that always has
-something to call never sleeps: it asks the kernel what has come, and goes on. That takes the whole core that it runs on,
-so it ends when nothing has come for `window` seconds, and begins again with the next traffic.
+A loop that sleeps is woken by the kernel, which costs a message some microseconds, and many where the core has gone to
+sleep as well. One that always has something to call never sleeps: it asks the kernel what has come, and goes on. That
+takes the whole core that it runs on, so it ends when nothing has come for `window` seconds, and begins again with the
+next traffic.
 
     idle:  a timer, 200 times a second, looks whether anything was read since      spinning: one call in each turn
     idle --- something was read ---> spinning --- nothing for `window` ---> idle

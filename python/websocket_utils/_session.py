@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from . import _core
 from ._connection import Connection
 from ._handshake import Opened
-from ._heartbeat import MessageHeartbeat
+from ._heartbeat import MessageHeartbeat, system_clocks
 from ._subscriptions import Acknowledgements, SubscriptionProtocol, Subscriptions, Waiters
 from .config import WebSocketConfig
 from .exceptions import (
@@ -215,6 +215,8 @@ class Session:
                 timeout=config.ping_timeout,
                 on_dead=lambda _: self.die_of_silence(),
                 rtt=self._terms.rtt,
+                on_broken=lambda connection: connection.abort(),
+                clocks=system_clocks,
             )
             self._heartbeat.start()
         self.subscribe(self._terms.subscriptions.channels)

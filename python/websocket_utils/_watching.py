@@ -137,7 +137,7 @@ class Watching:
             self._tell(event)
         # Told once, but each connection that brings nothing is one to be replaced.
         stale = self._freshness.stale
-        for channel in self._freshness.silent(now):
+        for channel in self._freshness.silent:
             if channel in stale:
                 self._silence(channel, self._freshness.age(channel, now))
         self._plan()

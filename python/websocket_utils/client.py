@@ -13,7 +13,7 @@ from ._connection import Connection
 from ._core import Inbox
 from ._endpoints import HeadersSource, TokenSource, UrlSource
 from ._faults import Faults
-from ._heartbeat import Heartbeat
+from ._heartbeat import Heartbeat, system_clocks
 from ._held import HeldMessages, Overflow
 from ._legs import open_any
 from ._merging import Key
@@ -385,6 +385,8 @@ class WebSocketClient(Receiving, Sending, Closing):
                 timeout=self._config.ping_timeout,
                 connections=lambda: [one for link in self._links for one in link.connections],
                 on_dead=self._on_dead,
+                on_broken=self._on_broken,
+                clocks=system_clocks,
             )
             self._heartbeat.start()
         if self._config.busy_poll:
@@ -400,6 +402,10 @@ class WebSocketClient(Receiving, Sending, Closing):
             session = link.session_of(connection)
             if session is not None:
                 session.die_of_silence()
+
+    def _on_broken(self, connection: Connection) -> None:
+        # Its socket has an error that a paused transport does not look for.
+        connection.abort()
 
     async def reconnect(self) -> bool:
         """Exchange the connection for a new one, which is live before the old one is left; of several links each one.

@@ -273,7 +273,7 @@ def test_slow_handler_does_not_keep_a_dead_peer_alive() -> None:
     watch.loop.advance(30)
     ((when, dead),) = watch.dead
     assert dead is peer
-    # Ping, check and second check were late by 0.7 s at most, and the second check waited as long as the first was late.
+    # Ping, check and second check were late by 0.7 s at most, and the second waited as long as the first was late.
     assert when <= 14 + 4 * 0.7
 
 
