@@ -31,8 +31,8 @@ class Conflate:
 
     A message takes the place of an older one of its class and key that still waits when its read has ended, and the
     older one counts as `conflated`. A reader that keeps up gets all that come in reads of their own. Nothing moves past
-    an event of `events()`. Messages of other classes all wait, and so do those without such a key; where more waits than
-    may, the oldest go, counted as `dropped`. Reading never stops.
+    an event of `events()`. Messages of other classes all wait, and so do those without such a key; where more waits
+    than may, the oldest go, counted as `dropped`. Reading never stops.
     """
 
     key: str | tuple[str, ...] | Callable[[Any], object]
