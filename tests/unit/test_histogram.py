@@ -20,7 +20,7 @@ def test_histogram_agrees_with_the_sorted_list(values: list[int], q: float) -> N
     known = sorted(min(max(value, 0), HOUR) for value in values)
     assert (histogram.count, histogram.min, histogram.max) == (len(known), known[0], known[-1])
     assert histogram.mean == pytest.approx(sum(known) / len(known))
-    # The least value that the part `q` of all does not exceed; where `q * count` is next to a whole number, its neighbour.
+    # The least value that the part `q` of all does not exceed; next to a whole `q * count`, its neighbour too.
     rank = q * len(known)
     near = {known[min(len(known), max(1, math.ceil(rank + error))) - 1] for error in (-1e-6, 0, 1e-6)}
     assert any(one * 0.99 <= histogram.quantile(q) <= one * 1.01 + 1 for one in near)

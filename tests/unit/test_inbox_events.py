@@ -44,7 +44,13 @@ def test_event_stands_behind_what_came_before_it_and_before_what_came_later() ->
 def test_event_told_inside_a_read_stands_behind_the_messages_that_were_taken_so_far() -> None:
     link = Link()
     stream = link.inbox.events(Tick)
-    link.inbox.watch(1, Tick, lambda message: message.n == 2 and link.inbox.tell("two"))
+
+    def wanted(message: Tick) -> bool:
+        if message.n == 2:
+            link.inbox.tell("two")
+        return message.n == 2
+
+    link.inbox.watch(1, Tick, wanted)
     link.receive(tick(1) + tick(2) + tick(3))
     # The watch has its look at the message before the message goes on.
     assert plain(take_all(stream)) == [1, "two", 2, 3]

@@ -129,7 +129,12 @@ def test_watch_has_the_time_of_the_first_read_that_brought_it() -> None:
 def test_watch_that_was_seen_does_not_look_again_until_it_is_asked() -> None:
     link = Link()
     looks: list[int] = []
-    link.inbox.watch(1, Tick, lambda message: looks.append(message.n) or True)
+
+    def wanted(message: Tick) -> bool:
+        looks.append(message.n)
+        return True
+
+    link.inbox.watch(1, Tick, wanted)
     link.receive(tick(1) + tick(2))
     link.receive(tick(3))
     assert looks == [1]
