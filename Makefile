@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ differential-codec: $(VENV)/.dev  ## compare the codec with msgspec, or with ARG
 
 references: $(VENV)/.dev  ## count what DECODES=10000000 decodes leave behind, a minute long (Linux)
 	$(BIN)/python hostile/references.py $(if $(DECODES),--decodes $(DECODES)) $(ARGS)
+	$(BIN)/python hostile/render.py
+
+herd: $(VENV)/.dev  ## simulate servers that drop and crowds that come back, a minute long, and render it
+	$(BIN)/python hostile/herd.py --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)

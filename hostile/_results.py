@@ -16,6 +16,11 @@ DECODE_DRIFT_KIB: Final = 2 * 1024
 # A full fuzz run: each of these that long.
 FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake", "json", "msgpack", "protobuf")
 FUZZ_SECONDS: Final = 600
+# The most dials that a server which accepts and drops may see of one client: what the fifth issue asks for.
+DIALS_FIRST_SECOND: Final = 5
+DIALS_FIRST_MINUTE: Final = 30
+# The most that the fullest 100 ms of a crowd's return may hold, as a multiple of the mean.
+HERD_RATIO: Final = 3.0
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -164,6 +169,60 @@ class ReferenceResult(Result, kw_only=True):
     def met(self) -> bool:
         """Whether nothing grew."""
         return all(shape.flat for shape in self.shapes) and self.grown_kib < DECODE_DRIFT_KIB
+
+
+class DialRow(msgspec.Struct, kw_only=True):
+    """What a server that accepts and drops sees of one client, at worst."""
+
+    # The close code.
+    title: str
+    runs: int
+    # The most dials of any run.
+    first_second: int
+    first_minute: int
+    # What became of the client.
+    how: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the server is spared."""
+        return self.first_second <= DIALS_FIRST_SECOND and self.first_minute <= DIALS_FIRST_MINUTE
+
+
+class HerdRow(msgspec.Struct, kw_only=True):
+    """How a crowd of clients, dropped at once, came back."""
+
+    clients: int
+    seed: int
+    # `reconnect_interval`.
+    interval: float
+    # How long the server was away, in seconds.
+    downtime: float
+    # Dials of all, those that failed included.
+    dials: int
+    # Bins of 100 ms from the first return to the last, and what the fullest holds.
+    bins: int
+    fullest: int
+    # After the server was back, in seconds.
+    median_s: float
+    last_s: float
+
+    @property
+    def ratio(self) -> float:
+        """The fullest bin as a multiple of the mean."""
+        return self.fullest * self.bins / self.clients
+
+    @property
+    def met(self) -> bool:
+        """Whether the crowd was spread."""
+        return self.ratio <= HERD_RATIO
+
+
+class HerdResult(Result, kw_only=True):
+    """One run of all simulations."""
+
+    dials: list[DialRow]
+    crowds: list[HerdRow]
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

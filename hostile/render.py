@@ -15,10 +15,16 @@ from benches._results import ROOT
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
+    DIALS_FIRST_MINUTE,
+    DIALS_FIRST_SECOND,
     DRIFT_KIB,
+    HERD_RATIO,
     AttackResult,
     CodecResult,
+    DialRow,
     FuzzResult,
+    HerdResult,
+    HerdRow,
     MutationResult,
     Outcome,
     ReferenceResult,
@@ -32,7 +38,7 @@ HEAD = """\
 # Reliability
 
 What a peer that means harm costs this library, measured: `make hostile`, `make mutate`, `make fuzz`,
-`make differential-codec` and `make references` run it all
+`make differential-codec`, `make references` and `make herd` run it all
 again on any Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand.
 What each threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
 ATTACKS = """\
@@ -81,6 +87,17 @@ Payloads of types of every shape, valid and invalid ones in turn: what is counte
 objects that values share (classes, members of enums, defaults, names of fields, small numbers) and the interpreter's
 blocks of memory. Bars: fewer than 60 of either, which come and go with its own work, and less than {drift} KiB of
 resident memory over all."""
+DIALS = """\
+The server accepts each connection, sends a message and ends it at once, for a minute of virtual time; dials and
+handshakes take none of it. Each close code has {runs} runs, one of them with the least waits that chance can give and
+one with the longest; the most dials of any count. Bars: {second} in the first second, {minute} in the first minute."""
+HERD = """\
+Clients that all lose a good connection at once, to a server that is away for a while, in virtual time: what is counted
+is how many are back in each 100 ms, from the first to the last. Bar: the fullest of them holds at most {ratio:g} times
+the mean. Back at once (0 s) means within the 10 ms of the first retry, all of them: that is what gets one client back
+soon, and a server with crowds wants `first_jitter` longer. From half a second on the waits are spread, but they grow
+from 50 ms: who comes back while most of them are still short meets a crowd whose stragglers wait up to
+`reconnect_interval`, and the mean is taken over those too."""
 
 
 def report(
@@ -90,6 +107,7 @@ def report(
     codec: CodecResult | None = None,
     references: ReferenceResult | None = None,
     protobuf: CodecResult | None = None,
+    herd: HerdResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -97,6 +115,8 @@ def report(
         parts += _attack_parts(attacks)
     if mutations is not None:
         parts += _mutation_parts(mutations)
+    if herd is not None:
+        parts += _herd_parts(herd)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -195,6 +215,47 @@ def _mutation_row(side: Side) -> tuple[str, ...]:
     )
 
 
+def _herd_parts(result: HerdResult) -> list[str]:
+    runs = min(row.runs for row in result.dials)
+    return [
+        "## Reconnecting",
+        DIALS.format(runs=_number(runs), second=DIALS_FIRST_SECOND, minute=DIALS_FIRST_MINUTE),
+        _table(
+            ("close code", "dials in the first second", "in the first minute", "the client", ""),
+            [_dial_row(row) for row in result.dials],
+            right=(1, 2),
+        ),
+        HERD.format(ratio=HERD_RATIO),
+        _table(
+            (
+                *("`reconnect_interval`", "away, s", "clients", "dials", "100 ms bins", "fullest", "times the mean"),
+                *("median back after, s", "last, s", ""),
+            ),
+            [_herd_row(row) for row in result.crowds],
+            right=range(9),
+        ),
+        _where(result),
+    ]
+
+
+def _dial_row(row: DialRow) -> tuple[str, ...]:
+    return (row.title, *(f"**{value}**" for value in (row.first_second, row.first_minute)), row.how, _word(row.met))
+
+
+def _herd_row(row: HerdRow) -> tuple[str, ...]:
+    return (
+        *(f"{value:g}" for value in (row.interval, row.downtime)),
+        *(_number(value) for value in (row.clients, row.dials, row.bins, row.fullest)),
+        f"**{row.ratio:.1f}**",
+        *(f"{value:.2f}" for value in (row.median_s, row.last_s)),
+        _word(row.met),
+    )
+
+
+def _word(met: bool) -> str:
+    return "met" if met else "missed"
+
+
 def _fuzz_parts(result: FuzzResult) -> list[str]:
     return [
         "## Fuzzing and comparison",
@@ -287,6 +348,7 @@ def main(arguments: list[str]) -> int:
         load(CodecResult, "codec"),
         load(ReferenceResult, "references"),
         load(CodecResult, "codec_protobuf"),
+        load(HerdResult, "herd"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

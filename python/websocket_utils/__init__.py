@@ -5,8 +5,13 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Columns, Decoder, Encoder, decode_columns
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._session import Login
+from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
+from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -56,18 +61,23 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, ServerStats
+from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
+from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "Aggregator",
     "AuthenticationFailed",
+    "Backpressure",
     "ClientStats",
     "Close",
+    "ClosePolicy",
     "CodecError",
     "Columns",
     "ConfigError",
+    "Conflate",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -75,6 +85,9 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "Distribution",
+    "Downtime",
+    "DropOldest",
     "EncodeError",
     "Encoder",
     "Event",
@@ -83,10 +96,13 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "HeartbeatTimeout",
+    "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",
+    "LegStats",
     "LocalProtocolError",
+    "Login",
     "Message",
     "MessageNotWritten",
     "MessageTooBig",
@@ -98,24 +114,32 @@ __all__ = [
     "ProviderError",
     "Raw",
     "ReconnectGaveUp",
+    "ReconnectPolicy",
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
+    "SendCounts",
     "SendOutcome",
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
+    "SourceFailed",
+    "Sourced",
     "Stale",
     "StaleData",
+    "StandardSubscriptions",
     "Subscribe",
     "SubscribeRejected",
     "SubscribeTimeout",
     "Subscribed",
+    "Subscription",
     "SubscriptionLost",
+    "SubscriptionProtocol",
     "SubscriptionRejected",
     "UInt32",
     "UInt64",
     "Unsubscribe",
+    "Verdict",
     "WebSocketClient",
     "WebSocketConfig",
     "WebSocketError",

@@ -55,11 +55,16 @@ class Faults:
         if not asyncio.iscoroutine(awaitable) and not asyncio.isfuture(awaitable):
             # A handler that returns some value: it means nothing to us.
             return
+        task = self.keep(awaitable)
+        connection.begin_handling(nbytes)
+        task.add_done_callback(lambda _: connection.end_handling(nbytes))
+
+    def keep(self, awaitable: Awaitable[Any]) -> "asyncio.Future[Any]":
+        """Run an awaitable to its end, or until `finish`; what it raises is reported."""
         task = asyncio.ensure_future(awaitable)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        connection.begin_handling(nbytes)
-        task.add_done_callback(lambda _: connection.end_handling(nbytes))
+        return task
 
     def _done(self, task: "asyncio.Future[Any]") -> None:
         self._tasks.discard(task)

@@ -14,7 +14,9 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import math
 import socket
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from ssl import SSLContext, create_default_context
 from typing import Any, TypeVar
@@ -22,12 +24,21 @@ from typing import Any, TypeVar
 from ._accepting import Acceptor
 from ._handshake import Compression, Opened, Taker
 from ._listening import Listener, bound_sockets
+from ._phases import DialPhases
+from ._racing import Race
 from ._requesting import ClientOpening, opening_request
 from ._url import Target
+from .config import WebSocketConfig
 
 __all__ = ["context_faults", "dial", "listen", "run"]
 
 T = TypeVar("T")
+
+# What Linux takes at most.
+_MAX_USER_TIMEOUT_MS = 2**31 - 1
+_MAX_KEEPALIVE_SECONDS = 32_767
+# Probes of an idle connection without an answer until it is dead; the time they take is the pong's.
+_PROBES = 3
 
 _HAS_AIOFASTNET = importlib.util.find_spec("aiofastnet") is not None
 
@@ -83,24 +94,34 @@ def context_faults(ssl: object) -> list[str]:
     return [f"ssl: must be an ssl.SSLContext or None, not {ssl!r}; TLS is a matter of ws:// or wss://"]
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """Open a TCP connection to the first address of `host` that takes it."""
+async def _connect(host: str, port: int, phases: DialPhases) -> socket.socket:
+    """Open a TCP connection to the first address of `host` that takes it; the name is asked for anew each time."""
     loop = asyncio.get_running_loop()
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.setblocking(False)
-            await loop.sock_connect(made, address)
-        except OSError as error:
-            made.close()
-            failure = failure or error
-        except BaseException:
-            made.close()
-            raise
-        else:
-            return made
-    raise failure or OSError(f"no address is known for {host}")
+    phases.enter("dns", time.monotonic_ns())
+    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not infos:
+        raise OSError(f"no address is known for {host}")
+    phases.enter("tcp", time.monotonic_ns())
+    return await Race(loop, infos, socket.socket).run()
+
+
+def _watch_for_death(tcp: socket.socket, ping_interval: float, ping_timeout: float) -> None:
+    """Have the kernel find out that the peer is gone: also while nothing is read, which a heartbeat can't see through.
+
+    Bytes that are not acknowledged in the time that a heartbeat takes to find a dead peer end the connection, and an
+    idle one is probed. A peer that lives but reads nothing for so long is taken for dead as well: it reads no ping.
+    """
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_USER_TIMEOUT": min(_MAX_USER_TIMEOUT_MS, math.ceil(1000 * (ping_interval + ping_timeout))),
+        "TCP_KEEPIDLE": min(_MAX_KEEPALIVE_SECONDS, math.ceil(ping_interval)),
+        "TCP_KEEPINTVL": min(_MAX_KEEPALIVE_SECONDS, math.ceil(ping_timeout / _PROBES)),
+        "TCP_KEEPCNT": _PROBES,
+    }
+    for name, value in options.items():
+        # Not every system has them all.
+        if hasattr(socket, name):
+            tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def dial(
@@ -109,27 +130,26 @@ async def dial(
     *,
     headers: Mapping[str, str],
     subprotocols: tuple[str, ...],
-    compression: Compression | None,
+    config: WebSocketConfig,
     ssl: SSLContext | None,
-    open_timeout: float,
+    phases: DialPhases,
     use_aiofastnet: bool | None = None,
 ) -> Taker:
-    """Open one connection and hand it to what `take` makes of it.
+    """Open one connection and hand it to what `take` makes of it; who calls it sets the time limit.
 
     Args:
         target: Where to; its credentials become a header.
         take: Called once, when the handshake is complete.
         headers: Additional request headers.
         subprotocols: Offered to the server, in this order.
-        compression: Offered to the server; None offers none.
+        config: Of which compression and heartbeat matter here.
         ssl: For `wss`; None checks certificates against the system's.
-        open_timeout: Seconds for name resolution, TCP, TLS and handshake together.
+        phases: Is told what the dial goes through, and when.
         use_aiofastnet: None uses it where it is installed.
 
     Raises:
         HandshakeError: If the server's answer is no valid 101, or none.
-        TimeoutError: If it takes longer than `open_timeout`.
-        OSError: If the name does not resolve or nobody listens.
+        OSError: If the name does not resolve, nobody listens, or the server's certificate proves nothing.
     """
     request = dict(headers)
     # What the caller says in a header is what he means.
@@ -137,12 +157,17 @@ async def dial(
         request["Authorization"] = target.authorization
     scheme, host, port = target.origin
     is_secure = scheme == "wss"
+    compression = Compression.of(config)
     tls: dict[str, Any] = {}
     if is_secure:
         context = ssl if ssl is not None else create_default_context()
-        tls = {"ssl": context, "server_hostname": host, "ssl_handshake_timeout": open_timeout}
+        tls = {"ssl": context, "server_hostname": host, "ssl_handshake_timeout": config.open_timeout}
 
     made: list[ClientOpening] = []
+
+    def taken(opened: Opened) -> Taker:
+        phases.leave(time.monotonic_ns())
+        return take(opened)
 
     def opening() -> ClientOpening:
         one = ClientOpening(
@@ -150,30 +175,33 @@ async def dial(
             lambda key: opening_request(target.resource, target.authority, key, request, subprotocols, compression),
             subprotocols=subprotocols,
             compression=compression,
-            take=take,
+            take=taken,
             is_secure=is_secure,
             watches_errors=_watches_errors(use_aiofastnet),
         )
         made.append(one)
         return one
 
+    tcp = await _connect(host, port, phases)
     try:
-        async with asyncio.timeout(open_timeout):
-            tcp = await _connect(host, port)
-            try:
-                _, protocol = await _method("create_connection", use_aiofastnet)(opening, sock=tcp, **tls)
-                taker: Taker = await protocol.done
-            except BaseException:
-                # A dial that was given up, inside TLS or waiting for the answer. The socket is the transport's, so it
-                # is not closed here. Inside TLS there is no transport to be had: at the end of the stream it closes
-                # itself.
-                for one in made:
-                    one.abort()
-                with contextlib.suppress(OSError):
-                    tcp.shutdown(socket.SHUT_RDWR)
-                raise
-    except TimeoutError as error:
-        raise TimeoutError(f"no connection to {target.url} within {open_timeout:g} s (open_timeout)") from error
+        if config.ping_interval is not None:
+            _watch_for_death(tcp, config.ping_interval, config.ping_timeout)
+        phases.enter("tls" if is_secure else "upgrade", time.monotonic_ns())
+        _, protocol = await _method("create_connection", use_aiofastnet)(opening, sock=tcp, **tls)
+        if is_secure and not protocol.done.done():
+            phases.enter("upgrade", time.monotonic_ns())
+        taker: Taker = await protocol.done
+    except BaseException:
+        # A dial that was given up, inside TLS or waiting for the answer. The socket is the transport's once there is
+        # one, so it is not closed here. Inside TLS there is no transport to be had: at the end of the stream it closes
+        # itself.
+        for one in made:
+            one.abort()
+        with contextlib.suppress(OSError):
+            tcp.shutdown(socket.SHUT_RDWR)
+        if not made:
+            tcp.close()
+        raise
     return taker
 
 

@@ -3,111 +3,154 @@
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 
+from ._assembly import Assembly, Mode, dialer_of
+from ._busy_poll import BusyPoll
 from ._connection import Connection
-from ._dialer import Dialer
+from ._core import Inbox
+from ._endpoints import HeadersSource, TokenSource, UrlSource
 from ._faults import Faults
-from ._handshake import Opened
 from ._heartbeat import Heartbeat
-from ._held import HeldMessages
+from ._held import HeldMessages, Overflow
+from ._legs import open_any
+from ._merging import Key
 from ._opening import Closing, Opening
 from ._receiving import Receiving
-from ._reconnect import Backoff, is_final
-from ._url import parse_url
+from ._reconnect import ClosePolicy, ReconnectPolicy
+from ._sending import Sending
+from ._session import Codec, Login, Session, Terms
+from ._slow import Backpressure, Conflate, DropOldest
+from ._statistics import client_stats
+from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+from ._watching import Watching, Where
 from .config import ConfigOverrides, WebSocketConfig
+from .events import Event, Restored, Stale, SubscriptionLost
 from .exceptions import (
     ConnectionClosed,
-    ConnectionClosedError,
     ConnectionClosedOK,
-    HandshakeError,
-    HeartbeatTimeout,
     LocalProtocolError,
-    MessageTooBig,
-    ReconnectGaveUp,
-    RemoteProtocolError,
-    WebSocketError,
+    StaleData,
+    SubscribeRejected,
 )
-from .messages import Subscribe, Unsubscribe
+from .messages import Ping, WsMessage
 from .metrics import ClientState, ClientStats
+from .subscription import Subscription
 
 __all__ = ["WebSocketClient"]
 
-Codec = Literal["json", "msgpack", "protobuf"]
-
 _logger = logging.getLogger("websocket_utils.client")
 
-# Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
-_MESSAGE_TOO_BIG = 1009
-_INTERNAL_ERROR = 1011
+# Of several links: what can be said of the client is what can be said of the one that has come farthest.
+_FARTHEST_FIRST: Sequence[ClientState] = (
+    "live",
+    "stale",
+    "restoring",
+    "authenticating",
+    "connecting",
+    "backoff",
+    "idle",
+    "failed",
+    "closed",
+)
 
 
-class WebSocketClient(Receiving, Closing):
+class WebSocketClient(Receiving, Sending, Closing):
     """A link to a WebSocket server that receives typed messages, and dials again when the connection is lost.
 
     Made by `WebSocketClient.connect(url)`. A message is delivered once: to the handlers of its class if there are any
-    (`on`), else to whoever pulls next (`receive`, `messages`, `batches`). All methods belong to the thread of the event
-    loop it was made on.
+    (`on`), else to whoever pulls next (`receive`, `messages`, `batches`, `events`). All methods belong to the thread of
+    the event loop it was made on.
     """
 
-    def __init__(
-        self,
-        dialer: Dialer,
-        *,
-        codec: Codec,
-        reconnect: bool,
-        when_down: Literal["raise", "queue"],
-    ) -> None:
-        self._dialer = dialer
-        self._config = dialer.config
-        self._codec = codec
-        self._reconnect = reconnect
-        self._when_down = when_down
-        self._loop = asyncio.get_running_loop()
-        super().__init__(self._loop, Faults(_logger), self._config.max_inbox)
-        self._connection: Connection | None = None
-        self._state: ClientState = "connecting"
-        self._channels: dict[str, None] = {}
-        self._held = HeldMessages(codec, self._config)
-        self._supervisor: asyncio.Task[None] | None = None
-        self._down: asyncio.Future[BaseException] | None = None
-        self._heartbeat_timeout = False
-        self._connects = 0
-        self._sent_before = (0, 0)
-        self._closing_timer: asyncio.TimerHandle | None = None
+    def __init__(self, assembly: Assembly) -> None:
+        terms = self._terms = assembly.terms
+        config = self._config = terms.config
+        self._loop = terms.loop
+        self._faults = Faults(_logger)
+        Receiving.__init__(
+            self, self._loop, self._faults, config.max_inbox, config.max_inbox_messages, assembly.slow_rule
+        )
+        held = HeldMessages(
+            terms.codec,
+            max_messages=config.message_buffer_size,
+            max_bytes=config.max_send_queue,
+            overflow=assembly.overflow,
+        )
+        Sending.__init__(self, terms, held, assembly.when_down)
+        self._open_within = assembly.timeout
+        self._replaces_stale = assembly.when_stale == "replace"
+        self._watching = Watching(self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data)
+        self._links, self._legs = assembly.links(self)
         self._heartbeat: Heartbeat[Connection] | None = None
+        self._busy_poll: BusyPoll | None = None
+        self._is_closing = False
+        self._failure: BaseException | None = None
 
     @classmethod
     def connect(
         cls,
-        url: str,
+        url: UrlSource | Sequence[UrlSource],
         *,
+        mode: Mode = "failover",
         config: WebSocketConfig | None = None,
         codec: Codec = "json",
-        headers: Mapping[str, str] | None = None,
+        headers: HeadersSource | None = None,
+        token: TokenSource | None = None,
         ssl: SSLContext | None = None,
         subprotocols: Sequence[str] | None = None,
-        reconnect: bool = True,
+        authenticate: Callable[[Login], Awaitable[object]] | None = None,
+        subscriptions: SubscriptionProtocol | None = None,
+        timeout: float | None = None,
+        reconnect: bool | ReconnectPolicy = True,
+        closes: ClosePolicy | None = None,
         when_down: Literal["raise", "queue"] = "raise",
+        overflow: Overflow = "raise",
+        slow: Backpressure | DropOldest | Conflate | None = None,
+        heartbeat: Literal["frame", "message"] = "frame",
+        when_stale: Literal["replace", "tell"] = "replace",
+        key: Key | None = None,
+        of: Any = WsMessage,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketClient"]:
         """Connect to a WebSocket server; to be awaited, or entered with `async with`, which closes it at the end.
 
         Args:
-            url: `ws://` or `wss://`. A user and password in it become an `Authorization` header only, its query is sent
-                and never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
+            url: `ws://` or `wss://`, or a callable that gives it, asked for each dial; several of one stream, the
+                preferred first. A user and password in it become an `Authorization` header only, its query is sent and
+                never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
+            mode: With several URLs: `failover` is connected to one, and goes back to the preferred one when it can;
+                `standby` keeps a second one subscribed, to be promoted in the moment the first is lost; `race` listens
+                to all, and delivers the first of equal messages.
             config: Settings; None takes the defaults.
             codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack, or
                 Protocol Buffers with that codec.
-            headers: Additional headers of the opening request.
+            headers: Additional headers of the opening request, or a callable that gives them, asked for each dial.
+            token: Sent as `Authorization: Bearer`; text, or a callable, asked for each dial. One that takes `refresh` is
+                told by it that the token before was refused.
             ssl: For `wss`; None checks the server's certificate against the system's.
             subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` or
-                `websocket-utils.protobuf` with those codecs and nothing with JSON.
-            reconnect: Dial again when the connection is lost. The first dial is not repeated: its error is raised.
+                `websocket-utils.protobuf` with those codecs and nothing with JSON. A server of this package acknowledges
+                subscriptions to who offers `websocket-utils.json` or one of these.
+            authenticate: Called with a `Login` on each connection before it subscribes; raises `AuthenticationFailed`
+                if the server refuses.
+            subscriptions: How subscriptions are asked for and acknowledged; None speaks `Subscribe` and `Unsubscribe`.
+            timeout: None dials once, and raises the error. With a number of seconds the first dial is repeated until
+                then, by the same rules as a reconnect.
+            reconnect: Dial again when the connection is lost; a `ReconnectPolicy` says when.
+            closes: Which ends of a connection are worth another dial; None takes `ClosePolicy()`.
             when_down: What `send` does without a connection: raise, or keep up to `message_buffer_size` messages.
+            overflow: What it does with one too many: raise, or drop the oldest or the newest (the one sent).
+            slow: What happens when messages come faster than they are taken; None is `Backpressure()`, or
+                `DropOldest()` where several connections are merged.
+            heartbeat: `frame` pings with ping frames; `message` with `Ping` messages, for peers that have no ping frames.
+            when_stale: What follows on a channel's silence (`stale_after` of `subscribe`): `replace` dials anew, `tell`
+                only tells.
+            key: What tells equal messages of several connections apart: a field, a tuple of fields (such as `channel`
+                and `sequence`), or a callable that is given the message.
+            of: The class of messages that have the key.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -117,98 +160,195 @@ class WebSocketClient(Receiving, Closing):
             InvalidURL: If `url` is no WebSocket URL.
             ConfigError: If a setting is wrong.
             HandshakeError: When awaited, if the server's answer is no 101.
-            TimeoutError: When awaited, if there is no connection within `open_timeout`.
+            AuthenticationFailed: When awaited, if `authenticate` raised it.
+            TimeoutError: When awaited, if there is no connection within `open_timeout`, or `timeout`.
             OSError: When awaited, if the name does not resolve or nobody listens.
         """
         settings = (config or WebSocketConfig()).replace(**overrides)
-        if subprotocols is None:
-            subprotocols = () if codec == "json" else (f"websocket-utils.{codec}",)
-        dialer = Dialer(parse_url(url), settings, dict(headers or {}), tuple(subprotocols), ssl)
-        client = cls(dialer, codec=codec, reconnect=reconnect, when_down=when_down)
+        terms = Terms(
+            loop=asyncio.get_running_loop(),
+            config=settings,
+            codec=codec,
+            protocol=subscriptions or StandardSubscriptions(),
+            authenticate=authenticate,
+            heartbeat=heartbeat,
+        )
+        assembly = Assembly(
+            terms=terms,
+            dialer=dialer_of(url, settings, codec, headers, token, ssl, subprotocols),
+            mode=mode,
+            reconnect=reconnect,
+            closes=closes or ClosePolicy(),
+            when_down=when_down,
+            overflow=overflow,
+            slow=slow,
+            when_stale=when_stale,
+            key=key,
+            of=of,
+            timeout=timeout,
+        )
+        client = cls(assembly)
         return Opening(client, client._open)
 
-    # --- sending ---
+    # --- subscribing ---
 
-    # `compress` by position too, here and in `broadcast`: CPython looks defaults of keyword-only arguments up in a
-    # dict, which would make each call 20 ns slower.
-    def send(self, message: Any, compress: bool | None = None) -> Awaitable[None]:
-        """Send one message now; what it returns may be awaited to keep pace with a slow peer.
-
-        The first message of an event loop turn goes to the socket at once, further ones together at the turn's end.
-
-        Args:
-            message: A message object (sent in the client's codec), `str` (a text message) or bytes-like (a binary one).
-            compress: Where the server agreed to `compression`: None compresses from `compression_threshold` on, True
-                always, False never (a secret beside text that an attacker chooses must not be compressed).
-
-        Returns:
-            An awaitable: done at once while the socket takes bytes, else when it has taken all. It need not be awaited.
-
-        Raises:
-            ConnectionClosed: If there is no connection, or it is closing. Nothing was sent.
-            SendQueueFull: If more than `max_send_queue` bytes wait, or `message_buffer_size` messages while down.
-            EncodeError: If the message has no form in the codec. Nothing was sent.
-        """
-        connection = self._connection
-        if connection is None:
-            return self._keep(message, compress)
-        try:
-            return connection.send(message) if compress is None else connection.send(message, compress=compress)
-        except ConnectionClosed:
-            # Closing: its end, and the next connection, are still to come.
-            if self._when_down == "raise":
-                raise
-            return self._keep(message, compress)
-
-    def _keep(self, message: Any, compress: bool | None) -> Awaitable[None]:
-        if self._when_down == "raise" or self._state in {"closing", "closed"}:
-            raise self._closed_error()
-        self._held.put(message, compress)
-        done: asyncio.Future[None] = self._loop.create_future()
-        done.set_result(None)
-        return done
-
-    def _closed_error(self) -> WebSocketError:
-        if self._state in {"closing", "closed"}:
-            return ConnectionClosedOK(initiator="local")
-        return ConnectionClosedError(initiator="transport")
-
-    async def subscribe(self, *channels: str) -> None:
+    async def subscribe(
+        self,
+        *channels: str,
+        stale_after: float | None = None,
+        of: Any = None,
+        where: Where | None = None,
+    ) -> Subscription:
         """Subscribe to channels; kept, and renewed in this order after every reconnect.
 
+        A channel that is subscribed to twice has to be unsubscribed from twice. With a server that acknowledges, it
+        waits for the acknowledgement, over a reconnect if need be; cancelling it then ends the subscription again.
+
         Args:
-            *channels: Names such as `prices:SOL-USDC`. Those subscribed to already are not asked for again.
+            *channels: Names such as `prices:SOL-USDC`.
+            stale_after: Seconds without a message of the channel after which it is `Stale`; None does not watch.
+            of: The class of the channel's messages, by which they are known. None counts any message, which is right for
+                the only channel of a client.
+            where: Which messages of that class: a mapping of fields and their values, or a callable that is given the
+                message. None counts all.
+
+        Returns:
+            The subscription, which can be ended; it need not be kept.
+
+        Raises:
+            SubscribeRejected: If the server refuses a channel. It is not subscribed to.
+            SendQueueFull: If more than `max_send_queue` bytes wait to be sent. Nothing was subscribed to.
+            ValueError: If `stale_after` is no positive number, or could not tell whose silence it is.
         """
-        new = [channel for channel in dict.fromkeys(channels) if channel not in self._channels]
-        await self._tell(Subscribe(channels=new), lambda: self._channels.update(dict.fromkeys(new)))
+        if self._is_over:
+            raise self._closed_error()
+        if stale_after is not None:
+            for channel in dict.fromkeys(channels):
+                self._watching.watch(channel, stale_after, of, where)
+        new = self._terms.subscriptions.add(channels)
+        is_held = self._terms.subscriptions.holder(channels)
+        try:
+            self._watching.check_alone(self.channels)
+            self._ask(lambda session: session.subscribe(new))
+            due = {channel for link in self._links for channel in link.unacknowledged(channels, new)}
+            if due:
+                await self._terms.waiters.waiter(self._loop, due)
+        except BaseException:
+            await self._leave(tuple(filter(is_held, channels)))
+            raise
+        return Subscription(channels, is_held, self._leave)
 
     async def unsubscribe(self, *channels: str) -> None:
-        """End subscriptions; names that are not subscribed to are ignored."""
-        gone = [channel for channel in dict.fromkeys(channels) if channel in self._channels]
+        """End subscriptions; names that are not subscribed to are ignored.
 
-        def forget() -> None:
-            for channel in gone:
-                del self._channels[channel]
+        Raises:
+            SendQueueFull: If more than `max_send_queue` bytes wait to be sent.
+        """
+        await self._leave(channels)
 
-        await self._tell(Unsubscribe(channels=gone), forget)
+    async def _leave(self, channels: Sequence[str]) -> None:
+        # The server first: where that can't be said, nothing has changed.
+        last = self._terms.subscriptions.last(channels)
+        self._ask(lambda session: session.unsubscribe(last))
+        for channel in self._terms.subscriptions.remove(channels):
+            self._watching.unwatch(channel)
+            self._terms.waiters.settle(channel)
 
-    async def _tell(self, message: Subscribe | Unsubscribe, remember: Callable[[], None]) -> None:
-        """Send a change of subscriptions, and remember it unless it could not be sent."""
-        sending = None
-        if message.channels and self._connection is not None and self._connection.is_open:
-            sending = self._connection.send(message)
-        remember()
-        if sending is not None:
-            # Lost meanwhile: the next connection begins with all subscriptions.
-            with contextlib.suppress(ConnectionClosed):
-                await sending
+    def _ask(self, change: Callable[[Session], None]) -> None:
+        for link in self._links:
+            for session in link.sessions:
+                if not session.has_ended:
+                    # Lost meanwhile: the next connection begins with all subscriptions.
+                    with contextlib.suppress(ConnectionClosed):
+                        change(session)
+
+    def _registered(self, type_: Any) -> None:
+        if type_ is Ping or Ping in get_args(type_):
+            self._terms.answers_pings = False
+
+    # --- what links tell (see `Owner`) ---
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where messages wait; part of the package, not of its interface."""
+        return self._inbox
+
+    def fault(self, error: BaseException) -> None:
+        """Take an error that has no caller; part of the package, not of its interface."""
+        self._faults.report(error)
+
+    def tell(self, event: Event) -> None:
+        """Put an event behind all that was received; part of the package, not of its interface."""
+        if not self._is_closing:
+            self._inbox.tell(event)
+            self._event_handlers.call(event)
+
+    def use(self, session: Session | None) -> None:
+        """Send through this connection; part of the package, not of its interface."""
+        if session is None:
+            self._watching.disconnected()
+        else:
+            self._next_session = session
+        self._send_through(session)
+
+    def connected(self, session: Session) -> None:
+        """A connection has come where there was none; part of the package, not of its interface."""
+        self._next_session = session
+        self._watching.connected()
+
+    def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
+        """A channel is refused, and nobody waits for it; part of the package, not of its interface."""
+        self._watching.unwatch(channel)
+        self.tell(SubscriptionLost(channel, error))
+
+    def finish(self, error: BaseException | None) -> None:
+        """No connection will come any more; part of the package, not of its interface."""
+        if self._is_closing:
+            return
+        self._failure = error
+        self._stop()
+        self._terms.waiters.fail(error or ConnectionClosedOK(initiator="local"))
+        self._inbox.close(error)
+        if error is not None:
+            _logger.error("gave up on %s: %s", self.url, error)
+
+    def _on_freshness(self, event: Stale | Restored) -> None:
+        self.tell(event)
+        stale = self._watching.stale
+        for link in self._links:
+            link.note_freshness(is_fresh=not stale)
+
+    def _on_silence(self, channel: str, age: float) -> None:
+        for link in self._links if self._replaces_stale else ():
+            if link.session is not None and not link.session.has_ended:
+                link.session.fail(StaleData(channel, age))
+
+    def _on_channel_data(self, channel: str) -> None:
+        for link in self._links:
+            if link.session is not None:
+                link.session.settle(channel, None)
 
     # --- life ---
 
     @property
     def url(self) -> str:
         """The server's URL without user and password, and with `?...` for its query: safe to log."""
-        return self._dialer.target.url
+        session = self._next_session
+        using = next((link for link in self._links if link.session is session), self._links[0])
+        return using.url
+
+    @property
+    def state(self) -> ClientState:
+        """Where it is in its life; of several links, where the one is that has come farthest."""
+        states = [link.lifecycle.state for link in self._links]
+        if self._is_closing:
+            return "closed"
+        return min(states, key=_FARTHEST_FIRST.index)
+
+    @property
+    def epoch(self) -> int:
+        """Number of the connection that is used, or was used last, from 1; 0 before the first."""
+        return 0 if self._next_session is None else self._next_session.epoch
 
     @property
     def is_connected(self) -> bool:
@@ -218,137 +358,65 @@ class WebSocketClient(Receiving, Closing):
     @property
     def channels(self) -> tuple[str, ...]:
         """Channels that are subscribed to, in the order they are renewed."""
-        return tuple(self._channels)
+        return self._terms.subscriptions.channels
 
     async def _open(self) -> None:
-        await self._dialer.dial(self._take)
-        self._supervisor = asyncio.create_task(self._supervise(), name=f"websocket_utils.client {self.url}")
-        if self._config.ping_interval is not None:
+        try:
+            async with asyncio.timeout(self._open_within):
+                repeats = self._open_within is not None
+                if len(self._links) == 1:
+                    await self._links[0].open(repeats=repeats)
+                else:
+                    await open_any(self._links, repeats=repeats)
+        except BaseException as error:
+            self._is_closing = True
+            self._stop()
+            await asyncio.gather(*(link.give_up() for link in self._links))
+            if isinstance(error, TimeoutError) and self._open_within is not None and self._links[0].last_error:
+                raise TimeoutError(
+                    f"no connection to {self.url} within {self._open_within:g} s (timeout); the last attempt failed: "
+                    f"{self._links[0].last_error}"
+                ) from self._links[0].last_error
+            raise
+        if self._config.ping_interval is not None and self._terms.heartbeat == "frame":
             self._heartbeat = Heartbeat(
                 self._loop,
                 interval=self._config.ping_interval,
                 timeout=self._config.ping_timeout,
-                connections=lambda: () if self._connection is None else (self._connection,),
+                connections=lambda: [one for link in self._links for one in link.connections],
                 on_dead=self._on_dead,
             )
             self._heartbeat.start()
-
-    def _take(self, opened: Opened) -> Connection:
-        """A handshake is complete: the connection's first moment, before any of its bytes are read."""
-        connection = Connection(
-            is_client=True,
-            format=self._codec,
-            inbox=self._inbox,
-            owner=self,
-            transport=opened.transport,
-            event_loop=self._loop,
-            descriptor=opened.descriptor,
-            watched_descriptor=opened.watched_descriptor,
-            transport_busy=opened.transport_busy,
-            max_message_size=self._config.max_message_size,
-            max_send_queue=self._config.max_send_queue,
-            deflate=opened.deflate,
-            compression_threshold=self._config.compression_threshold,
-        )
-        opened.announce(connection)
-        replaced, self._connection = self._connection, connection
-        if replaced is not None:
-            # A dial can time out in the very turn that completes its handshake: nobody waits for that connection.
-            replaced.abort()
-            self._inbox.forget_connection()
-        self._connects += 1
-        if self._state != "closing":
-            self._state = "open"
-        self._heartbeat_timeout = False
-        self._down = self._loop.create_future()
-        if self._channels:
-            connection.send(Subscribe(channels=list(self._channels)))
-        self._held.send_all(connection)
-        if _logger.isEnabledFor(logging.INFO):
-            _logger.info("connected to %s", self.url)
-        return connection
-
-    async def _supervise(self) -> None:
-        """Wait for the connection to end, dial again, until closed or out of attempts."""
-        backoff = Backoff(self._config.reconnect_interval)
-        limit = self._config.max_reconnect_attempts
-        attempts = 0
-        while self._down is not None:
-            since = self._loop.time()
-            error = await asyncio.shield(self._down)
-            if not self._reconnect:
-                self._end(None if isinstance(error, ConnectionClosedOK) else error)
-                return
-            backoff = backoff.dropped(self._loop.time() - since)
-            if backoff.failures == 0:
-                attempts = 0
-            self._state = "reconnecting"
-            _logger.warning("connection to %s lost: %s", self.url, error)
-            while True:
-                if limit is not None and attempts >= limit:
-                    gave_up = ReconnectGaveUp(attempts, error if attempts else None)
-                    gave_up.__cause__ = error
-                    self._end(gave_up)
-                    return
-                attempts += 1
-                await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  # jitter is no secret
-                try:
-                    await self._dialer.dial(self._take)
-                except (HandshakeError, OSError) as failure:
-                    if isinstance(failure, HandshakeError) and is_final(failure.status):
-                        self._end(failure)
-                        return
-                    backoff = backoff.failed()
-                    error = failure
-                    _logger.warning("reconnect %d to %s failed: %s", attempts, self.url, failure)
-                except Exception as failure:  # noqa: BLE001  # a redirect to nowhere, or a fault of ours: it would come again
-                    self._end(failure)
-                    return
-                else:
-                    break
-
-    def _end(self, error: BaseException | None) -> None:
-        self._state = "closed"
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-        self._inbox.close(error)
-        if error is not None:
-            _logger.error("gave up on %s: %s", self.url, error)
-
-    def connection_closing(self, connection: Connection) -> None:
-        """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
-        self._closing_timer = self._loop.call_later(self._config.close_timeout, connection.abort)
-
-    def connection_lost(self, connection: Connection, error: BaseException | None) -> None:
-        """The connection is over."""
-        messages, size = connection.sent_counters()
-        self._sent_before = (self._sent_before[0] + messages, self._sent_before[1] + size)
-        if self._connection is not connection:
-            return
-        self._inbox.forget_connection()
-        self._connection = None
-        if self._closing_timer is not None:
-            self._closing_timer.cancel()
-            self._closing_timer = None
-        if self._down is not None and not self._down.done():
-            reason: BaseException = connection.closed_error()
-            if self._heartbeat_timeout:
-                reason = HeartbeatTimeout(self._config.ping_timeout)
-            reason.__cause__ = self._violation(connection) or error
-            self._down.set_result(reason)
-
-    def _violation(self, connection: Connection) -> WebSocketError | None:
-        """What the peer did wrong, if that was the end of the connection."""
-        if connection.fault is None:
-            return None
-        code, reason = connection.fault
-        if code == _MESSAGE_TOO_BIG:
-            return MessageTooBig(None, self._config.max_message_size)
-        return None if code == _INTERNAL_ERROR else RemoteProtocolError(code, reason)
+        if self._config.busy_poll:
+            self._busy_poll = BusyPoll(
+                self._loop,
+                lambda: max(link.inbox.last_read_ns for link in self._links),
+                self._config.busy_poll_window,
+            )
+            self._busy_poll.start()
 
     def _on_dead(self, connection: Connection) -> None:
-        self._heartbeat_timeout = True
-        connection.abort()
+        for link in self._links:
+            session = link.session_of(connection)
+            if session is not None:
+                session.die_of_silence()
+
+    async def reconnect(self) -> bool:
+        """Exchange the connection for a new one, which is live before the old one is left; of several links each one.
+
+        Returns:
+            Whether it was exchanged: without a new connection the old one stays, and without an old one a new one is
+            on its way.
+        """
+        return all(await asyncio.gather(*(link.rotate() for link in self._links)))
+
+    def _stop(self) -> None:
+        self._stop_sending()
+        self._watching.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if self._busy_poll is not None:
+            self._busy_poll.stop()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the link: the closing handshake, then the end of the stream for all who receive.
@@ -363,58 +431,29 @@ class WebSocketClient(Receiving, Closing):
         Raises:
             LocalProtocolError: If `code` must not be sent. Nothing was done.
         """
-        if self._state == "closing":
+        if self._is_closing:
             return
-        if self._state == "closed":
+        if self._is_over:
+            await asyncio.gather(*(link.gone() for link in self._links))
             await self._faults.finish()
             return
         if not (code == 1000 or 1001 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # noqa: PLR2004
             raise LocalProtocolError(1002, f"close code {code} must not be sent (RFC 6455 §7.4)")
-        self._state = "closing"
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
+        self._is_closing = True
+        self._stop()
+        self._terms.waiters.fail(ConnectionClosedOK(initiator="local"))
         try:
-            if self._supervisor is not None:
-                # It may be in the middle of a dial, whose socket it closes first.
-                await asyncio.wait([self._supervisor])
-            connection, down = self._connection, self._down
-            if connection is not None and down is not None:
-                connection.stop_delivering()
-                connection.close(code, reason)
-                await asyncio.shield(down)
+            await asyncio.gather(*(link.close(code, reason) for link in self._links))
         finally:
-            if self._connection is not None:
-                self._connection.abort()
-            self._state = "closed"
+            for link in self._links:
+                link.abandon()
             self._inbox.close()
             await self._faults.finish()
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far, over all its connections."""
-        messages, size, decode_errors, handler_errors, unhandled, waiting, waiting_bytes = self._inbox.counters()
-        sent, sent_bytes = self._sent_before
-        queued = 0
-        if self._connection is not None:
-            now_sent, now_bytes = self._connection.sent_counters()
-            sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
-            queued = self._connection.send_queue_bytes
-        return ClientStats(
-            state=self._state,
-            connects=self._connects,
-            reconnects=max(0, self._connects - 1),
-            messages_received=messages,
-            bytes_received=size,
-            messages_sent=sent,
-            bytes_sent=sent_bytes,
-            decode_errors=decode_errors,
-            handler_errors=handler_errors,
-            unhandled=unhandled,
-            inbox_messages=waiting,
-            inbox_bytes=waiting_bytes,
-            send_queue_bytes=queued,
-        )
+        legs = () if self._legs is None else self._legs.stats()
+        return client_stats(self.state, self.epoch, self._inbox, self._held, self._terms, self._links, legs)
 
     def __repr__(self) -> str:
-        return f"<WebSocketClient {self.url} {self._state}>"
+        return f"<WebSocketClient {self.url} {self.state}>"

@@ -5,14 +5,131 @@ time between them. Counters start at 0 and only grow, through reconnects too; ga
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-__all__ = ["ClientState", "ClientStats", "ServerStats"]
+__all__ = ["ClientState", "ClientStats", "Distribution", "Downtime", "LegStats", "SendCounts", "ServerStats"]
 
 ClientState = Literal[
     "idle", "connecting", "authenticating", "restoring", "live", "stale", "backoff", "closed", "failed"
 ]
 """Where a client is in its life."""
+
+
+class Distribution(Protocol):
+    """How long something took, over all times it was measured: a histogram with a precision of 1 %."""
+
+    @property
+    def count(self) -> int:
+        """How often it was measured."""
+
+    @property
+    def min(self) -> int:
+        """The shortest, in nanoseconds; 0 if it was never measured."""
+
+    @property
+    def max(self) -> int:
+        """The longest, in nanoseconds; 0 if it was never measured."""
+
+    @property
+    def mean(self) -> float:
+        """The mean, in nanoseconds; 0 if it was never measured."""
+
+    def quantile(self, q: float, /) -> int:
+        """Return what the fraction `q` of them did not exceed, in nanoseconds: 0.5 is the median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downtime:
+    """One reconnect, from the loss of a connection until the next one was live, in nanoseconds.
+
+    None of a phase: it was not needed, or is not known.
+    """
+
+    epoch: int
+    """Number of the connection that ended it."""
+
+    total_ns: int
+    """From the loss to live."""
+
+    wait_ns: int
+    """From the loss to the dial that succeeded: waiting, and dials that failed."""
+
+    provider_ns: int | None
+    """Callables for URL, headers and token."""
+
+    dns_ns: int | None
+    """Name resolution."""
+
+    tcp_ns: int | None
+    """Until an address took the connection."""
+
+    tls_ns: int | None
+    """TLS handshake."""
+
+    upgrade_ns: int | None
+    """From the request to the 101."""
+
+    subscribe_ns: int
+    """From the 101 to live: authentication and subscriptions."""
+
+    first_data_ns: int | None
+    """From the loss to the first message of the new connection; None if none has come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCounts:
+    """How messages that `send` accepted have ended; what is missing to `accepted` has not ended yet."""
+
+    accepted: int
+    """All that `send` did not raise for."""
+
+    written: int
+    """Taken by the operating system in full."""
+
+    dropped: int
+    """Not a byte left: superseded, over the bound, or the connection was lost or closed before their turn."""
+
+    expired: int
+    """Not a byte left: their `ttl` passed."""
+
+    unknown: int
+    """The connection ended while they were being written."""
+
+    @property
+    def waiting(self) -> int:
+        """Accepted, and not ended yet."""
+        return self.accepted - self.written - self.dropped - self.expired - self.unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStats:
+    """What one source of a client in mode `race` or `standby` has done so far, over all its connections."""
+
+    source: str
+    """Its URL, without credentials."""
+
+    is_live: bool
+    """Whether it has a complete connection, now."""
+
+    messages: int
+    """Messages it brought."""
+
+    wins: int
+    """Messages of it that were delivered: in a race, those it brought first."""
+
+    duplicates: int
+    """Messages of it that were removed, for they had been there already."""
+
+    lead_p50_ns: int
+    """From the arrival of a message it brought first to that of its equal from another source: the median; 0 before
+    the first one."""
+
+    lead_p99_ns: int
+    """The same, which one in a hundred exceeds."""
+
+    behind_ns: int
+    """From its last message to the last one of any source. If it is live and this grows, it is dead, and the others
+    mask that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +138,9 @@ class ClientStats:
 
     state: ClientState
     """Where the client is in its life, now."""
+
+    epoch: int
+    """Number of the connection in use, or used last; 0 before the first."""
 
     connects: int
     """Opening handshakes completed, the first one included."""
@@ -40,6 +160,9 @@ class ClientStats:
     bytes_sent: int
     """Bytes of those messages, as encoded."""
 
+    sends: SendCounts
+    """How they have ended, those included that were kept and never met a connection."""
+
     decode_errors: int
     """Messages that were no message of the class asked for."""
 
@@ -55,8 +178,32 @@ class ClientStats:
     inbox_bytes: int
     """Bytes of those messages, now; reading from the socket pauses at `max_inbox`."""
 
+    inbox_dropped: int
+    """Messages dropped because the reader was too slow (`slow=DropOldest()`)."""
+
+    inbox_conflated: int
+    """Messages that a newer one with the same key has covered (`slow=Conflate(...)`)."""
+
+    events_dropped: int
+    """Events dropped because nobody took thousands of them."""
+
     send_queue_bytes: int
     """Bytes accepted by `send` and not yet taken by the operating system, now."""
+
+    rtt: Distribution
+    """From a ping to its pong."""
+
+    message_age: Distribution
+    """From the read that brought messages to the first of them being taken by the strategy."""
+
+    downtime_ns: int
+    """Time without a live connection after the first, over all reconnects that are over."""
+
+    downtimes: tuple[Downtime, ...]
+    """The last 64 reconnects, each split into its phases."""
+
+    legs: tuple[LegStats, ...]
+    """What each source has done, in the modes `standby` and `race`; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +242,9 @@ class ServerStats:
 
     lag_disconnects: int
     """Connections cut because they fell more than `max_lag` behind."""
+
+    unread_disconnects: int
+    """Connections cut because they did not read the answers they asked for: acknowledgements, and `Pong` messages."""
 
     decode_errors: int
     """Messages from clients that no known message class fits."""

@@ -203,7 +203,7 @@ def plain() -> Network:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff without its waits: what counts here is what is done, not when."""
-    monkeypatch.setattr("websocket_utils._reconnect.Backoff.delay", lambda _self, _unit: 0.0)
+    monkeypatch.setattr("websocket_utils._reconnect.ReconnectPolicy.delay", lambda *_arguments, **_options: 0.0)
 
 
 class _Errors(logging.Handler):

@@ -28,14 +28,14 @@ async def test_bind_to_an_address_in_use_names_it() -> None:
 async def test_name_that_does_not_resolve_is_an_os_error_that_names_the_url() -> None:
     with pytest.raises(socket.gaierror) as caught:
         await WebSocketClient.connect("ws://feed.invalid:1234/x", open_timeout=10)
-    assert caught.value.__notes__ == ["while connecting to ws://feed.invalid:1234/x"]
+    assert caught.value.__notes__ == ["while connecting to ws://feed.invalid:1234/x, in phase dns"]
 
 
 async def test_refused_connection_is_an_os_error_that_names_the_url(unused_tcp_port: int) -> None:
     url = f"ws://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(ConnectionRefusedError) as caught:
         await WebSocketClient.connect(url)
-    assert caught.value.__notes__ == [f"while connecting to {url}"]
+    assert caught.value.__notes__ == [f"while connecting to {url}, in phase tcp"]
 
 
 @pytest.mark.parametrize(

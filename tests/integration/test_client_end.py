@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 async def test_close_during_the_wait_for_a_reconnect_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("websocket_utils._reconnect.Backoff.delay", lambda _self, _unit: 3600.0)
+    monkeypatch.setattr("websocket_utils._lifecycle.Lifecycle._delay", lambda *_arguments: 3600.0)
 
     async def script(peer: RawPeer) -> None:
         await peer.upgrade()
@@ -38,7 +38,7 @@ async def test_close_during_the_wait_for_a_reconnect_ends_at_once(monkeypatch: p
     async with raw_server(script) as server:
         client = await WebSocketClient.connect(server.url)
         receiving = asyncio.create_task(client.receive())
-        await until(lambda: client.stats().state == "reconnecting")
+        await until(lambda: client.state == "backoff")
         async with asyncio.timeout(0.5):
             await client.close()
             assert await receiving is None
@@ -68,8 +68,9 @@ async def test_close_in_the_middle_of_a_dial_ends_at_once_and_closes_its_socket(
         async with asyncio.timeout(0.5):
             await client.close()
             # Not only told to end.
-            assert client._supervisor is not None
-            assert client._supervisor.done()
+            task = client._links[0]._task
+            assert task is not None
+            assert task.done()
             await gone.wait()
         assert client.stats().state == "closed"
 

@@ -22,6 +22,7 @@ from websocket_utils import (
     Ping,
     PriceUpdate,
     ReconnectGaveUp,
+    ReconnectPolicy,
     SendQueueFull,
     Subscribe,
     WebSocketClient,
@@ -36,15 +37,13 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The longest waits that backoff asks for, in their order; none of them is waited for."""
     seen: list[float] = []
 
-    def delay(self: Any, unit: float) -> float:
+    def delay(self: Any, failures: int, unit: float, *, flapping: bool, longest: float) -> float:
         del unit
-        seen.append(original(self, 1.0))
+        seen.append(original(self, failures, 1.0, flapping=flapping, longest=longest))
         return 0.0
 
-    from websocket_utils._reconnect import Backoff
-
-    original = Backoff.delay
-    monkeypatch.setattr(Backoff, "delay", delay)
+    original = ReconnectPolicy.delay
+    monkeypatch.setattr(ReconnectPolicy, "delay", delay)
     return seen
 
 
@@ -114,6 +113,9 @@ async def test_client_reconnects_resubscribes_in_order_and_the_stream_goes_on(
         await client.subscribe("c", "b", "c")
         await client.subscribe("b", "a")
         await client.unsubscribe("b", "unknown")
+        # Subscribed to twice.
+        assert client.channels == ("c", "b", "a")
+        await client.unsubscribe("b")
         received = []
         async for message in client.messages(PriceUpdate):
             received.append(message.timestamp)
@@ -122,7 +124,7 @@ async def test_client_reconnects_resubscribes_in_order_and_the_stream_goes_on(
         assert received == [1, 2, 3]
         assert subscriptions == [["c", "b", "a", "-b"], ["c", "a"], ["c", "a"]]
         assert (client.stats().connects, client.stats().reconnects) == (3, 2)
-        assert client.stats().state == "open"
+        assert client.stats().state == "live"
         assert client.channels == ("c", "a")
 
 
@@ -157,16 +159,16 @@ async def test_server_that_accepts_and_drops_is_dialled_ever_more_slowly(waits: 
         assert caught.value.attempts == 10
         assert server.accepted == 11
         # A connection that is dropped at once resets nothing: without the backoff it would be thousands a second.
-        assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
+        assert waits == [0.01, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0]
 
 
-async def test_connection_that_lasted_resets_backoff_and_attempts(
-    waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("websocket_utils._reconnect._STABLE_AFTER", 0.0)
-
+async def test_connection_that_lasted_resets_backoff_and_attempts(waits: list[float]) -> None:
     async def script(peer: RawPeer) -> None:
         await peer.upgrade()
+        peer.send(TEXT, b"a sign of life")
+        await peer.writer.drain()
+        # An answer: the client has lived for longer than no time at all.
+        assert await peer.is_answered()
         if server.accepted <= 5:
             peer.reset()
         else:
@@ -176,7 +178,7 @@ async def test_connection_that_lasted_resets_backoff_and_attempts(
     async with (
         raw_server(script) as server,
         asyncio.timeout(10),
-        WebSocketClient.connect(server.url, max_reconnect_attempts=1) as client,
+        WebSocketClient.connect(server.url, max_reconnect_attempts=1, stable_after=1e-6) as client,
     ):
         await until(lambda: client.stats().connects == 6)
     # The first retry after a good connection is at once.
@@ -207,7 +209,7 @@ async def test_client_gives_up_after_the_attempts_it_may_make_and_says_so_once(
         assert [message async for message in client.messages()] == []
         with pytest.raises(ConnectionClosed):
             client.send("too late")
-        assert client.stats().state == "closed"
+        assert client.stats().state == "failed"
         assert len(quiet.gave_up) == 1
         await client.close()
 
@@ -227,10 +229,10 @@ async def test_final_answer_ends_the_client_and_a_passing_one_does_not(status: s
 
     async with raw_server(script) as server, asyncio.timeout(10):
         client = await WebSocketClient.connect(server.url, max_reconnect_attempts=3)
-        with pytest.raises(HandshakeError if dials == 2 else ReconnectGaveUp) as caught:
+        with pytest.raises(HandshakeError if dials < 4 else ReconnectGaveUp) as caught:
             await client.receive()
         assert server.accepted == dials
-        error = caught.value if dials == 2 else getattr(caught.value, "last_error", None)
+        error = caught.value if dials < 4 else getattr(caught.value, "last_error", None)
         assert isinstance(error, HandshakeError)
         assert error.status == int(status[:3])
         assert await client.receive() is None
@@ -250,7 +252,7 @@ async def test_redirect_to_nowhere_during_a_reconnect_ends_the_client(eager: Non
         client = await WebSocketClient.connect(server.url, follow_redirects=1)
         with pytest.raises(InvalidURL):
             await client.receive()
-        assert client.stats().state == "closed"
+        assert client.stats().state == "failed"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ async def test_queued_messages_leave_in_order_behind_the_subscriptions(codec: An
     async with between_connections(when_down="queue", codec=codec, subprotocols=()) as (client, back, heard):
         await client.subscribe("prices")
         buffer = bytearray(b"buffer")
-        await client.send("first")
+        first = client.send("first")
         client.send(buffer)
         buffer[:] = b"change"
         client.send(memoryview(b"view"))
@@ -347,6 +349,7 @@ async def test_queued_messages_leave_in_order_behind_the_subscriptions(codec: An
             (kind, encode(Subscribe(channels=["x"]))),
             (1, "last ä".encode()),
         ]
+        assert (await first).is_written
 
 
 async def test_queue_while_down_is_bounded_in_messages_and_in_bytes(eager: None) -> None:

@@ -135,7 +135,7 @@ async def test_certificate_that_proves_nothing_is_a_typed_error_and_no_request_l
         for context in (client_side, None):
             with pytest.raises(ssl.SSLCertVerificationError) as caught:
                 await WebSocketClient.connect(url, ssl=context, open_timeout=5)
-            assert caught.value.__notes__ == [f"while connecting to {url}"]
+            assert caught.value.__notes__ == [f"while connecting to {url}, in phase tls"]
     assert requests == []
     assert lines(caplog) == []
 

@@ -29,8 +29,9 @@ DOCUMENTED = {
     ],
     "client": ["WebSocketClient"],
     "server": ["WebSocketServer"],
+    "aggregator": ["Aggregator", "SourceFailed", "Sourced"],
     "config": ["WebSocketConfig"],
-    "metrics": ["ClientStats", "ServerStats"],
+    "metrics": ["ClientStats", "Distribution", "Downtime", "LegStats", "SendCounts", "ServerStats"],
     "events": ["Disconnected", "Event", "Gap", "Promoted", "Reconnected", "Restored", "Stale", "SubscriptionLost"],
     "outcomes": ["SendOutcome"],
     "exceptions": [
@@ -60,8 +61,13 @@ DOCUMENTED = {
         "SendQueueFull",
         "WebSocketError",
     ],
+    "subscription": ["Subscription"],
+    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
-    "_core": ["Columns", "Decoder", "Encoder", "decode_columns"],
+    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_session": ["Login"],
+    "_slow": ["Backpressure", "Conflate", "DropOldest"],
+    "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }
 NAMES = sorted(name for names in DOCUMENTED.values() for name in names)

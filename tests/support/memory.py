@@ -45,7 +45,10 @@ class Future:
 
 
 class VirtualLoop:
-    """Time moves by `advance` alone; turns are taken by `turn`."""
+    """Time moves by `advance` alone; turns are taken by `turn`.
+
+    A callback that sets `now` blocks the loop until then: timers that were due meanwhile are late.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -85,11 +88,11 @@ class VirtualLoop:
         end = self.now + seconds
         while self._later and self._later[0][0] <= end:
             when, _, handle = heapq.heappop(self._later)
-            self.now = when
+            self.now = max(self.now, when)
             handle.run()
             while self._soon:
                 self.turn()
-        self.now = end
+        self.now = max(self.now, end)
 
 
 class MemoryTransport:
@@ -178,6 +181,8 @@ class Link:
         event_loop: Any = None,
         format: str = "json",  # the core's word
         max_inbox: int = 1 << 20,
+        max_inbox_messages: int = 65536,
+        slow: tuple[Any, ...] | None = None,
         max_message_size: int = 1 << 24,
         max_send_queue: int = 1 << 20,
         busy: bool = False,
@@ -201,7 +206,13 @@ class Link:
             awaitables.append(awaitable)
 
         self.inbox = _core.Inbox(
-            self.loop, self.faults.append, run or note, limit=max_inbox, pass_connection=pass_connection
+            self.loop,
+            self.faults.append,
+            run or note,
+            limit=max_inbox,
+            max_messages=max_inbox_messages,
+            pass_connection=pass_connection,
+            slow=slow,
         )
         self.connection = Connection(
             is_client=is_client,

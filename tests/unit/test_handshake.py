@@ -12,8 +12,8 @@ from websocket_utils import ConfigError, WebSocketConfig
 from websocket_utils._accepting import Acceptance, Acceptor, Refusal, Request, ServerOpening
 from websocket_utils._admission import Admission
 from websocket_utils._dialer import Dialer
+from websocket_utils._endpoints import Endpoint
 from websocket_utils._requesting import opening_request
-from websocket_utils._url import parse_url
 from websocket_utils.exceptions import InvalidURL
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -173,7 +173,7 @@ async def test_request_shows_neither_its_query_nor_its_headers() -> None:
 
 
 def dialer(url: str, headers: dict[str, str], subprotocols: tuple[str, ...]) -> Dialer:
-    return Dialer(parse_url(url), WebSocketConfig(), headers, subprotocols, None)
+    return Dialer((Endpoint(url, headers=headers),), WebSocketConfig(), subprotocols, None)
 
 
 TEXT = st.text(st.sampled_from('aB1-_ \t:;,"\r\n\0\x0b\x7f\x85é€'), max_size=12)
@@ -188,8 +188,9 @@ def test_request_has_exactly_the_lines_it_should_have_whatever_goes_into_it(
     except (ConfigError, InvalidURL):
         # Nothing was opened.
         return
-    target = made.target
-    request = opening_request(target.resource, target.authority, KEY, made.headers, made.subprotocols, None)
+    target = asyncio.run(made.endpoints[0].resolve())
+    headers = asyncio.run(made.endpoints[0].own_headers())
+    request = opening_request(target.resource, target.authority, KEY, headers, made.subprotocols, None)
     first, *lines = request.removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert request.count(b"\r") == request.count(b"\n") == request.count(b"\r\n")
     assert first.count(b" ") == 2

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from websocket_utils import SendQueueFull, WebSocketConfig
+from websocket_utils import SendQueueFull
 from websocket_utils._held import HeldMessages
 
 
@@ -25,19 +25,19 @@ class ConnectionThatBreaks:
 
 
 def test_what_a_connection_did_not_take_counts_until_one_does() -> None:
-    held = HeldMessages("json", WebSocketConfig(max_send_queue=1000))
+    held = HeldMessages("json", max_messages=1000, max_bytes=1000)
     for number in range(3):
-        held.put(str(number) * 300, None)
+        held.put(str(number) * 300, None, now=0.0)
     for _ in range(5):
         with pytest.raises(SendQueueFull):
-            held.put("x" * 300, None)
-        held.send_all(cast("Any", ConnectionThatBreaks(0)))
-    held.send_all(cast("Any", ConnectionThatBreaks(1)))
-    held.put("x" * 300, None)
+            held.put("x" * 300, None, now=0.0)
+        held.send_all(cast("Any", ConnectionThatBreaks(0)), 0.0)
+    held.send_all(cast("Any", ConnectionThatBreaks(1)), 0.0)
+    held.put("x" * 300, None, now=0.0)
     with pytest.raises(SendQueueFull):
-        held.put("x" * 300, None)
+        held.put("x" * 300, None, now=0.0)
     last = ConnectionThatBreaks(10)
-    held.send_all(cast("Any", last))
+    held.send_all(cast("Any", last), 0.0)
     assert last.taken == ["1" * 300, "2" * 300, "x" * 300]
     for _ in range(3):
-        held.put("y" * 300, None)
+        held.put("y" * 300, None, now=0.0)

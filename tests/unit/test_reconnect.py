@@ -1,66 +1,99 @@
+"""When to dial again: the waits of `ReconnectPolicy`. What ends ask for is in test_close_policy.py."""
+
+import math
+import pickle
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from websocket_utils._reconnect import Backoff, is_final
+from websocket_utils import ConfigError, ReconnectPolicy
 
 longest = st.floats(min_value=0.001, max_value=1e6)
-unit = st.floats(min_value=0, max_value=1)
-failures = st.integers(min_value=0, max_value=10_000)
+unit = st.floats(min_value=0, max_value=1, exclude_max=True)
+failures = st.integers(min_value=0, max_value=100_000)
+factor = st.floats(min_value=1, max_value=1e300)
 
 
-@given(longest=longest, failures=failures, unit=unit)
-def test_wait_is_never_negative_and_never_over_the_longest(longest: float, failures: int, unit: float) -> None:
-    assert 0 <= Backoff(longest, failures).delay(unit) <= longest
+def bounds(*, flapping: bool, policy: ReconnectPolicy | None = None) -> list[tuple[float, float]]:
+    """The least and the longest of the first nine waits."""
+    policy = policy or ReconnectPolicy()
+    return [
+        (policy.delay(n, 0.0, flapping=flapping, longest=5.0), policy.delay(n, 1.0, flapping=flapping, longest=5.0))
+        for n in range(9)
+    ]
 
 
-@given(longest=longest, failures=failures)
-def test_bound_of_the_wait_never_shrinks_with_failures(longest: float, failures: int) -> None:
-    assert Backoff(longest, failures).delay(1) <= Backoff(longest, failures + 1).delay(1)
+def test_waits_after_failed_dials_have_full_jitter_under_a_bound_that_doubles_to_the_longest() -> None:
+    assert [least for least, _ in bounds(flapping=False)] == [0.0] * 9
+    assert [most for _, most in bounds(flapping=False)] == pytest.approx(
+        [0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]
+    )
 
 
-@given(longest=longest, failures=failures, units=st.tuples(unit, unit))
-def test_wait_grows_with_chance_from_zero(longest: float, failures: int, units: tuple[float, float]) -> None:
-    backoff = Backoff(longest, failures)
-    low, high = sorted(units)
-    assert backoff.delay(0) == 0
-    assert backoff.delay(low) <= backoff.delay(high)
+def test_waits_after_connections_that_did_not_last_are_at_least_half_of_the_bound() -> None:
+    assert [most for _, most in bounds(flapping=True)] == pytest.approx([0.01, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0])
+    assert [least for least, _ in bounds(flapping=True)] == pytest.approx(
+        [0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 2.5, 2.5, 2.5]
+    )
 
 
-def test_waits_double_from_a_tenth_of_a_second_to_the_longest() -> None:
-    backoff = Backoff(5.0)
-    bounds = []
-    for _ in range(9):
-        bounds.append(backoff.delay(1))
-        backoff = backoff.failed()
-    assert bounds == pytest.approx([0.01, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+def test_waits_are_made_of_the_fields() -> None:
+    policy = ReconnectPolicy(base=0.5, factor=3.0, first_jitter=0.25, flapping_base=1.0)
+    assert [most for _, most in bounds(flapping=False, policy=policy)][:4] == pytest.approx([0.25, 0.5, 1.5, 4.5])
+    assert [most for _, most in bounds(flapping=True, policy=policy)][:4] == pytest.approx([0.25, 1.0, 3.0, 5.0])
 
 
-def test_first_wait_is_bounded_by_the_longest_too() -> None:
-    assert Backoff(0.001).delay(1) == 0.001
+@given(longest=longest, failures=failures, unit=unit, flapping=st.booleans(), factor=factor)
+def test_wait_is_never_negative_and_never_over_the_longest(
+    longest: float, failures: int, unit: float, flapping: bool, factor: float
+) -> None:
+    wait = ReconnectPolicy(factor=factor).delay(failures, unit, flapping=flapping, longest=longest)
+    assert 0 <= wait <= longest
 
 
-@given(failures=failures)
-def test_connection_that_lived_long_forgives_all_and_a_short_one_counts_as_a_failure(failures: int) -> None:
-    backoff = Backoff(5.0, failures)
-    assert backoff.dropped(5.0).failures == 0
-    assert backoff.dropped(4.99).failures == failures + 1
+@given(longest=longest, failures=failures, flapping=st.booleans(), factor=factor)
+def test_bound_of_the_wait_never_shrinks_with_failures(
+    longest: float, failures: int, flapping: bool, factor: float
+) -> None:
+    policy = ReconnectPolicy(factor=factor)
+    before, after = (policy.delay(n, 1.0, flapping=flapping, longest=longest) for n in (failures, failures + 1))
+    assert before <= after
 
 
-def test_failure_makes_a_new_value() -> None:
-    backoff = Backoff(5.0)
-    assert (backoff.failed().failures, backoff.failures) == (1, 0)
+@given(longest=longest, failures=failures, units=st.tuples(unit, unit), flapping=st.booleans())
+def test_wait_grows_with_chance(longest: float, failures: int, units: tuple[float, float], flapping: bool) -> None:
+    low, high = (ReconnectPolicy().delay(failures, each, flapping=flapping, longest=longest) for each in sorted(units))
+    assert low <= high
 
 
-FINAL = {400, 401, 403, 404, 405, 410, 418, 426, 451, 499}
-NOT_FINAL = {200, 204, 301, 302, 307, 399, 408, 425, 429, 500, 502, 503, 504, 599}
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"base": 0}, ["base"]),
+        ({"factor": 0.5}, ["factor"]),
+        ({"max_delay": 0.0}, ["max_delay"]),
+        ({"first_jitter": -1.0}, ["first_jitter"]),
+        ({"flapping_base": -1.0}, ["flapping_base"]),
+        ({"strikes": 0}, ["strikes"]),
+        ({"late_floor": -1.0}, ["late_floor"]),
+        ({"give_up_after": 0.0}, ["give_up_after"]),
+        ({"base": math.nan, "factor": math.inf, "give_up_after": math.nan}, ["base", "give_up_after", "factor"]),
+    ],
+)
+def test_policy_with_wrong_values_names_all_of_them(values: Mapping[str, float], named: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ReconnectPolicy(**values)  # type: ignore[arg-type]  # a mapping of mixed fields
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == named
 
 
-@pytest.mark.parametrize("status", sorted(FINAL))
-def test_status_that_blames_the_request_is_final(status: int) -> None:
-    assert is_final(status)
+def test_policy_at_the_edges_of_its_ranges_is_taken() -> None:
+    policy = ReconnectPolicy(factor=1.0, first_jitter=0.0, strikes=1, late_floor=0.0, max_delay=None)
+    assert policy.delay(0, 0.9, flapping=False, longest=5.0) == 0.0
+    assert policy.delay(50, 1.0, flapping=False, longest=5.0) == policy.base
 
 
-@pytest.mark.parametrize("status", [None, *sorted(NOT_FINAL)])
-def test_status_that_time_may_change_is_not_final(status: int | None) -> None:
-    assert not is_final(status)
+def test_policy_survives_pickling_and_compares_by_value() -> None:
+    policy = ReconnectPolicy(base=0.1)
+    assert pickle.loads(pickle.dumps(policy)) == policy != ReconnectPolicy()

@@ -144,7 +144,7 @@ class Rates:
         line = f"{messages:,} msg/s  {size / 1024:,.1f} KiB/s  {counted(now.messages_received, 'message')}"
         if now.reconnects:
             line += f"  {counted(now.reconnects, 'reconnect')}"
-        return line if now.state == "open" else f"{line}  {now.state}"
+        return line if now.state == "live" else f"{line}  {now.state}"
 
     def show(self) -> None:
         """Print the rates of the last second to stderr."""

@@ -13,6 +13,8 @@ pub const MAX_CONTROL_PAYLOAD: usize = 125;
 const FIN: u8 = 0x80;
 /// MASK, the highest bit of the second byte.
 const MASK: u8 = 0x80;
+/// The highest bit of the opcode: a control frame (RFC 6455 section 5.5).
+const CONTROL: u8 = 0x8;
 /// In place of the length: 16 bits of length follow.
 const LENGTH_16: u8 = 126;
 /// In place of the length: 64 bits of length follow.
@@ -89,6 +91,29 @@ pub(crate) fn write_header(
     if let Some(key) = key {
         put(&key);
     }
+}
+
+/// Length of a frame that this crate wrote, header included, and whether it is a message (or a fragment of one) and no control
+/// frame. `bytes` begin with its header; its payload need not follow.
+///
+/// # Panics
+///
+/// If the header is cut off.
+#[must_use]
+pub fn frame_at(bytes: &[u8]) -> (usize, bool) {
+    let is_message = bytes[0] & CONTROL == 0;
+    let masked = bytes[1] & MASK != 0;
+    let payload_len = match bytes[1] & !MASK {
+        LENGTH_16 => usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
+        LENGTH_64 => {
+            let mut length = [0; 8];
+            length.copy_from_slice(&bytes[2..10]);
+            // What was written lies in memory: its length fits.
+            u64::from_be_bytes(length) as usize
+        }
+        length => usize::from(length),
+    };
+    (header_len(masked, payload_len) + payload_len, is_message)
 }
 
 /// A header that is in order, at its place in the stream.

@@ -1,12 +1,14 @@
 //! Errors of the core as exceptions of `websocket_utils.exceptions`.
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::{IntoPyObjectExt, import_exception};
 use websocket_utils_core::error::LocalError;
 
 import_exception!(websocket_utils.exceptions, ConnectionClosedError);
 import_exception!(websocket_utils.exceptions, ConnectionClosedOK);
 import_exception!(websocket_utils.exceptions, LocalProtocolError);
+import_exception!(websocket_utils.exceptions, MessageNotWritten);
 import_exception!(websocket_utils.exceptions, SendQueueFull);
 
 /// A close frame as it was seen or sent: code and reason.
@@ -50,4 +52,23 @@ pub(crate) fn local(error: LocalError) -> PyErr {
 #[cold]
 pub(crate) fn send_queue_full(queued: usize, size: usize, limit: usize) -> PyErr {
     SendQueueFull::new_err((queued, size, limit))
+}
+
+/// A `SendOutcome`.
+pub(crate) fn send_outcome<'py>(
+    py: Python<'py>,
+    fate: &str,
+    epoch: Option<u64>,
+    reason: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = CLASS
+        .get_or_try_init(py, || py.import("websocket_utils.outcomes")?.getattr("SendOutcome").map(Bound::unbind))?;
+    class.bind(py).call1((fate, epoch, reason))
+}
+
+/// The exception of whoever awaits a message that was not written, or perhaps not.
+#[cold]
+pub(crate) fn not_written(outcome: &Bound<'_, PyAny>) -> PyErr {
+    MessageNotWritten::new_err((outcome.clone().unbind(),))
 }

@@ -5,12 +5,15 @@
 use pyo3::prelude::*;
 
 mod broadcast;
+mod clock;
 mod codec;
 mod columns;
 mod compression;
 mod connection;
 mod errors;
+mod fates;
 mod handshake;
+mod histogram;
 mod inbox;
 mod loop_bound;
 mod masking;
@@ -19,6 +22,7 @@ mod outgoing;
 mod pull;
 mod queue;
 mod scratch;
+mod sent;
 mod socket;
 
 // The address sanitizer has to know every block, so that it sees who writes behind one.
@@ -36,7 +40,11 @@ mod _core {
     #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]
+    use crate::histogram::Histogram;
+    #[pymodule_export]
     use crate::inbox::Inbox;
+    #[pymodule_export]
+    use crate::sent::Sent;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -45,6 +53,7 @@ mod _core {
         crate::pull::install::<crate::pull::Pull>(py);
         crate::pull::install::<crate::pull::ColumnPull>(py);
         crate::pull::install::<crate::pull::Drain>(py);
+        crate::pull::install::<crate::sent::Sent>(py);
         crate::codec::register(module)?;
         crate::columns::register(module)?;
         crate::handshake::register(module)

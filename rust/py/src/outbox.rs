@@ -5,11 +5,15 @@
 //!            |            |             |
 //!            own: [....48....][6]       the log keeps its bytes: a laggard costs 24 bytes a range here
 //! ```
+//!
+//! It counts the messages among its own frames. While all of them leave at once, which is the rule, a count is all there is;
+//! what leaves in part is walked frame by frame, each frame once.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use websocket_utils_core::header::frame_at;
 use websocket_utils_core::log::{Log, LogRange};
 
 use crate::outgoing::FLUSH_BYTES;
@@ -34,6 +38,8 @@ const KEPT_PIECES: usize = 64;
 #[derive(Debug)]
 enum Piece {
     Own(usize),
+    /// Frames of the log that were copied into `own`: none of our messages.
+    Copied(usize),
     Log(LogRange),
 }
 
@@ -47,6 +53,10 @@ pub(crate) struct Outbox {
     own_listed: usize,
     pieces: VecDeque<Piece>,
     queued: usize,
+    /// Own messages of which some bytes wait.
+    messages: u64,
+    /// What waits of the frame of our own that has left in part, and whether it is a message's.
+    begun: Option<(usize, bool)>,
 }
 
 impl Outbox {
@@ -54,6 +64,17 @@ impl Outbox {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Own messages of which some bytes are queued.
+    #[inline]
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Whether the first of them has left in part.
+    pub(crate) fn has_begun_message(&self) -> bool {
+        matches!(self.begun, Some((_, true)))
     }
 
     /// Makes room for a frame of about `expected` bytes: beyond what is kept at once for a whole turn, so that a tight
@@ -97,6 +118,13 @@ impl Outbox {
         }
     }
 
+    /// The same for one frame that is a message.
+    #[inline]
+    pub(crate) fn commit_message(&mut self) {
+        self.messages += 1;
+        self.commit_own();
+    }
+
     /// Takes back what was appended to `own` since the last `commit_own`.
     pub(crate) fn discard_uncommitted(&mut self) {
         self.own.truncate(self.own_start + self.own_listed);
@@ -125,7 +153,7 @@ impl Outbox {
     pub(crate) fn oldest_log_position(&self) -> Option<u64> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Log(range) => Some(range.start),
-            Piece::Own(_) => None,
+            Piece::Own(_) | Piece::Copied(_) => None,
         })
     }
 
@@ -134,21 +162,22 @@ impl Outbox {
     pub(crate) fn copy_log(&mut self, log: &Log) {
         let mut own = Vec::with_capacity(self.own.len() - self.own_start - self.own_listed + self.queued);
         let mut own_at = self.own_start;
-        for piece in &self.pieces {
+        for piece in &mut self.pieces {
             match piece {
-                Piece::Own(length) => {
-                    own.extend_from_slice(&self.own[own_at..own_at + length]);
-                    own_at += length;
+                Piece::Own(length) | Piece::Copied(length) => {
+                    own.extend_from_slice(&self.own[own_at..own_at + *length]);
+                    own_at += *length;
                 }
-                Piece::Log(range) => log.slices(*range).for_each(|slice| own.extend_from_slice(slice)),
+                Piece::Log(range) => {
+                    log.slices(*range).for_each(|slice| own.extend_from_slice(slice));
+                    *piece = Piece::Copied(range.len());
+                }
             }
         }
         self.own_listed = own.len();
         own.extend_from_slice(&self.own[own_at..]);
         self.own = own;
         self.own_start = 0;
-        self.pieces.clear();
-        self.pieces.push_back(Piece::Own(self.own_listed));
     }
 
     /// The front of the queue as slices for one write, at most `MAX_SLICES`.
@@ -159,7 +188,7 @@ impl Outbox {
                 return;
             }
             match piece {
-                Piece::Own(length) => {
+                Piece::Own(length) | Piece::Copied(length) => {
                     slices.push(IoSlice::new(&self.own[own_at..own_at + length]));
                     own_at += length;
                 }
@@ -174,9 +203,15 @@ impl Outbox {
     /// Removes the first `count` bytes: they have left.
     pub(crate) fn advance(&mut self, mut count: usize) {
         self.queued -= count;
+        if self.queued > 0 {
+            self.count_off(count);
+        } else {
+            self.messages = 0;
+            self.begun = None;
+        }
         while count > 0 {
             match self.pieces.front_mut() {
-                Some(Piece::Own(length)) => {
+                Some(Piece::Own(length) | Piece::Copied(length)) => {
                     let gone = count.min(*length);
                     *length -= gone;
                     self.own_start += gone;
@@ -198,6 +233,38 @@ impl Outbox {
             }
         }
         self.reclaim();
+    }
+
+    /// Takes the messages off the count that end within the first `count` bytes, before these are removed.
+    #[cold]
+    fn count_off(&mut self, mut count: usize) {
+        let mut own_at = self.own_start;
+        for piece in &self.pieces {
+            let (length, is_own) = match piece {
+                Piece::Own(length) => (*length, true),
+                Piece::Copied(length) => (*length, false),
+                Piece::Log(range) => {
+                    count = count.saturating_sub(range.len());
+                    continue;
+                }
+            };
+            let end = own_at + count.min(length);
+            count -= end - own_at;
+            while is_own && own_at < end {
+                let (waits, is_message) = self.begun.take().unwrap_or_else(|| frame_at(&self.own[own_at..]));
+                let gone = waits.min(end - own_at);
+                own_at += gone;
+                if gone < waits {
+                    self.begun = Some((waits - gone, is_message));
+                } else {
+                    self.messages -= u64::from(is_message);
+                }
+            }
+            own_at = end;
+            if count == 0 {
+                return;
+            }
+        }
     }
 
     /// Forgets everything; the connection is gone.

@@ -129,19 +129,19 @@ pub(crate) fn payload_len(frame_len: usize, is_masked: bool) -> usize {
     }
 }
 
-/// Encodes, queues and, as the first of a turn, writes one message.
+/// Encodes, queues and, as the first of a turn, writes one message; returns its number.
 pub(crate) fn send(
     state: &State,
     slf: &Bound<'_, PyAny>,
     message: &Bound<'_, PyAny>,
     compress: Option<bool>,
-) -> PyResult<()> {
+) -> PyResult<u64> {
     let py = slf.py();
     if !state.open.get() {
         return Err(state.closed_error(py)?);
     }
     let key = state.key()?;
-    let queued = {
+    let (number, queued) = {
         let mut outbox = state.outbox.lock()?;
         let expected_payload = state.expected_payload.get();
         outbox.make_room(MAX_HEADER_LEN + expected_payload);
@@ -176,15 +176,15 @@ pub(crate) fn send(
         }
         let payload = uncompressed.unwrap_or_else(|| payload_len(size, key.is_some()));
         state.expected_payload.set(payload);
-        outbox.commit_own();
-        state.messages_sent.set(state.messages_sent.get() + 1);
+        outbox.commit_message();
         state.bytes_sent.set(state.bytes_sent.get() + payload as u64);
-        outbox.queued()
+        (state.fates.accept(), outbox.queued())
     };
     if !state.busy.get() && (!state.turn.get() || queued >= FLUSH_BYTES) {
         write(state, slf)?;
     }
-    state.begin_turn(slf)
+    state.begin_turn(slf)?;
+    Ok(number)
 }
 
 /// Writes all that the socket takes. What it does not take goes to the transport, which tells when it has left.
@@ -192,7 +192,7 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = slf.py();
     while !state.busy.get() && !state.lost.get() {
         let descriptor = state.descriptor.get();
-        let chunk = {
+        let (chunk, waiting, has_begun) = {
             let mut outbox = state.outbox.lock()?;
             if state.broken.get() {
                 outbox.clear();
@@ -212,6 +212,7 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
                         state.has_written.set(true);
                         drop(slices);
                         outbox.advance(count);
+                        state.fates.note_written(outbox.messages());
                         continue;
                     }
                     Written::Blocked => {}
@@ -226,13 +227,27 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
             }
             let (chunk, length) = join(py, &slices)?;
             drop(slices);
+            let (waiting, has_begun) = (outbox.messages(), outbox.has_begun_message());
             outbox.advance(length);
-            chunk
+            (chunk, waiting, has_begun)
         };
         let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
         let Some(transport) = transport else { return Ok(()) };
-        // May call `pause_writing` before it returns, which ends this loop.
-        transport.bind(py).call_method1(intern!(py, "write"), (chunk,))?;
+        let transport = transport.bind(py);
+        let is_closing = || transport.call_method0(intern!(py, "is_closing"))?.is_truthy();
+        // One that has found its socket broken drops what it is given, and tells of it later.
+        if is_closing()? {
+            state.fates.end(waiting, has_begun);
+            return state.handle_broken_socket(slf);
+        }
+        // May call `pause_writing` before it returns, which ends this loop: only `resume_writing` says that all has left.
+        transport.call_method1(intern!(py, "write"), (chunk,))?;
+        if !state.busy.get() {
+            if is_closing()? {
+                return state.handle_broken_socket(slf);
+            }
+            state.fates.note_written(state.outbox.read()?.messages());
+        }
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ unsafe extern "C" fn am_send<T: Steps>(
 }
 
 /// `next(awaitable)`: the same step in the older protocol, for callers that don't know `am_send`.
-fn next_step<'py, T: Steps>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn next_step<'py, T: Steps>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, PyAny>> {
     match slf.get().step(slf.py())? {
         Step::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
         Step::Wait(future) => block_on(future),
@@ -104,7 +104,7 @@ pub(crate) fn retain_waiting(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResul
 }
 
 /// `awaitable.throw(...)`: nothing is suspended inside, so the exception goes straight back to the task.
-fn throw(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
+pub(crate) fn throw(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
     match value {
         Some(value) => PyErr::from_value(value.clone()),
         None => PyErr::from_value(kind.clone()),
@@ -117,6 +117,8 @@ pub(crate) enum Mode {
     OneOrNone,
     /// One message; `StopAsyncIteration` at the end.
     One,
+    /// One message or event; `StopAsyncIteration` at the end.
+    Event,
     /// A list of all that wait; `StopAsyncIteration` at the end.
     Batch,
 }
@@ -127,11 +129,13 @@ pub(crate) struct Pull {
     inbox: Py<Inbox>,
     decoder: Decoder,
     mode: Mode,
+    /// Whether each message comes with when it was received.
+    is_stamped: bool,
 }
 
 impl Pull {
-    pub(crate) fn new(inbox: Py<Inbox>, decoder: Decoder, mode: Mode) -> Self {
-        Self { inbox, decoder, mode }
+    pub(crate) fn new(inbox: Py<Inbox>, decoder: Decoder, mode: Mode, is_stamped: bool) -> Self {
+        Self { inbox, decoder, mode, is_stamped }
     }
 }
 
@@ -140,14 +144,15 @@ impl Steps for Pull {
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
         let inbox = self.inbox.get().state()?;
         let pulled = match self.mode {
-            Mode::Batch => inbox.pull_all(py, &self.decoder)?,
-            Mode::One | Mode::OneOrNone => inbox.pull_one(py, &self.decoder)?,
+            Mode::Batch => inbox.pull_all(py, &self.decoder, self.is_stamped)?,
+            Mode::One | Mode::OneOrNone => inbox.pull_one(py, &self.decoder, self.is_stamped)?,
+            Mode::Event => inbox.pull_event(py, &self.decoder, self.is_stamped)?,
         };
         if let Some(value) = pulled {
             return Ok(Step::Return(value));
         }
         match inbox.ended(py)? {
-            None => Ok(Step::Wait(inbox.waiter(py)?)),
+            None => Ok(Step::Wait(inbox.waiter(py, self.mode == Mode::Event)?)),
             Some(Some(error)) => Err(error),
             Some(None) if self.mode == Mode::OneOrNone => Ok(Step::Return(py.None().into_bound(py))),
             Some(None) => Err(PyStopAsyncIteration::new_err(())),
@@ -179,7 +184,7 @@ impl Steps for ColumnPull {
             return Ok(Step::Return(Bound::new(py, columns)?.into_any()));
         }
         match inbox.ended(py)? {
-            None => Ok(Step::Wait(inbox.waiter(py)?)),
+            None => Ok(Step::Wait(inbox.waiter(py, false)?)),
             Some(Some(error)) => Err(error),
             Some(None) => Err(PyStopAsyncIteration::new_err(())),
         }

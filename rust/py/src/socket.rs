@@ -30,6 +30,14 @@ pub(crate) fn take_error(descriptor: RawFd) -> bool {
     outcome == 0 && error != 0
 }
 
+/// Whether a socket has an error or both its directions have ended. Unlike [`take_error`] this leaves the error where it is.
+pub(crate) fn is_broken(descriptor: RawFd) -> bool {
+    let mut asked = libc::pollfd { fd: descriptor, events: 0, revents: 0 };
+    // SAFETY: one `pollfd` that lives through the call, which does not wait; a stale descriptor only yields an event.
+    let outcome = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    outcome > 0 && asked.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+}
+
 /// Writes `slices` without blocking and without a signal when the peer is gone.
 pub(crate) fn send(descriptor: RawFd, slices: &[IoSlice<'_>]) -> Written {
     loop {

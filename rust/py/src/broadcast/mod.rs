@@ -283,7 +283,9 @@ impl Broadcaster {
             target.listed.set(false);
             // Blocked, failed, or not written directly: the connection's own way out deals with each.
             if let Some(Written::Bytes(count)) = written {
-                target.outbox.lock()?.advance(count);
+                let mut outbox = target.outbox.lock()?;
+                outbox.advance(count);
+                target.fates.note_written(outbox.messages());
             }
         }
         let mut outcome = Ok(());

@@ -63,10 +63,35 @@ impl<H> Router<H> {
         Ok(())
     }
 
+    /// Forgets a class.
+    pub(crate) fn remove(&mut self, class: &Bound<'_, PyAny>) {
+        self.routes.retain(|route| !route.type_.is(class));
+        let tags = || self.routes.iter().filter_map(|route| route.tag.as_ref());
+        self.tag_fields.retain(|field| tags().any(|tag| tag.field == field.name));
+    }
+
+    /// What is registered with the classes.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &H> {
+        self.routes.iter().map(|route| &route.handler)
+    }
+
+    /// As [`Router::route`], but a payload without tag never belongs to a class that has one.
+    pub(crate) fn route_by_tag(&self, payload: &[u8], format: WireFormat) -> Option<(&Decoder, &H)> {
+        self.find_route(payload, format)
+            .filter(|(route, is_tagged)| *is_tagged || route.tag.is_none())
+            .map(|(route, _)| (&route.decoder, &route.handler))
+    }
+
     /// The class a payload belongs to: by its tag in either spelling; a payload without tag belongs to the only
     /// registered class, or to the only one that has no tag. None for what belongs to none, well formed or not.
     #[inline]
     pub(crate) fn route(&self, payload: &[u8], format: WireFormat) -> Option<(&Decoder, &H)> {
+        self.find_route(payload, format).map(|(route, _)| (&route.decoder, &route.handler))
+    }
+
+    /// The route of a payload, and whether its tag says so.
+    #[inline]
+    fn find_route(&self, payload: &[u8], format: WireFormat) -> Option<(&Route<H>, bool)> {
         let mut is_untagged = true;
         for field in &self.tag_fields {
             let peek = match format {
@@ -78,14 +103,14 @@ impl<H> Router<H> {
                 Peek::Tag(written, _) => {
                     is_untagged = false;
                     if let Some(route) = self.find(field, written) {
-                        return Some((&route.decoder, &route.handler));
+                        return Some((route, true));
                     }
                 }
                 Peek::Untagged => {}
                 Peek::Unclear => return None,
             }
         }
-        if is_untagged { self.only().map(|route| (&route.decoder, &route.handler)) } else { None }
+        if is_untagged { self.only().map(|route| (route, false)) } else { None }
     }
 
     /// The route of messages without tag: the only one, or the only one whose class has no tag.

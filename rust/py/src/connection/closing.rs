@@ -74,7 +74,7 @@ impl State {
     pub(crate) fn handle_broken_socket(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         self.open.set(false);
         self.descriptor.set(-1);
-        self.outbox.lock()?.clear();
+        self.end_sending(object.py())?;
         if !self.broken.replace(true) {
             self.release(object.py(), Hold::Handlers)?;
             self.inbox.get().state()?.resume(object.py())?;

@@ -25,6 +25,11 @@ impl State {
         self.holds.get() != 0
     }
 
+    /// Whether that is a reason.
+    pub(super) fn is_held_by(&self, why: Hold) -> bool {
+        self.holds.get() & why as u8 != 0
+    }
+
     /// From the end of this turn on the transport does not read, until `why` is released.
     pub(crate) fn hold(&self, object: &Bound<'_, PyAny>, why: Hold) -> PyResult<()> {
         let before = self.holds.get();

@@ -18,19 +18,23 @@
 //! - Nothing is raised into the event loop but what ends the program (`KeyboardInterrupt`, `SystemExit`).
 
 mod closing;
+mod collecting;
 mod compressing;
 mod deferring;
 mod gate;
+mod liveness;
 mod python;
 mod receiving;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 pub(crate) use self::compressing::Compression;
 use self::deferring::PutOffLoss;
 pub(crate) use self::gate::Hold;
+use self::liveness::RoundTrips;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -40,10 +44,12 @@ use websocket_utils_core::log::LogRange;
 use crate::broadcast::{Broadcaster, Variant};
 use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
+use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outbox::Outbox;
 use crate::pull::{Drain, retain_waiting};
+use crate::sent::{Given, Sent};
 use crate::{masking, outgoing};
 
 /// What a connection is made of. Fields are cells: handlers may call back in at any point between two events.
@@ -60,6 +66,9 @@ pub(crate) struct State {
     end_turn: Guarded<Option<Py<PyAny>>>,
     drain: Guarded<Option<Py<Drain>>>,
     drain_waiters: Guarded<Vec<Py<PyAny>>>,
+    /// What becomes of the messages sent.
+    pub(crate) fates: Rc<Fates>,
+    given: Guarded<Given>,
     pub(crate) broadcaster: Option<Py<Broadcaster>>,
     /// Which log of the broadcaster this connection reads from.
     pub(crate) variant: Variant,
@@ -98,6 +107,9 @@ pub(crate) struct State {
     pub(crate) open: Cell<bool>,
     /// Received messages are still wanted.
     delivering: Cell<bool>,
+    /// They are counted and dropped until they are wanted again.
+    muted: Cell<bool>,
+    messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
     pub(crate) broken: Cell<bool>,
@@ -111,12 +123,12 @@ pub(crate) struct State {
     pub(crate) lagging: Cell<bool>,
     /// Bytes have arrived since the heartbeat last asked.
     active: Cell<bool>,
+    round_trips: RoundTrips,
     latest_pong: Guarded<Option<Vec<u8>>>,
     received_close: Guarded<Option<CloseInfo>>,
     sent_close: Guarded<Option<CloseInfo>>,
     initiator: Cell<&'static str>,
     fault: Guarded<Option<(u16, String)>>,
-    pub(crate) messages_sent: Cell<u64>,
     pub(crate) bytes_sent: Cell<u64>,
     pub(crate) expected_payload: Cell<usize>,
 }
@@ -152,7 +164,7 @@ impl Connection {
         if !state.busy.get() {
             return Ok(None);
         }
-        let waiter = state.create_future.bind(py).call0()?;
+        let waiter = self.create_future(py)?;
         state.drain_waiters.lock()?.push(waiter.clone().unbind());
         Ok(Some(waiter))
     }
@@ -171,7 +183,28 @@ impl Connection {
         Ok(made)
     }
 
-    /// Forgets futures of senders that were cancelled while they waited.
+    /// Sends one message; returns what knows how it ends.
+    #[inline]
+    fn send(object: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Sent>> {
+        let state = object.get().state()?;
+        let number = outgoing::send(state, object.as_any(), message, compress)?;
+        state.given.lock()?.give(object, &state.fates, number)
+    }
+
+    /// Writes what waits for the end of the turn.
+    pub(crate) fn write_now(object: &Bound<'_, Self>) -> PyResult<()> {
+        let state = object.get().state()?;
+        if state.busy.get() {
+            return Ok(());
+        }
+        state.contain(object.as_any(), State::flush)
+    }
+
+    pub(crate) fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.state()?.create_future.bind(py).call0()
+    }
+
+    /// Forgets futures of those that were cancelled while they waited.
     #[cold]
     pub(crate) fn forget_done_waiters(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state()?;
@@ -250,6 +283,17 @@ impl State {
             Broadcaster::schedule_flush(broadcaster.bind(py))?;
         }
         Ok(())
+    }
+
+    /// Nothing leaves any more: what is queued is lost, and the fate of every message is decided.
+    fn end_sending(&self, py: Python<'_>) -> PyResult<()> {
+        {
+            let mut outbox = self.outbox.lock()?;
+            self.fates.end(outbox.messages(), outbox.has_begun_message());
+            outbox.clear();
+        }
+        self.fates.connection.lock()?.take();
+        self.fates.wake(py)
     }
 
     pub(crate) fn wake_drain_waiters(&self, py: Python<'_>) -> PyResult<()> {

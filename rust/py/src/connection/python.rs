@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -10,14 +11,17 @@ use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::limits::Limits;
 
 use super::compressing::Compression;
+use super::liveness::RoundTrips;
 use super::{Connection, Hold, State};
 use crate::broadcast::{Broadcaster, Variant};
 use crate::codec::WireFormat;
 use crate::compression::{self, AgreementTuple};
+use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::pull::Drain;
-use crate::{errors, outgoing, scratch};
+use crate::scratch;
+use crate::sent::Sent;
 
 #[pymethods]
 impl Connection {
@@ -25,7 +29,7 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -44,6 +48,8 @@ impl Connection {
         broadcaster: Option<Py<Broadcaster>>,
         deflate: Option<AgreementTuple>,
         compression_threshold: usize,
+        epoch: u64,
+        rtt: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
         let format = WireFormat::from_name(format)?;
@@ -70,6 +76,8 @@ impl Connection {
                 end_turn: Guarded::default(),
                 drain: Guarded::default(),
                 drain_waiters: Guarded::default(),
+                fates: Rc::new(Fates::new(epoch)),
+                given: Guarded::default(),
                 broadcaster,
                 variant,
                 compression: agreement.map(|agreed| Guarded::new(Compression::new(agreed, compression_threshold))),
@@ -91,6 +99,8 @@ impl Connection {
                 handling: Cell::new(0),
                 open: Cell::new(true),
                 delivering: Cell::new(true),
+                muted: Cell::new(false),
+                messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
@@ -98,12 +108,12 @@ impl Connection {
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
                 active: Cell::new(true),
+                round_trips: RoundTrips::new(rtt),
                 latest_pong: Guarded::default(),
                 received_close: Guarded::default(),
                 sent_close: Guarded::default(),
                 initiator: Cell::new("transport"),
                 fault: Guarded::default(),
-                messages_sent: Cell::new(0),
                 bytes_sent: Cell::new(0),
                 expected_payload: Cell::new(0),
             }),
@@ -154,7 +164,9 @@ impl Connection {
         let state = slf.get().state()?;
         state.busy.set(false);
         state.contain(slf.as_any(), |state, slf| {
+            state.fates.note_written(state.outbox.read()?.messages());
             state.flush(slf)?;
+            state.fates.wake(slf.py())?;
             if state.busy.get() { Ok(()) } else { state.wake_drain_waiters(slf.py()) }
         })
     }
@@ -184,7 +196,7 @@ impl Connection {
         state.open.set(false);
         state.descriptor.set(-1);
         state.watched_descriptor.set(-1);
-        state.outbox.lock()?.clear();
+        state.end_sending(py)?;
         state.drop_compressor()?;
         state.release_log(py)?;
         state.end_turn.lock()?.take();
@@ -212,13 +224,17 @@ impl Connection {
 
     // --- what the owner calls ---
 
-    /// Sends one message; returns an awaitable that is done when the transport holds nothing back. `compress`: whether it
-    /// leaves compressed; `None` from `compression_threshold` on. Without an agreement on compression it never does.
+    /// Sends one message; returns an awaitable that knows how it ends. `compress`: whether it leaves compressed; `None` from
+    /// `compression_threshold` on. Without an agreement on compression it never does.
     #[pyo3(name = "send", signature = (message, /, *, compress=None))]
-    fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Drain>> {
-        let state = slf.get().state()?;
-        outgoing::send(state, slf.as_any(), message, compress)?;
-        Self::drain(slf, state)
+    fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Sent>> {
+        Self::send(slf, message, compress)
+    }
+
+    /// Messages that were (accepted, written, dropped, unknown): those of the first that are in none of the others wait.
+    #[pyo3(name = "fate_counters")]
+    fn py_fate_counters(&self) -> PyResult<(u64, u64, u64, u64)> {
+        Ok(self.state()?.fates.counters())
     }
 
     /// Waits until the transport holds nothing back.
@@ -230,17 +246,40 @@ impl Connection {
     /// Sends a ping with this payload (at most 125 bytes).
     #[pyo3(name = "ping", signature = (payload=b"".as_slice()))]
     fn py_ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<()> {
-        let state = slf.get().state()?;
-        if !state.open.get() {
-            return Err(state.closed_error(slf.py())?);
-        }
-        {
-            let mut outbox = state.outbox.lock()?;
-            let key = state.key()?;
-            state.protocol.lock()?.send_ping(payload, key, &mut outbox.own).map_err(errors::local)?;
-            outbox.commit_own();
-        }
-        state.flush(slf.as_any())
+        slf.get().state()?.ping(slf.as_any(), payload)
+    }
+
+    /// Whether the last ping is unanswered.
+    #[getter]
+    #[pyo3(name = "awaits_pong")]
+    fn py_awaits_pong(&self) -> PyResult<bool> {
+        Ok(self.state()?.round_trips.is_open())
+    }
+
+    /// Nanoseconds from the last ping that was answered to the read that brought its pong; 0 before.
+    #[getter]
+    #[pyo3(name = "last_rtt_ns")]
+    fn py_last_rtt_ns(&self) -> PyResult<u64> {
+        Ok(self.state()?.round_trips.last_ns())
+    }
+
+    /// Drops the messages that come, uncounted by the inbox; a full inbox does not hold their reading.
+    #[pyo3(name = "mute")]
+    fn py_mute(&self, py: Python<'_>) -> PyResult<()> {
+        self.state()?.mute(py)
+    }
+
+    /// Delivers the messages that come from now on.
+    #[pyo3(name = "unmute")]
+    fn py_unmute(&self) -> PyResult<()> {
+        self.state()?.muted.set(false);
+        Ok(())
+    }
+
+    /// Whether the socket is broken; nothing is read, and the error stays.
+    #[pyo3(name = "has_socket_error")]
+    fn py_has_socket_error(&self, py: Python<'_>) -> PyResult<bool> {
+        self.state()?.has_socket_error(py)
     }
 
     /// Begins the closing handshake; what is queued leaves first. Does nothing when it has begun.
@@ -263,7 +302,7 @@ impl Connection {
         let state = slf.get().state()?;
         state.open.set(false);
         state.delivering.set(false);
-        state.outbox.lock()?.clear();
+        state.end_sending(py)?;
         state.drop_deferred()?;
         let transport = state.transport.read()?.as_ref().map(|transport| transport.clone_ref(py));
         if let Some(transport) = transport {
@@ -335,7 +374,21 @@ impl Connection {
     #[pyo3(name = "sent_counters")]
     fn py_sent_counters(&self) -> PyResult<(u64, u64)> {
         let state = self.state()?;
-        Ok((state.messages_sent.get(), state.bytes_sent.get()))
+        Ok((state.fates.accepted(), state.bytes_sent.get()))
+    }
+
+    /// Messages that came on this connection and were wanted, those that were dropped as muted among them.
+    #[getter]
+    #[pyo3(name = "messages_received")]
+    fn py_messages_received(&self) -> PyResult<u64> {
+        Ok(self.state()?.messages_received.get())
+    }
+
+    /// The number that its owner gave this connection.
+    #[getter]
+    #[pyo3(name = "epoch")]
+    fn py_epoch(&self) -> PyResult<u64> {
+        Ok(self.state()?.fates.epoch)
     }
 
     /// The exception that says how this connection ended.
@@ -354,39 +407,12 @@ impl Connection {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: only Python references are read, each behind a borrow that may fail.
         let state = unsafe { self.state.get_for_gc() };
-        visit.call(&state.inbox)?;
-        visit.call(&state.call_soon)?;
-        visit.call(&state.create_future)?;
-        visit.call(&state.broadcaster)?;
-        for cell in [&state.owner, &state.transport, &state.end_turn] {
-            if let Ok(value) = cell.read() {
-                visit.call(&*value)?;
-            }
-        }
-        if let Ok(drain) = state.drain.read() {
-            visit.call(&*drain)?;
-        }
-        if let Ok(waiters) = state.drain_waiters.read() {
-            for waiter in waiters.iter() {
-                visit.call(waiter)?;
-            }
-        }
-        Ok(())
+        state.traverse(&visit)
     }
 
     fn __clear__(&self) {
         // SAFETY: the collector found this object unreachable: nobody else uses it.
         let state = unsafe { self.state.get_for_gc() };
-        for cell in [&state.owner, &state.transport, &state.end_turn] {
-            if let Ok(mut value) = cell.lock() {
-                value.take();
-            }
-        }
-        if let Ok(mut drain) = state.drain.lock() {
-            drain.take();
-        }
-        if let Ok(mut waiters) = state.drain_waiters.lock() {
-            waiters.clear();
-        }
+        state.clear();
     }
 }

@@ -26,6 +26,8 @@ enum Next {
     Nothing,
     Deliver(Taken),
     Ping(Vec<u8>),
+    /// The pong that was awaited, and the nanoseconds it took.
+    Pong(u64),
     Close(Option<CloseInfo>),
     Fail(ProtocolError),
 }
@@ -44,7 +46,8 @@ impl State {
             }
             let next = match protocol.next_event(&mut input) {
                 // The hot path: message after message into the queue, with nothing let go and taken again.
-                Ok(Some(Event::Message { kind, payload })) if self.delivering.get() => {
+                Ok(Some(Event::Message { kind, payload })) if self.delivers() => {
+                    self.count_received();
                     budget = budget.saturating_sub(payload.len());
                     match inbox.take(py, payload, self.format_of(kind))? {
                         Taken::Queued | Taken::Dropped => continue,
@@ -55,7 +58,7 @@ impl State {
                     if let Ok(Some(Event::Message { payload, .. })) = &outcome {
                         budget = budget.saturating_sub(payload.len());
                     }
-                    self.sort(py, outcome)?
+                    self.sort(outcome)?
                 }
             };
             // Python is called with the protocol free: it may send, close, or feed back.
@@ -79,20 +82,19 @@ impl State {
 
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
     #[inline]
-    fn sort(&self, py: Python<'_>, outcome: Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
+    fn sort(&self, outcome: Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
         Ok(match outcome {
-            Ok(Some(Event::Message { kind, payload })) => {
-                if self.delivering.get() {
-                    Next::Deliver(self.inbox.get().state()?.take(py, payload, self.format_of(kind))?)
-                } else {
-                    // It came after we closed: nobody wants it.
-                    Next::Deliver(Taken::Dropped)
-                }
+            Ok(Some(Event::Message { .. })) => {
+                // It came after we closed, or nobody listens to this connection now.
+                self.count_received();
+                Next::Deliver(Taken::Dropped)
             }
             Ok(None) => Next::Nothing,
             Ok(Some(Event::Ping(payload))) => Next::Ping(payload.to_vec()),
-            // A sign of life, which every read is.
-            Ok(Some(Event::Pong(_))) => Next::Deliver(Taken::Dropped),
+            // One that is not awaited is a sign of life, which every read is.
+            Ok(Some(Event::Pong(payload))) => {
+                self.round_trips.end(payload)?.map_or(Next::Deliver(Taken::Dropped), Next::Pong)
+            }
             Ok(Some(Event::Close(frame))) => {
                 Next::Close(frame.map(|frame| (frame.code.as_u16(), frame.reason.to_owned())))
             }
@@ -106,6 +108,7 @@ impl State {
             Next::Nothing => Ok(()),
             Next::Deliver(taken) => self.deliver(object, taken),
             Next::Ping(payload) => self.answer_ping(payload),
+            Next::Pong(elapsed) => self.record_round_trip(object.py(), elapsed),
             Next::Close(info) => self.handle_close(object, info),
             Next::Fail(error) => self.fail(object, error.close_code(), &error.to_string()),
         }
@@ -118,6 +121,14 @@ impl State {
             Taken::Queued | Taken::Dropped => Ok(()),
             Taken::Call(callbacks, message, size) => {
                 self.inbox.get().state()?.call(py, object, callbacks.bind(py), message.bind(py), size)
+            }
+            Taken::Looked(looked) => {
+                let inbox = self.inbox.get().state()?;
+                // Who was asked may have ended the connection.
+                if inbox.ask(py, object, &looked)? && self.delivering.get() {
+                    return self.deliver(object, inbox.go_on(py, &looked)?);
+                }
+                Ok(())
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
         }
@@ -189,7 +200,7 @@ impl State {
 
     /// Whether messages are wanted and more of them may come: else nothing that a slow reader does holds reading.
     fn may_hold(&self) -> PyResult<bool> {
-        Ok(self.delivering.get() && !self.broken.get() && !self.lost.get() && self.received_close.read()?.is_none())
+        Ok(self.delivers() && !self.broken.get() && !self.lost.get() && self.received_close.read()?.is_none())
     }
 
     /// An `async def` handler has begun to work on a message.
@@ -257,10 +268,12 @@ impl Connection {
         step: impl FnOnce(&State, &Bound<'_, PyAny>) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = object.py();
+        state.inbox.get().state()?.begin_read()?;
         state.active.set(true);
         state.reading.set(true);
         state.turn.set(false);
         state.has_written.set(false);
+        state.round_trips.begin_read();
         let was_broken = state.broken.get();
         let outcome = state.contain(object.as_any(), step);
         state.reading.set(false);

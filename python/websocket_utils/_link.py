@@ -1,0 +1,603 @@
+"""One link: a connection to one of its endpoints at any time, dialled anew whenever it is lost.
+
+    run():  dial -> session -> lost -> wait -> dial ...        decided by the `Lifecycle`, carried out here
+    rotate(): dial a successor -> live -> takes over -> the old one retires       make before break
+
+Each connection is a `Session` with an epoch of its own. What a session that is over still says is not heard, and nobody
+waits for its socket.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from . import _core
+from ._connection import Connection
+from ._dialer import Dialer
+from ._handshake import Opened
+from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
+from ._phases import DialPhases
+from ._session import Session, Terms
+from .exceptions import ConnectionClosedError, ConnectionClosedOK, SendQueueFull, SubscribeRejected
+from .messages import Ping, Pong
+from .metrics import Downtime
+
+__all__ = ["Link", "LinkListener"]
+
+_logger = logging.getLogger("websocket_utils.client")
+
+# Below this a timer would take longer than the wait.
+_NO_WAIT = 0.0005
+# How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
+_BEFORE_NEXT_ROTATION = 30.0
+# A crowd of connections of one age does not go all at once.
+_STAGGER = 0.05
+_KEPT_DOWNTIMES = 64
+# `{"type":"Ping"}` and its like in other spellings: nothing longer is looked at.
+_LONGEST_PING = 32
+# The first failure, then each of these, gets a line in the log.
+_LOGGED_EACH = 10
+
+
+class LinkListener(Protocol):
+    """The client, as its links see it."""
+
+    def link_opened(self, link: "Link", session: Session) -> None:
+        """A handshake is complete; no byte behind it is read yet."""
+
+    def link_live(self, link: "Link", session: Session, downtime_ns: int | None) -> None:
+        """Subscriptions are restored; `downtime_ns` is None for the link's first connection."""
+
+    def link_lost(self, link: "Link", session: Session, error: BaseException) -> None:
+        """The connection is over; another will be dialled, or the end follows."""
+
+    def link_replaced(self, link: "Link", old: Session, new: Session) -> None:
+        """A successor is live and has taken over; the old connection is still open."""
+
+    def link_ended(self, link: "Link", error: BaseException | None) -> None:
+        """No further connection will be dialled."""
+
+    def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
+        """A channel is not subscribed to any more."""
+
+
+class _Reconnect:
+    """What is known of one reconnect so far."""
+
+    __slots__ = ("epoch", "first_data_ns", "phases", "subscribe_ns", "total_ns", "wait_ns")
+
+    def __init__(self, epoch: int, total_ns: int, wait_ns: int, subscribe_ns: int, phases: DialPhases | None) -> None:
+        self.epoch = epoch
+        self.total_ns = total_ns
+        self.wait_ns = wait_ns
+        self.subscribe_ns = subscribe_ns
+        # The dial returns after the first moments of its connection.
+        self.phases = phases
+        self.first_data_ns: int | None = None
+
+    def downtime(self) -> Downtime:
+        phases = self.phases or DialPhases()
+        return Downtime(
+            epoch=self.epoch,
+            total_ns=self.total_ns,
+            wait_ns=self.wait_ns,
+            provider_ns=phases.provider_ns,
+            dns_ns=phases.dns_ns,
+            tcp_ns=phases.tcp_ns,
+            tls_ns=phases.tls_ns,
+            upgrade_ns=phases.upgrade_ns,
+            subscribe_ns=self.subscribe_ns,
+            first_data_ns=self.first_data_ns,
+        )
+
+
+class Link:
+    """A connection that is renewed.
+
+    Args:
+        terms: What all connections of the client have in common.
+        dialer: Opens connections.
+        endpoints: Which of the dialer's endpoints it goes to, the preferred one first.
+        inbox: Where received messages go.
+        listener: Is told of each step.
+        lifecycle: Decides what comes next.
+        reconnects: Whether there is a next connection at all.
+        deduplicates: Whether what two of its connections bring is merged elsewhere: both may deliver at once then.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        dialer: Dialer,
+        endpoints: Sequence[int],
+        inbox: _core.Inbox,
+        listener: LinkListener,
+        lifecycle: Lifecycle,
+        *,
+        reconnects: bool = True,
+        deduplicates: bool = False,
+    ) -> None:
+        self._terms = terms
+        self._dialer = dialer
+        self._endpoints = endpoints
+        self._reconnects = reconnects
+        self.inbox = inbox
+        self._listener = listener
+        self._lifecycle = lifecycle
+        self._deduplicates = deduplicates
+        self._loop = terms.loop
+        self.session: Session | None = None
+        self._successor: Session | None = None
+        self._successor_live: asyncio.Future[None] | None = None
+        self._sessions: dict[_core.Connection, Session] = {}
+        self._source = 0
+        self._tried = {0}
+        self._refresh = False
+        self._loss: asyncio.Future[Decision] | None = None
+        self.last_error: BaseException | None = None
+        self._first: asyncio.Future[None] = self._loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._rotation: asyncio.Task[bool] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._expects_replies = False
+        self._acknowledges = False
+        self._gone = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self.connects = 0
+        self.totals = [0] * 6
+        self._lost_ns: int | None = None
+        self._dialled_ns = 0
+        self._phases: DialPhases | None = None
+        self._history: deque[_Reconnect] = deque(maxlen=_KEPT_DOWNTIMES)
+        self.downtime_ns = 0
+        self.is_over = False
+        inbox.control(Ping, self._on_ping, consume=terms.heartbeat == "message", longest=_LONGEST_PING)
+        if terms.heartbeat == "message":
+            inbox.control(Pong, self._on_pong, consume=True, longest=_LONGEST_PING)
+
+    # --- what it is ---
+
+    @property
+    def url(self) -> str:
+        """The endpoint that is connected to, or dialled; safe to log."""
+        return self._shown(self._source if self.session is None else self.session.source)
+
+    def _shown(self, source: int) -> str:
+        return self._dialer.endpoints[self._endpoints[source]].shown
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Where it is in its life."""
+        return self._lifecycle
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Connections that are not yet gone, those that are ending included."""
+        return tuple(self._sessions.values())
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Connections whose peers must show signs of life."""
+        return tuple(one.connection for one in (self.session, self._successor) if one is not None)
+
+    def downtimes(self) -> tuple[Downtime, ...]:
+        """The last reconnects, each split into its phases."""
+        self._note_first_data()
+        return tuple(one.downtime() for one in self._history)
+
+    def session_of(self, connection: _core.Connection) -> Session | None:
+        """The session of a connection that is not yet gone."""
+        return self._sessions.get(connection)
+
+    def unacknowledged(self, channels: Sequence[str], new: Sequence[str]) -> Sequence[str]:
+        """Those of the channels that a server has yet to answer for: this connection's, or the next one's."""
+        if self.session is not None and self.session.is_authenticated:
+            return self.session.unacknowledged(channels)
+        # Nothing is known of the next connection's server but what the last one's was like.
+        return new if self._acknowledges and not self.is_over else ()
+
+    # --- its life ---
+
+    async def open(self, *, repeats: bool) -> None:
+        """Dial, and wait until the first connection is live.
+
+        Args:
+            repeats: Whether a failed first attempt is followed by others; else its error is raised.
+        """
+        self._task = asyncio.create_task(self._run(repeats), name=f"websocket_utils.link {self.url}")
+        await asyncio.shield(self._first)
+
+    async def attempted(self) -> None:
+        """Wait for the end of the first dial."""
+        await self._attempted.wait()
+
+    async def _run(self, repeats: bool) -> None:
+        decision: Decision = Wait(0.0, 0, refresh=False)
+        while isinstance(decision, Wait):
+            self._refresh = decision.refresh
+            delay = self._next_source(decision)
+            if delay > _NO_WAIT:
+                await asyncio.sleep(delay)
+            decision, error = await self._live_once()
+            self._attempted.set()
+            if not self._first.done() and not repeats and not (isinstance(decision, Wait) and decision.refresh):
+                self._lifecycle.close()
+                self._first.set_exception(error)
+                # Whoever opens the link may have been cancelled, and not ask any more.
+                self._first.exception()
+                return
+        self._finish(decision.error if isinstance(decision, Fail) else None)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._stop_timers()
+        if not self._first.done():
+            self._first.set_exception(error or ConnectionClosedError(initiator="local"))
+            self._first.exception()
+        if not self.is_over:
+            self.is_over = True
+            self._listener.link_ended(self, error)
+
+    async def _live_once(self) -> tuple[Decision, BaseException]:
+        """One connection from its dial to its loss; returns what comes next, and why."""
+        self._lifecycle.dial(self._loop.time())
+        self._dialled_ns = time.monotonic_ns()
+        self._loss = self._loop.create_future()
+        self._phases = None
+        endpoint = self._endpoints[self._source]
+        try:
+            self._phases = await self._dialer.dial(self._take, endpoint=endpoint, refresh=self._refresh)
+        except Exception as error:  # noqa: BLE001  # which errors are final is the lifecycle's to say
+            # A dial can time out in the very turn that completes its handshake.
+            if self.session is not None:
+                self.session.fail(error)
+            else:
+                self.last_error = error
+                return self._judge_dial(error), error
+        if self._history and self.session is not None and self._history[-1].epoch == self.session.epoch:
+            self._history[-1].phases = self._phases
+        decision = await self._loss
+        return decision, self.last_error or ConnectionClosedError(initiator="local")
+
+    def _judge_dial(self, error: BaseException) -> Decision:
+        attempt = self._lifecycle.attempts
+        if attempt and (attempt == 1 or attempt % _LOGGED_EACH == 0):
+            _logger.warning("reconnect %d to %s failed: %s", attempt, self.url, error)
+        decision = self._lifecycle.dial_failed(
+            error,
+            now=self._loop.time(),
+            wall_now=time.time(),
+            unit=random.random(),  # noqa: S311  # jitter is no secret
+        )
+        return decision or Done()
+
+    def _next_source(self, decision: Wait) -> float:
+        """Choose the endpoint of the next dial, and how long to wait for it."""
+        if len(self._endpoints) == 1 or decision.attempt == 0 or decision.refresh:
+            return decision.delay
+        self._source = (self._source + 1) % len(self._endpoints)
+        if self._source in self._tried:
+            self._tried = {self._source}
+            return decision.delay
+        # Another server is no reason to wait for this one.
+        self._tried.add(self._source)
+        return 0.0
+
+    def _take(self, opened: Opened) -> Connection:
+        """A handshake is complete: the connection's first moment, before any of its bytes are read."""
+        if self._lifecycle.is_over:
+            # Closed in the very turn that completes a handshake.
+            late = self._made(opened, self._lifecycle.epoch + 1, self._source)
+            self._loop.call_soon(late.connection.abort)
+            return late.connection
+        epoch = self._lifecycle.opened(self._loop.time())
+        session = self._made(opened, epoch, self._source)
+        self.session = session
+        self.inbox.begin_epoch()
+        self._listener.link_opened(self, session)
+        session.begin(refresh=self._refresh)
+        return session.connection
+
+    def _made(self, opened: Opened, epoch: int, source: int) -> Session:
+        session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns())
+        self._acknowledges = session.acknowledges
+        self._sessions[session.connection] = session
+        self._gone.clear()
+        self.connects += 1
+        return session
+
+    # --- what sessions tell ---
+
+    def session_authenticated(self, session: Session) -> None:
+        """It may be used."""
+        if session is self.session:
+            self._lifecycle.authenticated(session.epoch, self._loop.time())
+
+    def session_restored(self, session: Session) -> None:
+        """All its subscriptions are acknowledged, or need not be."""
+        if session is self._successor:
+            self._take_over(session)
+        elif session is self.session:
+            self._become_live(session)
+
+    def _become_live(self, session: Session) -> None:
+        self._lifecycle.restored(session.epoch, self._loop.time())
+        self._tried = {self._source}
+        downtime_ns = None if self._lost_ns is None else self._note_downtime(session, self._lost_ns)
+        if _logger.isEnabledFor(logging.INFO):
+            _logger.info("connected to %s", self.url)
+        self._plan_rotations()
+        self._listener.link_live(self, session, downtime_ns)
+        if not self._first.done():
+            self._first.set_result(None)
+
+    def session_lost(self, session: Session, error: BaseException) -> None:
+        """It is over, or as good as over."""
+        if session is self._successor:
+            self._successor = None
+            if self._successor_live is not None and not self._successor_live.done():
+                self._successor_live.set_exception(error)
+            return
+        if session is not self.session:
+            return
+        self._stop_timers()
+        self._note_first_data()
+        messages = self.inbox.epoch_messages
+        self.inbox.forget_connection()
+        self.session = None
+        self.last_error = error
+        self._lost_ns = time.monotonic_ns()
+        decision = self._lifecycle.lost(
+            session.epoch,
+            error,
+            now=self._loop.time(),
+            wall_now=time.time(),
+            unit=random.random(),  # noqa: S311  # jitter is no secret
+            messages=messages,
+            holds_subscriptions=bool(self._terms.subscriptions.channels),
+        )
+        if decision is None:
+            return
+        if not self._reconnects:
+            # Both sides were done, or one was not: no further connection either way.
+            decision = Done() if isinstance(error, ConnectionClosedOK) else Fail(error)
+        elif self._lifecycle.attempts <= 1 or self._lifecycle.attempts % _LOGGED_EACH == 0:
+            _logger.warning("connection to %s lost: %s", self._shown(session.source), error)
+        self._listener.link_lost(self, session, error)
+        if self._loss is None or self._loss.done():
+            return
+        if isinstance(decision, Wait) and self._successor is not None:
+            self._adopt(self._successor)
+        else:
+            self._loss.set_result(decision)
+
+    def session_gone(self, session: Session) -> None:
+        """Its transport is closed: its counters are final."""
+        if self._sessions.pop(session.connection, None) is not None:
+            counted = session.counted()
+            self.totals = [before + now for before, now in zip(self.totals, counted, strict=True)]
+        if not self._sessions:
+            self._gone.set()
+
+    def channel_rejected(self, channel: str, error: SubscribeRejected) -> None:
+        """The server refused a channel."""
+        self._listener.subscription_lost(channel, error)
+
+    def note_freshness(self, *, is_fresh: bool) -> None:
+        """A channel has gone stale, or none is any more."""
+        if self.session is not None and self.session.is_restored:
+            turn = self._lifecycle.freshened if is_fresh else self._lifecycle.went_stale
+            turn(self.session.epoch, self._loop.time())
+
+    def _on_ping(self, connection: _core.Connection, message: Ping) -> None:
+        del message
+        if self._terms.answers_pings and connection.is_open:
+            with contextlib.suppress(SendQueueFull):
+                connection.send(Pong())
+
+    def _on_pong(self, connection: _core.Connection, message: Pong) -> None:
+        del message
+        session = self._sessions.get(connection)
+        if session is not None:
+            session.pong_received()
+
+    # --- acknowledgements ---
+
+    def expect_replies(self) -> None:
+        """Look for acknowledgements among what is received, until all have come: else nobody looks."""
+        if not self._expects_replies:
+            self._expects_replies = True
+            for reply in self._terms.protocol.replies:
+                self.inbox.control(reply, self._on_reply, consume=True)
+
+    def _on_reply(self, connection: _core.Connection, reply: object) -> None:
+        session = self._sessions.get(connection)
+        if session is not None and not session.has_ended:
+            for channel, error in self._terms.protocol.settle(reply):
+                session.settle(channel, error)
+        # Not from inside the callback that would be taken away.
+        self._loop.call_soon(self._stop_expecting)
+
+    def _stop_expecting(self) -> None:
+        if self._expects_replies and not any(session.awaits_replies for session in self._sessions.values()):
+            self._expects_replies = False
+            for reply in self._terms.protocol.replies:
+                self.inbox.uncontrol(reply)
+
+    # --- make before break ---
+
+    def _plan_rotations(self) -> None:
+        age = self._terms.config.max_connection_age
+        if age is not None:
+            stagger = 1 + _STAGGER * (2 * random.random() - 1)  # noqa: S311  # jitter is no secret
+            self._timers.append(self._loop.call_later(age * stagger, self._begin_rotation, None))
+        if self._source > 0:
+            self._timers.append(self._loop.call_later(self._terms.config.stable_after, self._begin_rotation, 0))
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _begin_rotation(self, source: int | None) -> None:
+        if self._rotation is None or self._rotation.done():
+            self._rotation = asyncio.create_task(self._rotate_or_plan(source))
+
+    async def _rotate_or_plan(self, source: int | None) -> bool:
+        done = await self.rotate(source)
+        if not done and self.session is not None:
+            self._timers.append(self._loop.call_later(_BEFORE_NEXT_ROTATION, self._begin_rotation, source))
+        return done
+
+    async def rotate(self, source: int | None = None) -> bool:
+        """Exchange the connection for a new one, which is live before the old one is left.
+
+        Args:
+            source: The endpoint to go to; None stays with this one.
+
+        Returns:
+            Whether it was exchanged; the old connection stays where the new one could not be had.
+        """
+        if self.session is None or self._successor is not None or not self.session.is_restored:
+            return False
+        wanted = self._source if source is None else source
+        live: asyncio.Future[None] = self._loop.create_future()
+        self._successor_live = live
+        try:
+            await self._dialer.dial(
+                lambda opened: self._take_successor(opened, wanted), endpoint=self._endpoints[wanted]
+            )
+            await live
+        except Exception as error:  # noqa: BLE001  # whatever it is, the old connection goes on
+            _logger.info("exchange of the connection to %s failed: %s", self._shown(wanted), error)
+            self._drop_successor(error)
+            return False
+        finally:
+            self._successor_live = None
+            if live.done() and not live.cancelled():
+                live.exception()
+        return True
+
+    def _drop_successor(self, error: BaseException) -> None:
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.fail(error)
+
+    def _take_successor(self, opened: Opened, source: int) -> Connection:
+        session = self._made(opened, self._lifecycle.epoch + 1, source)
+        if self.session is None:
+            # What it was to succeed is lost, and dialled already.
+            self._loop.call_soon(session.fail, ConnectionClosedError(initiator="local"))
+            return session.connection
+        self._successor = session
+        if not self._deduplicates:
+            session.connection.mute()
+        session.begin()
+        return session.connection
+
+    def _take_over(self, session: Session) -> None:
+        old = self.session
+        self._successor = None
+        self._stop_timers()
+        self._lifecycle.replaced(self._loop.time(), messages=self.inbox.epoch_messages)
+        self.session = session
+        self._source = session.source
+        self._tried = {self._source}
+        self.inbox.begin_epoch()
+        if old is not None:
+            self._listener.link_replaced(self, old, session)
+            self.inbox.forget_connection()
+            session.connection.unmute()
+            old.retire()
+        self._plan_rotations()
+        if self._successor_live is not None and not self._successor_live.done():
+            self._successor_live.set_result(None)
+
+    def _adopt(self, session: Session) -> None:
+        """The connection is lost while its successor is half made: that is now the next one."""
+        now = self._loop.time()
+        self._successor = None
+        self._lifecycle.dial(now)
+        self._lifecycle.opened(now)
+        self.session = session
+        self._source = session.source
+        self.inbox.begin_epoch()
+        self._listener.link_opened(self, session)
+        session.connection.unmute()
+        if self._successor_live is not None and not self._successor_live.done():
+            self._successor_live.set_result(None)
+        if session.is_authenticated:
+            self._lifecycle.authenticated(session.epoch, now)
+
+    # --- figures ---
+
+    def _note_downtime(self, session: Session, lost_ns: int) -> int:
+        now_ns = time.monotonic_ns()
+        downtime_ns = now_ns - lost_ns
+        self.downtime_ns += downtime_ns
+        wait_ns = max(0, self._dialled_ns - lost_ns)
+        subscribe_ns = now_ns - session.opened_ns
+        self._history.append(_Reconnect(session.epoch, downtime_ns, wait_ns, subscribe_ns, self._phases))
+        return downtime_ns
+
+    def _note_first_data(self) -> None:
+        """Complete the last reconnect's figures once its first message has come."""
+        first_ns = self.inbox.first_message_ns
+        if not self._history or not first_ns or self._lost_ns is None or self.session is None:
+            return
+        last = self._history[-1]
+        if last.epoch == self.session.epoch and last.first_data_ns is None:
+            last.first_data_ns = max(0, first_ns - self._lost_ns)
+
+    # --- the end ---
+
+    async def close(self, code: int, reason: str) -> None:
+        """Stop dialling, then the closing handshake; waits for the peer for at most `close_timeout`."""
+        self._lifecycle.close()
+        self.is_over = True
+        self._stop_timers()
+        tasks = [task for task in (self._task, self._rotation) if task is not None and not task.done()]
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                # They may be in the middle of a dial, whose socket they close first.
+                await asyncio.wait(tasks)
+            for session in self.sessions:
+                if session is not self.session or session.has_ended:
+                    session.connection.abort()
+                    continue
+                session.connection.stop_delivering()
+                session.connection.close(code, reason)
+            await self.gone()
+        finally:
+            self.abandon()
+
+    async def gone(self) -> None:
+        """Wait until no connection is left of those that are ending; each has its deadline."""
+        if self._sessions:
+            await self._gone.wait()
+
+    async def give_up(self) -> None:
+        """End everything at once, and wait for a dial that is under way to have closed its socket."""
+        self.abandon()
+        tasks = [task for task in (self._task, self._rotation) if task is not None and not task.done()]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def abandon(self) -> None:
+        """End everything at once."""
+        self._lifecycle.close()
+        self.is_over = True
+        self._stop_timers()
+        for task in (self._task, self._rotation):
+            if task is not None:
+                task.cancel()
+        for session in self.sessions:
+            session.connection.abort()
+        if not self._first.done():
+            self._first.cancel()
