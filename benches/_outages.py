@@ -1,19 +1,20 @@
-"""Runs of benches in which connections do not last: reconnects, promotions, and servers that accept and drop.
+"""Runs of benches whose connections do not last: reconnects, promotions, and servers that accept and drop.
 
 Moments are taken by both processes on the monotonic clock of the machine, and paired here.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 from benches._child import BenchError, Child
 from benches._results import Bench, Numbers
 
-# How long each connection lives, in microseconds: on and off, so that each drop finds everything settled.
+# How long each connection lives, in microseconds: longer than our `stable_after` in these benches.
 LIVE_US = 100_000
-# The longest that both of a pair are left alone.
+# For how long both of a pair are up before one of them dies.
 PAIR_LIVE_US = 60_000
-# A drop that nobody comes back from within this many seconds ends the run with an error.
+# For how long the dials of a client are counted.
 FLAPPING_SECONDS = 1
 
 
@@ -73,9 +74,9 @@ def standby_numbers(
     # How much longer two messages were apart than the stream has them.
     waits = [
         (received - received_before) - (due - due_before)
-        for (_, due_before, received_before), (_, due, received) in zip(ticks, ticks[1:], strict=False)
+        for (_, due_before, received_before), (_, due, received) in pairwise(ticks)
     ]
-    # Two before, the one across, two behind.
+    # Of each promotion: the two before it, the one across, and the two behind.
     gaps = [max(0, *waits[max(0, place - 3) : place + 2]) for place, _, _ in promoted]
     takeovers = [told - death for (_, _, told), death in zip(promoted, killed, strict=True)]
     return {

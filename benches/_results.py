@@ -40,7 +40,18 @@ MICRO_LIBRARIES: Final = (
     "pytest-benchmark",
 )
 
-Kind = Literal["receive", "send", "round_trip", "broadcast", "paced_send", "paced_broadcast", "idle", "reconnect", "standby", "flapping"]
+Kind = Literal[
+    "receive",
+    "send",
+    "round_trip",
+    "broadcast",
+    "paced_send",
+    "paced_broadcast",
+    "idle",
+    "reconnect",
+    "standby",
+    "flapping",
+]
 Numbers = dict[str, float]
 # What the rounds of a comparison run: the older version, this one, and the older one once more, under another name.
 Version = Literal["before", "after", "control"]

@@ -29,7 +29,7 @@ def _bench(name: str, how: str, way: str, close_code: int) -> Bench:
         kind="flapping",
         method=(
             f"A bare server completes each opening handshake and then {way} at once. It counts the handshakes of one "
-            "second, from the first one on. What a client does in its first minute is tested, and simulated for crowds: "
+            "second, from the first one on. What a client does in its first minute is in "
             "[RELIABILITY.md](RELIABILITY.md)."
         ),
         metrics=("dials",),

@@ -10,10 +10,10 @@ BENCHES = (
         title="A clean drop to live again, server up",
         kind="reconnect",
         method=(
-            "A bare server streams a message each millisecond, the first one right behind its handshake, and resets the "
-            "TCP connection after 100 ms; 100 times in each round. Measured is the time from the reset, on the server's "
-            "clock, to the first message of the next connection in the strategy's hands, on the same clock of the "
-            "machine. Settings are the defaults, but for `stable_after=0.05` of ours: connections that live for less "
+            "A bare server streams a message each millisecond, the first one right behind its handshake, and resets "
+            "the TCP connection after 100 ms; 100 times in each round. Measured is the time from the reset, on the "
+            "server's clock, to the first message of the next connection in the strategy's hands, on the same clock. "
+            "Settings are the defaults, but for `stable_after=0.05` of ours: connections that live for less "
             "than its 5 s would count as failures, which are waited after."
         ),
         metrics=("p50_ms", "p99_ms"),

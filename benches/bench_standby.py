@@ -13,8 +13,8 @@ BENCHES = (
             "Two bare servers stream the same numbered messages, one each millisecond. One of them is killed (its "
             "connection is reset) at a random moment, then the other, and so on, 60 times in each round; the client "
             '(`mode="standby"`, `key=("channel", "sequence")`) reads `events()`. Each message says its number and when '
-            "it was due. The gap is how much longer two messages of the stream were apart at the strategy than they were "
-            "due: the worst of the five waits around a promotion, which other guests of the machine have their part in. "
+            "it was due. The gap is how much longer two messages of the stream were apart at the strategy than they "
+            "were due: the worst of the five waits around a promotion. Other guests of the machine have a part in it. "
             "`gap_ns` is what `Promoted` says, from the moment in which the client noticed the loss."
         ),
         metrics=("lost", "duplicated", "gap_p50_us", "gap_p99_us", "promotion_p99_us", "takeover_p50_us"),

@@ -1,4 +1,4 @@
-//! Servers whose connections do not last: what a client under test makes of it is measured on the clock of this machine.
+//! Servers whose connections do not last. What a client under test makes of it is measured on the machine's clock.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,13 +14,14 @@ use crate::report;
 
 /// Nanoseconds between two messages of a stream.
 const SPACING_NS: u64 = 1_000_000;
-/// How long a reader of the flapping client's close frame waits for it.
+/// How long the client's close frame is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the killer of a pair looks whether both are up.
 const LOOK_NS: u64 = 1_000_000;
 
 /// Streams a message each millisecond, the first one right behind the handshake, and resets each connection after
-/// `--live-us`; connection number `--drops` lasts until the client leaves. Each message says the number of its connection.
+/// `--live-us`; connection number `--drops` lasts until the client leaves. Each message says the number of its
+/// connection.
 ///
 /// Reports when each connection was reset.
 pub(crate) fn drops(args: &Args) -> io::Result<()> {
@@ -66,8 +67,8 @@ struct Leg {
 }
 
 /// Two servers of one stream: message number n is due n milliseconds after the start, at both. They die by turns, the
-/// first one first, at a random moment after both were up for `--live-us`, `--kills` times. A server that has died is up
-/// again at once.
+/// first one first, at a random moment after both were up for `--live-us`, `--kills` times. A server that has died is
+/// up again at once.
 ///
 /// Reports when they died.
 pub(crate) fn pair(args: &Args) -> io::Result<()> {
