@@ -37,7 +37,7 @@ class Keys:
         binary: Literal["msgpack", "protobuf"] = "msgpack",
         on_fault: Callable[[BaseException], object],
     ) -> None:
-        text = type_ if isinstance(type_, Decoder) else Decoder(type_)
+        text: Decoder[Any] = type_ if isinstance(type_, Decoder) else Decoder(type_)
         self._decode_text = text.decode
         self._decode_binary = Decoder(text.type, format=binary).decode
         names = (key,) if isinstance(key, str) else key
