@@ -134,8 +134,7 @@ class Seen:
     def take(self, leg: int, key: Any, now_ns: int) -> bool:
         """Remember a key that a leg brought; True if it was not there before."""
         # As `is_numbered`, whose call would cost as much as all the rest.
-        kind: Any = type(key)
-        if not (kind is tuple and len(key) == 2 and type(key[1]) is int):  # noqa: PLR2004  # channel and sequence
+        if not (key.__class__ is tuple and len(key) == 2 and type(key[1]) is int):  # noqa: PLR2004  # channel and sequence
             return self._take_other(key)
         name, sequence = key
         channel = self._channels.get(name)
@@ -238,8 +237,7 @@ class Seen:
 def is_numbered(key: Any) -> bool:
     """Whether a key is a channel and an integer sequence."""
     # `type() is`: True and False are integers too, and no numbers of messages.
-    kind: Any = type(key)
-    return kind is tuple and len(key) == 2 and type(key[1]) is int  # noqa: PLR2004  # a channel and a sequence
+    return key.__class__ is tuple and len(key) == 2 and type(key[1]) is int  # noqa: PLR2004  # a channel and a sequence
 
 
 def channel_of(key: Any) -> Hashable:
