@@ -109,8 +109,8 @@ class Connection:
 class Sent(Coroutine[Any, Any, SendOutcome]):
     """How one message ends that a connection accepted.
 
-    Awaiting it returns the outcome `written` once the operating system has all of the message; what waits for the end of
-    the turn is written for that. It raises `MessageNotWritten` if the connection ends before.
+    Awaiting it returns the outcome `written` once the operating system has all of the message; what waits for the end
+    of the turn is written for that. It raises `MessageNotWritten` if the connection ends before.
     """
 
     @property

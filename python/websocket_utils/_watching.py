@@ -59,8 +59,8 @@ class Watching:
         """
         if (self._any and set(channels) - self._any) or len(self._any) > 1:
             raise ValueError(
-                f"stale_after of {sorted(self._any)[0]!r} counts any message, but there are other channels whose messages "
-                "would hide its silence: say which are its own with `of=`, and `where=`"
+                f"stale_after of {sorted(self._any)[0]!r} counts any message, but there are other channels whose "
+                "messages would hide its silence: say which are its own with `of=`, and `where=`"
             )
 
     def watch(self, channel: str, stale_after: float, of: Any, where: Where | None) -> None:

@@ -32,7 +32,7 @@ class _End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        # In here: uvloop may read before it returns the transport.
+        # In here: an event loop may read before it returns the transport.
         self._connection.made()
 
     def data_received(self, data: bytes) -> None:
