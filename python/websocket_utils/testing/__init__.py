@@ -4,8 +4,9 @@ Part of the package, without a dependency of its own.
 """
 
 from .._accepting import Request
+from ._clock import VirtualClock
 from ._fault_connection import FaultConnection
-from ._fault_server import FaultServer
+from ._fault_server import FaultServer, Step
 from ._faults import (
     AckThenSilence,
     ByteByByte,
@@ -30,6 +31,8 @@ from ._faults import (
     Strike,
     TooBig,
 )
+from ._network import MemoryFaultServer, MemoryNetwork, MemoryServer, Script, memory_link
+from ._peer import MemoryPeer
 from ._proxy import ChaosProxy, Direction, ProxyConnection
 
 __all__ = [
@@ -47,6 +50,10 @@ __all__ = [
     "HalfOpen",
     "HttpAnswer",
     "Malformed",
+    "MemoryFaultServer",
+    "MemoryNetwork",
+    "MemoryPeer",
+    "MemoryServer",
     "NeverAck",
     "NoCloseReply",
     "NoPong",
@@ -55,10 +62,14 @@ __all__ = [
     "Reorder",
     "Request",
     "Reset",
+    "Script",
     "Serve",
     "SlowHandshake",
     "SlowReader",
     "Stage",
+    "Step",
     "Strike",
     "TooBig",
+    "VirtualClock",
+    "memory_link",
 ]

@@ -55,7 +55,7 @@ def _requests(codec: Codec) -> _core.Decoder[Any]:
 class Records(Protocol):
     """Who writes down what a connection sees."""
 
-    def opened(self, connection: "FaultConnection") -> None:
+    def answered(self, connection: "FaultConnection") -> None:
         """The 101 was sent."""
 
     def requested(self, connection: "FaultConnection", request: Request) -> None:
@@ -223,7 +223,7 @@ class FaultConnection(asyncio.BufferedProtocol):
             return
         self.write(answer[half:])
         self.is_open = True
-        self._records.opened(self)
+        self._records.answered(self)
         if self._pace is not None:
             self._slow_down()
         self._reach("open")
