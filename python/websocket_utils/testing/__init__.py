@@ -33,7 +33,8 @@ from ._faults import (
 )
 from ._network import MemoryFaultServer, MemoryNetwork, MemoryServer, Script, memory_link
 from ._peer import MemoryPeer
-from ._proxy import ChaosProxy, Direction, ProxyConnection
+from ._proxy import ChaosProxy, Direction
+from ._proxy_connection import ProxyConnection
 
 __all__ = [
     "AckThenSilence",
