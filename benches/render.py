@@ -49,6 +49,7 @@ ORDER = (
     "receive_deflate",
     "send",
     "round_trip",
+    "busy_poll",
     "broadcast_16",
     "broadcast_1",
     "broadcast_deflate_16",

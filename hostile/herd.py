@@ -105,12 +105,17 @@ def dials(codes: Iterator[int | None], chance: Chance, link: Lifecycle | None = 
     return times, "goes on"
 
 
+def title(code: int | None) -> str:
+    """Return what the report calls a code."""
+    return "no close frame" if code is None else str(code)
+
+
 def dial_row(code: int | None, seeds: int = SEEDS) -> DialRow:
     """Dial that server with many chances, and the two worst ones; return the most that came of any."""
     runs = [dials(_always(code), chance) for chance in (lambda: LEAST, lambda: MOST)]
     runs += [dials(_always(code), random.Random(seed).random) for seed in range(seeds)]
     return DialRow(
-        title="no close frame" if code is None else str(code),
+        title=title(code),
         runs=len(runs),
         first_second=max(count(times, 1.0) for times, _ in runs),
         first_minute=max(count(times, _MINUTE) for times, _ in runs),

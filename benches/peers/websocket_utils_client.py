@@ -104,6 +104,15 @@ async def paced_send(run: Run) -> None:
 
 async def round_trip_on(run: Run) -> None:
     """One raw message in flight, answered from inside the callback."""
+    await _round_trip_raw(run)
+
+
+async def round_trip_busy(run: Run) -> None:
+    """The same, and the event loop does not sleep between two messages."""
+    await _round_trip_raw(run, busy_poll=True)
+
+
+async def _round_trip_raw(run: Run, **settings: Any) -> None:
     payload = msgspec.json.encode(cycle(PriceUpdate)[0])
     trips: RoundTripCallback
 
@@ -111,7 +120,7 @@ async def round_trip_on(run: Run) -> None:
         if data == payload:
             trips.received()
 
-    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+    async with WebSocketClient.connect(run.url, reconnect=False, **settings) as client:
         client.on(bytes, received)
         trips = RoundTripCallback(run, lambda: client.send(payload))
         trips.begin()

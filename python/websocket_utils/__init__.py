@@ -7,6 +7,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
+from ._session import Login
 from ._slow import Backpressure, Conflate, DropOldest
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
@@ -60,7 +61,7 @@ from .messages import (
     Unsubscribe,
     WsMessage,
 )
-from .metrics import ClientStats, LegStats, ServerStats
+from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
 from .outcomes import SendOutcome
 from .server import WebSocketServer
 from .subscription import Subscription
@@ -84,6 +85,8 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Disconnected",
+    "Distribution",
+    "Downtime",
     "DropOldest",
     "EncodeError",
     "Encoder",
@@ -99,6 +102,7 @@ __all__ = [
     "InvalidURL",
     "LegStats",
     "LocalProtocolError",
+    "Login",
     "Message",
     "MessageNotWritten",
     "MessageTooBig",
@@ -114,6 +118,7 @@ __all__ = [
     "Reconnected",
     "RemoteProtocolError",
     "Restored",
+    "SendCounts",
     "SendOutcome",
     "SendQueueFull",
     "ServerConnection",

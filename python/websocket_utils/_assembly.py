@@ -112,6 +112,7 @@ class Assembly:
             reconnect_interval=config.reconnect_interval,
             max_attempts=config.max_reconnect_attempts,
             stable_after=config.stable_after,
+            can_refresh=self.terms.authenticate is not None or any(one.can_refresh for one in self.dialer.endpoints),
         )
 
     def links(self, owner: Owner) -> tuple[tuple[Link, ...], Legs | None]:

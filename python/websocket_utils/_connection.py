@@ -22,29 +22,44 @@ class ServerConnection(Connection):
     Attributes:
         remote_addr: Host and port of the client; None where the transport does not know.
         path: Path and query of the request, as the client sent them; `repr` shows `?...` for the query.
+        subprotocol: The one agreed on; None if there is none.
         channels: Channels the client is subscribed to.
         leave: Gives its place among the server's connections back.
     """
 
-    __slots__ = ("channels", "leave", "path", "remote_addr")
+    __slots__ = ("channels", "leave", "path", "remote_addr", "subprotocol")
 
     remote_addr: tuple[str, int] | None
     path: str
+    subprotocol: str | None
     channels: set[str]
     leave: Callable[[], None]
 
     def __init__(
-        self, *, path: str, remote_addr: tuple[str, int] | None, leave: Callable[[], None], **_core_arguments: Any
+        self,
+        *,
+        path: str,
+        remote_addr: tuple[str, int] | None,
+        leave: Callable[[], None],
+        subprotocol: str | None = None,
+        **_core_arguments: Any,
     ) -> None:
         self.path = path
+        self.subprotocol = subprotocol
         self.remote_addr = remote_addr
         self.leave = leave
         self.channels = set()
 
     def __new__(
-        cls, *, path: str, remote_addr: tuple[str, int] | None, leave: Callable[[], None], **core_arguments: Any
+        cls,
+        *,
+        path: str,
+        remote_addr: tuple[str, int] | None,
+        leave: Callable[[], None],
+        subprotocol: str | None = None,
+        **core_arguments: Any,
     ) -> "ServerConnection":
-        del path, remote_addr, leave
+        del path, remote_addr, leave, subprotocol
         return super().__new__(cls, **core_arguments)
 
     def __repr__(self) -> str:

@@ -155,6 +155,12 @@ class Endpoint:
         return self._shown
 
     @property
+    def can_refresh(self) -> bool:
+        """Whether anything of it comes from a callable."""
+        sources = (self._url, self._headers, self._token)
+        return any(source is not None and source.value is None for source in sources)
+
+    @property
     def faults(self) -> list[str]:
         """What is wrong with the headers and the token that are values: one sentence for each fault."""
         found = _header_faults(self._headers.value or {})

@@ -12,8 +12,8 @@ Rules of this file:
 - Each socket is an *epoch*, a number that only grows. What calls back with an old one is too late: it changes nothing.
 - `closed` and `failed` are the end. Whatever was under way then and reports is too late too.
 - `live` is reached through `restoring` alone, or by a successor that was live before it took over.
-- Failures are forgotten once a connection was live for `stable_after` seconds and brought a message: not when TCP is
-  open and not with the 101, or a server that accepts and drops would be dialled without end.
+- Failures are forgotten once a connection was live for `stable_after` seconds and brought a message (or for twelve times
+  as long without one): not when TCP is open and not with the 101, or a server that accepts and drops would be dialled without end.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ __all__ = ["Decision", "Done", "Fail", "IllegalTransition", "Lifecycle", "Wait"]
 # So many retries since the last stable connection may be at once because the peer says so. With more of them a server
 # that ends each connection with such a code would set the pace.
 _AT_ONCE: Final = 3
+# Times `stable_after` that make a connection a stable one even if it brought no message.
+_LONG: Final = 12
 
 _OPEN: Final[frozenset[ClientState]] = frozenset({"authenticating", "restoring", "live", "stale"})
 _OVER: Final[frozenset[ClientState]] = frozenset({"closed", "failed"})
@@ -90,11 +92,13 @@ class Lifecycle:
         reconnect_interval: The most that one wait may be, in seconds, where the policy has no `max_delay` of its own;
             what a server asks for may be more.
         max_attempts: Retries since the last stable connection; None for any number.
+        can_refresh: Whether there are credentials that can be had anew; else a refusal is final.
         stable_after: Seconds in `live` or `stale` that make a connection a stable one, if it brought a message too.
     """
 
     __slots__ = (
         "_attempts",
+        "_can_refresh",
         "_closes",
         "_down_since",
         "_epoch",
@@ -118,7 +122,9 @@ class Lifecycle:
         reconnect_interval: float,
         max_attempts: int | None,
         stable_after: float,
+        can_refresh: bool = True,
     ) -> None:
+        self._can_refresh = can_refresh
         self._policy = policy
         self._closes = closes
         self._longest = reconnect_interval if policy.max_delay is None else policy.max_delay
@@ -168,7 +174,10 @@ class Lifecycle:
             now: Monotonic seconds.
             messages: Messages that it has brought.
         """
-        return messages > 0 and self._has_lived(now)
+        if messages > 0:
+            return self._has_lived(now)
+        # Who only sends is sent nothing: a link that was live for long is no flapping one, whatever it brought.
+        return self._live_since is not None and now - self._live_since >= _LONG * self._stable_after
 
     def _has_lived(self, now: float) -> bool:
         return self._live_since is not None and now - self._live_since >= self._stable_after
@@ -323,7 +332,7 @@ class Lifecycle:
             self._state = "closed"
             return Done()
         refresh = verdict.kind == "refresh"
-        if verdict.kind == "final" or (refresh and self._refreshed):
+        if verdict.kind == "final" or (refresh and (self._refreshed or not self._can_refresh)):
             return self._fail(error)
         if self._max_attempts is not None and self._attempts >= self._max_attempts:
             return self._give_up(error)

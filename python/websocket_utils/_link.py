@@ -145,6 +145,7 @@ class Link:
         self._rotation: asyncio.Task[bool] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._expects_replies = False
+        self._acknowledges = False
         self._gone = asyncio.Event()
         self._attempted = asyncio.Event()
         self.connects = 0
@@ -193,9 +194,12 @@ class Link:
         """The session of a connection that is not yet gone."""
         return self._sessions.get(connection)
 
-    def unacknowledged(self, channels: Sequence[str]) -> tuple[str, ...]:
-        """Those of the channels that the server of the present connection has yet to answer for."""
-        return () if self.session is None else self.session.unacknowledged(channels)
+    def unacknowledged(self, channels: Sequence[str], new: Sequence[str]) -> Sequence[str]:
+        """Those of the channels that a server has yet to answer for: this connection's, or the next one's."""
+        if self.session is not None and self.session.is_authenticated:
+            return self.session.unacknowledged(channels)
+        # Nothing is known of the next connection's server but what the last one's was like.
+        return new if self._acknowledges and not self.is_over else ()
 
     # --- its life ---
 
@@ -300,6 +304,7 @@ class Link:
 
     def _made(self, opened: Opened, epoch: int, source: int) -> Session:
         session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns())
+        self._acknowledges = session.acknowledges
         self._sessions[session.connection] = session
         self._gone.clear()
         self.connects += 1
@@ -568,10 +573,14 @@ class Link:
                     continue
                 session.connection.stop_delivering()
                 session.connection.close(code, reason)
-            if self._sessions:
-                await self._gone.wait()
+            await self.gone()
         finally:
             self.abandon()
+
+    async def gone(self) -> None:
+        """Wait until no connection is left of those that are ending; each has its deadline."""
+        if self._sessions:
+            await self._gone.wait()
 
     async def give_up(self) -> None:
         """End everything at once, and wait for a dial that is under way to have closed its socket."""

@@ -88,7 +88,7 @@ class Receiving:
 
         Args:
             type_: As `receive`.
-            with_timestamps: Yield `(received_ns, message)`, with when it came off the socket as `last_received_ns` has it.
+            with_timestamps: Yield `(received_ns, message)`: when it came off the socket, as `last_received_ns`.
         """
         return self._inbox.messages(type_, with_timestamps)
 
@@ -110,8 +110,8 @@ class Receiving:
         """Iterate over messages and, in order with them, what happens to the link: `Disconnected`, `Gap`, `Stale`...
 
         Events are kept from the first call on, the latest 4096 of them. They stand behind all messages that came before
-        them and before all that came later; the last of them comes before the stream ends. Use one such stream of a client:
-        what takes messages beside it (`messages`, `receive`, `batches`, `columns`) drops the events that it passes.
+        them and before all that came later; the last of them comes before the stream ends. Use one such stream of a
+        client: what takes messages beside it (`messages`, `receive`, `batches`, `columns`) drops the events it passes.
 
         Args:
             type_: As `receive`, for the messages.

@@ -3,7 +3,7 @@
 import math
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal, Self, get_args
@@ -21,7 +21,7 @@ from .exceptions import (
     SubscribeTimeout,
 )
 
-__all__ = ["Backoff", "ClosePolicy", "ReconnectPolicy", "Verdict", "VerdictKind", "is_final"]
+__all__ = ["ClosePolicy", "ReconnectPolicy", "Verdict", "VerdictKind"]
 
 VerdictKind = Literal["retry", "now", "late", "suspect", "refresh", "final", "done"]
 """What the end of a connection, or of a dial, asks for:
@@ -60,7 +60,8 @@ class ReconnectPolicy:
     base: float = 0.05
     factor: float = 2.0
     max_delay: float | None = None
-    first_jitter: float = 0.01
+    # A millisecond keeps a clean drop from being felt; a crowd that must be spread wants up to ten.
+    first_jitter: float = 0.001
     flapping_base: float = 0.25
     strikes: int = 3
     late_floor: float = 1.0
@@ -284,51 +285,3 @@ def _retry_after(value: str | None, wall_now: float) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return min(_MOST_RETRY_AFTER, max(0.0, seconds))
-
-
-# What the client still uses.
-_FIRST_JITTER = 0.01
-_BASE = 0.1
-# A connection that lived this long was a good one; a server that accepts and drops at once must not reset the backoff.
-_STABLE_AFTER = 5.0
-_MAX_EXPONENT = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Consecutive failures and the wait they ask for.
-
-    Attributes:
-        longest: Most seconds one wait may be (`reconnect_interval`).
-        failures: Failures since the last good connection.
-    """
-
-    longest: float
-    failures: int = 0
-
-    def delay(self, unit: float) -> float:
-        """Seconds to wait before the next dial; `unit` is a random number from 0 to 1.
-
-        Full jitter: uniform from 0 to the exponential bound, which spreads a crowd of clients best.
-        """
-        if self.failures == 0:
-            return unit * min(_FIRST_JITTER, self.longest)
-        exponent = min(self.failures - 1, _MAX_EXPONENT)
-        return float(unit * min(self.longest, _BASE * 2**exponent))
-
-    def failed(self) -> "Backoff":
-        """A dial failed."""
-        return replace(self, failures=self.failures + 1)
-
-    def dropped(self, lived: float) -> "Backoff":
-        """A connection that lived this many seconds was lost."""
-        return replace(self, failures=0) if lived >= _STABLE_AFTER else self.failed()
-
-
-def is_final(status: int | None) -> bool:
-    """Whether an HTTP status says that dialling again is of no use.
-
-    4xx means that the request itself is wrong, except for those that speak of time: 408 Request Timeout, 425 Too Early,
-    429 Too Many Requests (RFC 9110 §15.5, RFC 8470, RFC 6585).
-    """
-    return status is not None and 400 <= status < 500 and status not in {408, 425, 429}  # noqa: PLR2004  # the 4xx class

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from . import _core
 from ._connection import Connection
 from ._handshake import Opened
-from ._heartbeat import MessageHeartbeat
+from ._heartbeat import MessageHeartbeat, system_clocks
 from ._subscriptions import Acknowledgements, SubscriptionProtocol, Subscriptions, Waiters
 from .config import WebSocketConfig
 from .exceptions import (
@@ -215,6 +215,8 @@ class Session:
                 timeout=config.ping_timeout,
                 on_dead=lambda _: self.die_of_silence(),
                 rtt=self._terms.rtt,
+                on_broken=lambda connection: connection.abort(),
+                clocks=system_clocks,
             )
             self._heartbeat.start()
         self.subscribe(self._terms.subscriptions.channels)
@@ -231,6 +233,10 @@ class Session:
             self._watch_deadline()
         for message in self._terms.protocol.subscribe(channels):
             self.connection.send(message)
+        if not self.acknowledges:
+            # Whoever waits had hoped for a server that does.
+            for channel in channels:
+                self._terms.waiters.settle(channel)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Tell the server that channels are not wanted any more."""
@@ -261,10 +267,12 @@ class Session:
 
     def settle(self, channel: str, error: SubscribeRejected | None) -> None:
         """The server has answered for one channel, or its data has come, which is an answer too."""
-        if not self._acknowledgements.settle(channel):
-            return
+        was_due = self._acknowledgements.settle(channel)
         if error is not None:
-            self._terms.subscriptions.forget(channel)
+            # Also of one that was acknowledged before: the server has changed its mind.
+            was_due |= self._terms.subscriptions.forget(channel)
+        if not was_due:
+            return
         if not self._terms.waiters.settle(channel, error) and error is not None:
             self.owner.channel_rejected(channel, error)
         self._look_for_end_of_restoring()

@@ -26,6 +26,7 @@ __all__ = [
     "SubscriptionProtocol",
     "Subscriptions",
     "Waiters",
+    "parts",
 ]
 
 SUBPROTOCOLS: Mapping[str, str] = {f"websocket-utils.{codec}": codec for codec in ("json", "msgpack", "protobuf")}
@@ -81,6 +82,10 @@ class Subscriptions:
                 del self._wanted[channel]
                 gone.append(channel)
         return tuple(gone)
+
+    def last(self, channels: Iterable[str]) -> tuple[str, ...]:
+        """Return what `remove` would return, and change nothing: for who has to tell the server first."""
+        return tuple(channel for channel in dict.fromkeys(channels) if self._wanted.get(channel, (0, 0))[0] == 1)
 
     def forget(self, channel: str) -> bool:
         """The server refuses a channel: it is wanted no more, however often it was; returns whether it was."""
@@ -142,11 +147,11 @@ class StandardSubscriptions:
 
     def subscribe(self, channels: Sequence[str], /) -> Sequence[Any]:
         """Return as few messages as hold the channels, 512 each."""
-        return [Subscribe(channels=part) for part in _parts(channels)]
+        return [Subscribe(channels=part) for part in parts(channels)]
 
     def unsubscribe(self, channels: Sequence[str], /) -> Sequence[Any]:
         """Return as few messages as hold the channels, 512 each."""
-        return [Unsubscribe(channels=part) for part in _parts(channels)]
+        return [Unsubscribe(channels=part) for part in parts(channels)]
 
     def settle(self, reply: Any, /) -> Sequence[tuple[str, SubscribeRejected | None]]:
         """Return the channels that an answer names."""
@@ -162,7 +167,8 @@ class StandardSubscriptions:
         return subprotocol in SUBPROTOCOLS
 
 
-def _parts(channels: Sequence[str]) -> list[list[str]]:
+def parts(channels: Sequence[str]) -> list[list[str]]:
+    """Cut a list of channels into lists that one message each may carry."""
     size = _CHANNELS_OF_ONE_MESSAGE
     return [list(channels[start : start + size]) for start in range(0, len(channels), size)]
 

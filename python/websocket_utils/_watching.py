@@ -11,6 +11,9 @@ from .events import Restored, Stale
 
 __all__ = ["Watching", "Where"]
 
+# Loops round timers to milliseconds.
+_SHORTEST = 0.001
+
 Where = Callable[[Any], bool] | Mapping[str, Any]
 """Which messages of a class: those that a callable says True to, or whose fields have these values."""
 
@@ -22,6 +25,7 @@ class Watching:
         loop: Its timers are all that is used.
         inbox: Where messages of every connection end up.
         tell: Takes each `Stale` and `Restored`.
+        silence: Is told of each channel that a connection has brought nothing of for too long, and of its age.
         confirm: Is told of channels whose data has come.
     """
 
@@ -30,11 +34,13 @@ class Watching:
         loop: asyncio.AbstractEventLoop,
         inbox: _core.Inbox,
         tell: Callable[[Stale | Restored], None],
+        silence: Callable[[str, float], None],
         confirm: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._inbox = inbox
         self._tell = tell
+        self._silence = silence
         self._confirm = confirm
         self._freshness = Freshness()
         self._channels: dict[int, str] = {}
@@ -120,15 +126,21 @@ class Watching:
             return
         due = self._freshness.next_check(self._loop.time())
         if due is not None:
-            self._timer = self._loop.call_at(due, self._check)
+            # Not at once: between two looks the loop has to have read what waits.
+            self._timer = self._loop.call_at(max(due, self._loop.time() + _SHORTEST), self._check)
 
     def _check(self) -> None:
         self._timer = None
         self._look()
-        found = self._freshness.check(self._loop.time())
-        self._plan()
-        for event in found:
+        now = self._loop.time()
+        for event in self._freshness.check(now):
             self._tell(event)
+        # Told once, but each connection that brings nothing is one to be replaced.
+        stale = self._freshness.stale
+        for channel in self._freshness.silent:
+            if channel in stale:
+                self._silence(channel, self._freshness.age(channel, now))
+        self._plan()
 
     def _look(self) -> None:
         now, now_ns = self._loop.time(), time.monotonic_ns()

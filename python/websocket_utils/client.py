@@ -13,7 +13,7 @@ from ._connection import Connection
 from ._core import Inbox
 from ._endpoints import HeadersSource, TokenSource, UrlSource
 from ._faults import Faults
-from ._heartbeat import Heartbeat
+from ._heartbeat import Heartbeat, system_clocks
 from ._held import HeldMessages, Overflow
 from ._legs import open_any
 from ._merging import Key
@@ -82,7 +82,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         Sending.__init__(self, terms, held, assembly.when_down)
         self._open_within = assembly.timeout
         self._replaces_stale = assembly.when_stale == "replace"
-        self._watching = Watching(self._loop, self._inbox, self._on_freshness, self._on_channel_data)
+        self._watching = Watching(self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data)
         self._links, self._legs = assembly.links(self)
         self._heartbeat: Heartbeat[Connection] | None = None
         self._busy_poll: BusyPoll | None = None
@@ -226,20 +226,17 @@ class WebSocketClient(Receiving, Sending, Closing):
             for channel in dict.fromkeys(channels):
                 self._watching.watch(channel, stale_after, of, where)
         new = self._terms.subscriptions.add(channels)
+        is_held = self._terms.subscriptions.holder(channels)
         try:
             self._watching.check_alone(self.channels)
             self._ask(lambda session: session.subscribe(new))
-            await self._acknowledged(channels)
+            due = {channel for link in self._links for channel in link.unacknowledged(channels, new)}
+            if due:
+                await self._terms.waiters.waiter(self._loop, due)
         except BaseException:
-            await self._leave(channels)
+            await self._leave(tuple(filter(is_held, channels)))
             raise
-        held = self._terms.subscriptions.holder(channels)
-        return Subscription(channels, held, self._leave)
-
-    async def _acknowledged(self, channels: Sequence[str]) -> None:
-        due = {channel for link in self._links for channel in link.unacknowledged(channels)}
-        if due:
-            await self._terms.waiters.waiter(self._loop, due)
+        return Subscription(channels, is_held, self._leave)
 
     async def unsubscribe(self, *channels: str) -> None:
         """End subscriptions; names that are not subscribed to are ignored.
@@ -250,15 +247,12 @@ class WebSocketClient(Receiving, Sending, Closing):
         await self._leave(channels)
 
     async def _leave(self, channels: Sequence[str]) -> None:
-        gone = self._terms.subscriptions.remove(channels)
-        for channel in gone:
+        # The server first: where that can't be said, nothing has changed.
+        last = self._terms.subscriptions.last(channels)
+        self._ask(lambda session: session.unsubscribe(last))
+        for channel in self._terms.subscriptions.remove(channels):
             self._watching.unwatch(channel)
             self._terms.waiters.settle(channel)
-        try:
-            self._ask(lambda session: session.unsubscribe(gone))
-        except Exception:
-            self._terms.subscriptions.add(gone)
-            raise
 
     def _ask(self, change: Callable[[Session], None]) -> None:
         for link in self._links:
@@ -323,10 +317,11 @@ class WebSocketClient(Receiving, Sending, Closing):
         stale = self._watching.stale
         for link in self._links:
             link.note_freshness(is_fresh=not stale)
-        if isinstance(event, Stale) and self._replaces_stale:
-            for link in self._links:
-                if link.session is not None and not link.session.has_ended:
-                    link.session.fail(StaleData(event.channel, event.age))
+
+    def _on_silence(self, channel: str, age: float) -> None:
+        for link in self._links if self._replaces_stale else ():
+            if link.session is not None and not link.session.has_ended:
+                link.session.fail(StaleData(channel, age))
 
     def _on_channel_data(self, channel: str) -> None:
         for link in self._links:
@@ -390,6 +385,8 @@ class WebSocketClient(Receiving, Sending, Closing):
                 timeout=self._config.ping_timeout,
                 connections=lambda: [one for link in self._links for one in link.connections],
                 on_dead=self._on_dead,
+                on_broken=self._on_broken,
+                clocks=system_clocks,
             )
             self._heartbeat.start()
         if self._config.busy_poll:
@@ -405,6 +402,10 @@ class WebSocketClient(Receiving, Sending, Closing):
             session = link.session_of(connection)
             if session is not None:
                 session.die_of_silence()
+
+    def _on_broken(self, connection: Connection) -> None:
+        # Its socket has an error that a paused transport does not look for.
+        connection.abort()
 
     async def reconnect(self) -> bool:
         """Exchange the connection for a new one, which is live before the old one is left; of several links each one.
@@ -439,6 +440,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         if self._is_closing:
             return
         if self._is_over:
+            await asyncio.gather(*(link.gone() for link in self._links))
             await self._faults.finish()
             return
         if not (code == 1000 or 1001 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # noqa: PLR2004

@@ -243,6 +243,9 @@ class ServerStats:
     lag_disconnects: int
     """Connections cut because they fell more than `max_lag` behind."""
 
+    unread_disconnects: int
+    """Connections cut because they did not read the answers they asked for: acknowledgements, and `Pong` messages."""
+
     decode_errors: int
     """Messages from clients that no known message class fits."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, overload
 
@@ -15,11 +15,13 @@ from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
 from ._listening import Listener
 from ._opening import Closing, Opening
+from ._server_channels import ServerChannels
+from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import ConfigError, DecodeError
-from .messages import Ping, Pong, Subscribe, Unsubscribe
+from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
 
 __all__ = ["WebSocketServer"]
@@ -28,19 +30,15 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("websocket_utils.server")
 
-_SUBPROTOCOLS: Mapping[str, str] = {f"websocket-utils.{codec}": codec for codec in ("json", "msgpack", "protobuf")}
-
-# What one client may hold of ours: a name costs memory, in a set and in the channel table.
-_MAX_CHANNELS = 1024
-_MAX_CHANNEL_NAME = 256
-
 
 class WebSocketServer(Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
     `websocket-utils.msgpack` or `websocket-utils.protobuf`. It subscribes and unsubscribes with the messages of that
-    name, and its `Ping` is answered with `Pong`. All methods belong to the thread of the event loop it was made on.
+    name, and its `Ping` is answered with `Pong`. One that asked for a subprotocol, `websocket-utils.json` too, is told
+    with `Subscribed` and `SubscriptionRejected` what became of its `Subscribe`. All methods belong to the thread of the
+    event loop it was made on.
     """
 
     def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:
@@ -83,9 +81,10 @@ class WebSocketServer(Closing):
         self._rejected = 0
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
-        self._inbox.on(Subscribe, self._on_subscribe)
-        self._inbox.on(Unsubscribe, self._on_unsubscribe)
-        self._inbox.on(Ping, self._on_ping)
+        self._channels = ServerChannels(self._broadcaster, _logger)
+        self._inbox.on(Subscribe, self._channels.on_subscribe)
+        self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
+        self._inbox.on(Ping, self._channels.on_ping)
 
     @classmethod
     def bind(
@@ -219,27 +218,6 @@ class WebSocketServer(Closing):
             self._inbox.on(type_, handler)
         return handler
 
-    def _on_subscribe(self, connection: ServerConnection, message: Subscribe) -> None:
-        for channel in message.channels:
-            if not 0 < len(channel) <= _MAX_CHANNEL_NAME:
-                connection.close(1008, f"channel names have 1 to {_MAX_CHANNEL_NAME} characters")
-                return
-            if channel not in connection.channels and len(connection.channels) >= _MAX_CHANNELS:
-                connection.close(1008, f"at most {_MAX_CHANNELS} channels for one connection")
-                return
-            if self._broadcaster.subscribe(connection, channel):
-                connection.channels.add(channel)
-
-    def _on_unsubscribe(self, connection: ServerConnection, message: Unsubscribe) -> None:
-        for channel in message.channels:
-            if self._broadcaster.unsubscribe(connection, channel):
-                connection.channels.discard(channel)
-
-    def _on_ping(self, connection: ServerConnection, message: Ping) -> None:
-        del message
-        if connection.is_open:
-            connection.send(Pong())
-
     # --- connections ---
 
     def _judge(self, request: Request) -> Acceptance | Refusal:
@@ -253,7 +231,7 @@ class WebSocketServer(Closing):
             normal = normal_origin(origin)
             if normal is None or normal not in (self._origins or ()):
                 return Refusal(403, "this origin may not connect")
-        return Acceptance(next((name for name in request.subprotocols if name in _SUBPROTOCOLS), None))
+        return Acceptance(next((name for name in request.subprotocols if name in SUBPROTOCOLS), None))
 
     def _on_refused(self) -> None:
         self._rejected += 1
@@ -263,7 +241,7 @@ class WebSocketServer(Closing):
             path=opened.path,
             remote_addr=opened.transport.get_extra_info("peername"),
             is_client=False,
-            format=_SUBPROTOCOLS.get(opened.subprotocol or "", "json"),
+            format=SUBPROTOCOLS.get(opened.subprotocol or "", "json"),
             inbox=self._inbox,
             owner=self,
             transport=opened.transport,
@@ -277,6 +255,7 @@ class WebSocketServer(Closing):
             deflate=opened.deflate,
             compression_threshold=self._config.compression_threshold,
             leave=opened.leave,
+            subprotocol=opened.subprotocol,
         )
         self._accepted += 1
         self._connections.add(connection)
@@ -288,7 +267,7 @@ class WebSocketServer(Closing):
 
     def connection_closing(self, connection: ServerConnection) -> None:
         """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
-        self._leave(connection)
+        self._channels.leave(connection)
         self._closing[connection] = self._loop.call_later(self._config.close_timeout, connection.abort)
         fault = connection.fault
         if fault is not None:
@@ -298,7 +277,7 @@ class WebSocketServer(Closing):
 
     def connection_lost(self, connection: ServerConnection, error: BaseException | None) -> None:
         """The connection is over."""
-        self._leave(connection)
+        self._channels.leave(connection)
         timer = self._closing.pop(connection, None)
         if timer is not None:
             timer.cancel()
@@ -310,10 +289,6 @@ class WebSocketServer(Closing):
             self._empty.set()
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
-
-    def _leave(self, connection: ServerConnection) -> None:
-        self._broadcaster.remove(connection, list(connection.channels))
-        connection.channels.clear()
 
     def _on_lag(self, connection: ServerConnection, queued: int) -> None:
         if connection.is_open:
@@ -404,6 +379,7 @@ class WebSocketServer(Closing):
             bytes_sent=delivered_bytes + sent_bytes,
             lagging=lagging,
             lag_disconnects=self._lag_disconnects,
+            unread_disconnects=self._channels.cut,
             decode_errors=decode_errors,
             handler_errors=handler_errors,
             unhandled=unhandled,

@@ -5,17 +5,23 @@ import sys
 import msgspec
 import pytest
 from benches._results import Machine
-from hostile import codec, fuzzing, render
+from hostile import codec, fuzzing, herd, render
 from hostile import references as references_run
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
+    DIALS_FIRST_MINUTE,
+    DIALS_FIRST_SECOND,
     AttackResult,
     CodecResult,
+    DialRow,
     FuzzResult,
+    HerdResult,
+    HerdRow,
     KeptShape,
     Outcome,
     ReferenceResult,
+    load,
 )
 from hostile.attacks import ATTACKS
 
@@ -156,6 +162,58 @@ def kept(*, flat: bool = True, grown_kib: int = 0) -> ReferenceResult:
 def test_references_that_grew_miss_the_bar(found: ReferenceResult, met: bool) -> None:
     assert found.met is met
     assert ("KiB**: met." if met else "KiB**: missed.") in render.report(None, None, references=found)
+
+
+def reconnecting(
+    *, second: int = DIALS_FIRST_SECOND, minute: int = DIALS_FIRST_MINUTE, fullest: int = 600
+) -> HerdResult:
+    return HerdResult(
+        dials=[DialRow(title="1012", runs=1002, first_second=second, first_minute=minute, how="goes on")],
+        crowds=[
+            HerdRow(
+                clients=10_000,
+                seed=1,
+                interval=5.0,
+                downtime=2.0,
+                dials=80_000,
+                bins=50,
+                fullest=fullest,
+                median_s=0.5,
+                last_s=4.9,
+            )
+        ],
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"websocket_utils": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (reconnecting(), ["met", "met"]),
+        (reconnecting(second=DIALS_FIRST_SECOND + 1), ["missed", "met"]),
+        (reconnecting(minute=DIALS_FIRST_MINUTE + 1), ["missed", "met"]),
+        (reconnecting(fullest=601), ["met", "missed"]),
+    ],
+    ids=["at the bars", "in a second", "in a minute", "crowd"],
+)
+def test_dials_and_crowds_over_their_bars_miss_them(found: HerdResult, words: list[str]) -> None:
+    text = render.report(None, None, herd=found)
+    rows = [line for line in text.splitlines() if line.startswith(("| 1012 |", "| 5 | 2 |"))]
+    assert [row.split("|")[-2].strip() for row in rows] == words
+
+
+def test_kept_run_of_the_simulation_is_of_what_the_code_does_now() -> None:
+    kept_run = load(HerdResult, "herd")
+    assert kept_run is not None
+    assert [row.title for row in kept_run.dials] == [herd.title(code) for code in herd.CODES]
+    # Two of its rows once more: they depend on nothing but the policy.
+    assert herd.herd(0.5, interval=1.0, seed=kept_run.crowds[0].seed) in kept_run.crowds
+    rows = {row.title: row for row in kept_run.dials}
+    again = herd.dial_row(1012, 0)
+    assert (rows["1012"].first_second, rows["1012"].first_minute) == (again.first_second, again.first_minute)
 
 
 @pytest.mark.usefixtures("plain_collections")

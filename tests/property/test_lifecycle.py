@@ -228,6 +228,13 @@ class Lives(RuleBasedStateMachine):
         self.now += seconds
 
     @precondition(lambda self: self.life.state in {"idle", "backoff"})
+    @rule(code=st.sampled_from([1002, 1008, 4401]), seconds=st.sampled_from([0.0, 0.0, STABLE_AFTER]), unit=units)
+    def comes_up_and_is_thrown_out(self, code: int, seconds: float, unit: float) -> None:
+        self.comes_up_and_lives(seconds)
+        self.promises_hold()
+        self.lost(ConnectionClosedError(Close(code), None, "peer"), unit, 0, True)
+
+    @precondition(lambda self: self.life.state in {"idle", "backoff"})
     @rule(error=refusals, unit=units)
     def dials_in_vain(self, error: BaseException, unit: float) -> None:
         self.dial()
@@ -292,6 +299,9 @@ class Lives(RuleBasedStateMachine):
         elif isinstance(decision, Fail):
             assert self.life.state == "failed"
             assert self.life.error is decision.error
+            if verdict.kind == "refresh":
+                # Not without having asked for fresh ones, but where no retry is left.
+                assert self.refreshes == 1 or isinstance(decision.error, ReconnectGaveUp)
             own = isinstance(decision.error, ConnectionFlapping | ReconnectGaveUp)
             assert decision.error.__cause__ is error if own else decision.error is error
             if isinstance(decision.error, ReconnectGaveUp):

@@ -181,6 +181,8 @@ class Link:
         event_loop: Any = None,
         format: str = "json",  # the core's word
         max_inbox: int = 1 << 20,
+        max_inbox_messages: int = 65536,
+        slow: tuple[Any, ...] | None = None,
         max_message_size: int = 1 << 24,
         max_send_queue: int = 1 << 20,
         busy: bool = False,
@@ -206,7 +208,13 @@ class Link:
             awaitables.append(awaitable)
 
         self.inbox = _core.Inbox(
-            self.loop, self.faults.append, run or note, limit=max_inbox, pass_connection=pass_connection
+            self.loop,
+            self.faults.append,
+            run or note,
+            limit=max_inbox,
+            max_messages=max_inbox_messages,
+            pass_connection=pass_connection,
+            slow=slow,
         )
         self.connection = Connection(
             is_client=is_client,

@@ -16,6 +16,7 @@ from websocket_utils import (
     Ping,
     Pong,
     PriceUpdate,
+    SendOutcome,
     ServerStats,
     Subscribe,
     Unsubscribe,
@@ -119,8 +120,8 @@ async def test_client() -> None:
             await client.subscribe("a", "b")
             await client.unsubscribe("a", "b")
 
-            sent: Awaitable[None] = client.send(PRICE)
-            await sent
+            sent: Awaitable[SendOutcome] = client.send(PRICE)
+            assert_type(await sent, SendOutcome)
             received = await client.receive(PriceUpdate)
             assert_type(received, PriceUpdate | None)
             assert type(received) is PriceUpdate

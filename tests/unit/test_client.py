@@ -1,9 +1,6 @@
 """What a client decides before there is a connection; its life is in tests/integration."""
 
-from typing import Any, cast
-
 import pytest
-from tests.support.memory import MemoryTransport
 
 from websocket_utils import (
     ConfigError,
@@ -13,7 +10,6 @@ from websocket_utils import (
     WebSocketClient,
     WebSocketConfig,
 )
-from websocket_utils._handshake import Opened
 
 URL = "ws://alice:s3cret@127.0.0.1:1/feed"
 
@@ -25,10 +21,10 @@ async def client_of(**options: object) -> WebSocketClient:
 async def test_client_shows_its_url_without_credentials() -> None:
     client = await client_of()
     assert client.url == "ws://127.0.0.1:1/feed"
-    assert repr(client) == "<WebSocketClient ws://127.0.0.1:1/feed connecting>"
+    assert repr(client) == "<WebSocketClient ws://127.0.0.1:1/feed idle>"
     assert not client.is_connected
     assert client.channels == ()
-    assert client.stats().state == "connecting"
+    assert client.stats().state == "idle"
 
 
 async def test_overrides_win_over_config() -> None:
@@ -47,7 +43,7 @@ async def test_overrides_win_over_config() -> None:
 )
 async def test_subprotocol_follows_the_codec_unless_given(options: dict[str, object], offered: tuple[str, ...]) -> None:
     client = await client_of(**options)
-    assert client._dialer.subprotocols == offered
+    assert client._links[0]._dialer.subprotocols == offered
 
 
 async def test_bad_arguments_are_found_before_anything_is_opened() -> None:
@@ -99,16 +95,3 @@ async def test_close_without_a_connection_ends_the_stream() -> None:
     await client.close()
     assert await client.receive() is None
     assert client.stats().state == "closed"
-
-
-async def test_late_end_of_a_connection_that_was_replaced_does_not_end_the_new_one() -> None:
-    client = await client_of(ping_interval=None)
-    transports = [MemoryTransport(), MemoryTransport()]
-    # A dial that timed out in the very turn its handshake was completed, and the dial after it.
-    first, second = (client._take(Opened(cast("Any", transport), -1, -1, False, None, "")) for transport in transports)
-    assert transports[0].is_aborted
-    first.connection_lost(None)
-    assert client._down is not None
-    assert (client.is_connected, client._down.done()) == (True, False)
-    second.connection_lost(None)
-    assert (client.is_connected, client._down.done()) == (False, True)

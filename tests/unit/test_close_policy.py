@@ -3,6 +3,8 @@
 import pickle
 import socket
 import ssl
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TypeVar, cast
@@ -223,6 +225,21 @@ def test_retry_after_is_a_date_too_and_compared_with_the_wall_clock(ahead: float
     # The two obsolete forms of RFC 9110 §5.6.7.
     assert judge(answered(503, moment.strftime("%A, %d-%b-%y %H:%M:%S GMT"))).floor == floor
     assert judge(answered(503, moment.strftime("%a %b %e %H:%M:%S %Y"))).floor == floor
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "XYZ+05")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+def test_retry_after_of_a_date_without_a_zone_is_in_utc_wherever_we_are() -> None:
+    moment = datetime.fromtimestamp(NOW + 90, UTC)
+    assert judge(answered(503, moment.strftime("%a %b %e %H:%M:%S %Y"))).floor == 90.0
 
 
 @given(value=st.text(max_size=40))

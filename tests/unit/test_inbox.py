@@ -101,6 +101,15 @@ def test_what_a_handler_returns_is_handed_on() -> None:
     assert stop.value.value == 5
 
 
+def test_what_send_returns_need_not_be_awaited_by_a_handler() -> None:
+    link = Link(is_client=False, pass_connection=True)
+    link.inbox.on(Tick, lambda connection, message: connection.send(message))
+    link.receive(tick(1, masked=True))
+    link.loop.turn()
+    assert [one.payload for one in link.sent()] == [b'{"type":"Tick","n":1}']
+    assert link.awaitables == [], "no task for it"
+
+
 def test_server_handler_is_told_the_connection() -> None:
     link = Link(is_client=False, pass_connection=True)
     seen: list[object] = []

@@ -121,6 +121,15 @@ def test_successor_inherits_a_clean_slate_from_a_connection_that_lasted() -> Non
     assert decision.attempt == 1
 
 
+def test_successor_that_lasts_makes_up_for_all_before_it() -> None:
+    link = Link()
+    link.refuse()
+    link.refuse()
+    link.life.replaced(link.now)
+    assert isinstance(decision := link.lose(lived=STABLE_AFTER), Wait)
+    assert decision.attempt == 1
+
+
 # --- faults of the caller ---
 
 

@@ -264,6 +264,18 @@ def test_leg_that_is_silent_while_the_other_brings_is_seen_behind() -> None:
     assert not course.merger.leg_stats()[1].is_live
 
 
+def test_message_that_one_leg_repeats_is_no_lead() -> None:
+    course = race()
+    course.bring(0, 1)
+    course.wait(100)
+    course.bring(0, 1)
+    assert course.merger.leg_stats()[0].lead_p50_ns == 0
+    course.wait(100)
+    course.bring(1, 1, 1)
+    assert course.merger.leg_stats()[0].lead_p50_ns == 200
+    assert course.delivered == [1]
+
+
 # --- numbers that begin anew ---
 
 
@@ -323,6 +335,38 @@ def test_doubt_ends_with_the_first_message_above_the_mark() -> None:
     course.wait(PATIENCE_NS + 1)
     course.bring(0, 1)
     assert course.delivered == list(range(1, 102))
+
+
+def test_leg_that_lags_for_long_is_not_believed_while_the_other_follows() -> None:
+    course = race()
+    course.bring(0, *range(1, 101))
+    course.bring(1, 50)
+    course.wait(PATIENCE_NS + 1)
+    course.bring(1, 51)
+    assert course.delivered == list(range(1, 101))
+
+
+def test_count_that_begins_anew_within_a_connection_is_believed_after_patience() -> None:
+    course = race()
+    course.bring(0, *range(1, 201))
+    course.bring(0, 190)
+    course.wait(PATIENCE_NS + 1)
+    course.bring(0, 191)
+    assert course.delivered == list(range(1, 201)), "a short way back is a repetition"
+    course.bring(0, 1)
+    course.wait(PATIENCE_NS + 1)
+    course.bring(0, 2, 3)
+    assert course.delivered[200:] == [Gap("SOL", 200, 2), 2, 3]
+
+
+def test_numbers_missing_of_the_old_count_are_not_told_with_the_new_one() -> None:
+    course = race()
+    course.bring(0, 49, *range(60, 201))
+    course.merger.lost(0)
+    course.merger.lost(1)
+    course.merger.begin(0)
+    course.bring(0, 100)
+    assert course.delivered[-3:] == [200, Gap("SOL", 200, 100), 100]
 
 
 # --- strict order ---
@@ -472,6 +516,27 @@ def test_spare_of_an_old_count_is_forgotten_when_the_active_counts_anew() -> Non
     course.bring(0, 1)
     course.promote(1)
     assert course.delivered == [100, Gap("SOL", 100, 1), 1]
+
+
+def test_spare_that_had_been_ahead_and_lags_is_not_taken_for_a_new_count() -> None:
+    course = standby()
+    course.bring(0, 4)
+    course.bring(1, 5)
+    course.bring(0, *range(5, 11))
+    course.promote(1)
+    course.bring(1, 6)
+    course.wait(PATIENCE_NS + 1)
+    course.bring(1, *range(7, 12))
+    assert course.delivered == list(range(4, 12))
+
+
+def test_what_the_active_leg_delivers_is_not_kept_for_the_promotion() -> None:
+    course = standby()
+    course.bring(1, *range(100))
+    course.bring(0, *range(100))
+    assert isinstance(course.merger, Standby)
+    assert [len(pending) for pending in course.merger._pending] == [0, 0]
+    assert course.merger._pending_bytes == [0, 0]
 
 
 def test_standby_by_any_key_delivers_what_is_new_in_order() -> None:

@@ -96,7 +96,8 @@ async def test_what_is_sent_on_taking_over_does_not_pass_what_the_transport_hold
     messages = [bytes([number]) * 70_000 for number in range(5)]
     for message in messages:
         client.send(message)
-    dial = Dial(client._take)
+    client._links[0].lifecycle.dial(0.0)
+    dial = Dial(client._links[0]._take)
     dial.transport.room = 100_000
     dial.answer(b"")
     written = len(dial.transport.writes)

@@ -37,6 +37,15 @@ def test_name_repeated_within_a_call_counts_once() -> None:
     assert wanted.remove(["a", "a"]) == ("a",)
 
 
+def test_last_is_what_a_removal_would_return() -> None:
+    wanted = Subscriptions()
+    wanted.add(["a", "b"])
+    wanted.add(["b"])
+    assert wanted.last(["b", "a", "a", "c"]) == ("a",)
+    assert wanted.channels == ("a", "b")
+    assert wanted.remove(["b", "a", "a", "c"]) == ("a",)
+
+
 def test_removing_what_is_not_wanted_changes_nothing() -> None:
     wanted = Subscriptions()
     assert wanted.remove(["a"]) == ()

@@ -119,11 +119,12 @@ class Race(Merger):
                     firsts.popitem(last=False)
         else:
             from_leg.duplicates += 1
-            first = self._firsts.pop(key, None)
-            if first is not None:
+            first = self._firsts.get(key)
+            # What a leg brings twice says nothing of the other.
+            if first is not None and first % self._count != leg:
+                del self._firsts[key]
                 since_ns, winner = divmod(first, self._count)
-                if winner != leg:
-                    self._legs[winner].leads.record(max(0, now_ns - since_ns))
+                self._legs[winner].leads.record(max(0, now_ns - since_ns))
         if self._is_strict and is_numbered(key):
             is_delivered = is_new and self._in_order(from_leg, key, self._seen.channel(key[0]), payload, now_ns)
             # Whatever is missing, the line tells itself, when it goes on without.

@@ -30,11 +30,14 @@ from ._faults import (
     Strike,
     TooBig,
 )
+from ._proxy import ChaosProxy, Direction, ProxyConnection
 
 __all__ = [
     "AckThenSilence",
     "ByteByByte",
+    "ChaosProxy",
     "CloseAfter",
+    "Direction",
     "Drop",
     "Duplicate",
     "FailTls",
@@ -47,6 +50,7 @@ __all__ = [
     "NeverAck",
     "NoCloseReply",
     "NoPong",
+    "ProxyConnection",
     "RejectSubscriptions",
     "Reorder",
     "Request",

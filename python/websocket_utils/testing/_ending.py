@@ -1,6 +1,7 @@
 """An end with RST, on whatever transport."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -12,9 +13,11 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 def close_with_reset(tcp: socket.socket) -> None:
-    """Close a socket that is no transport's, with RST."""
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    tcp.close()
+    """Close a socket, with RST if it is still open; a transport that has it is told otherwise."""
+    if tcp.fileno() != -1:
+        with contextlib.suppress(OSError):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        tcp.close()
 
 
 def abort_with_reset(transport: asyncio.BaseTransport) -> None:
@@ -24,7 +27,8 @@ def abort_with_reset(transport: asyncio.BaseTransport) -> None:
         # In memory there is no socket to tell.
         reset()
         return
-    tcp: socket.socket = transport.get_extra_info("socket")
-    if tcp.fileno() != -1:
+    # uvloop's transports have none any more once they are closed.
+    tcp: socket.socket | None = transport.get_extra_info("socket")
+    if tcp is not None and tcp.fileno() != -1:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     cast("asyncio.WriteTransport", transport).abort()

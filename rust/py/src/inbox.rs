@@ -34,7 +34,7 @@ use crate::codec::{Router, WireFormat};
 use crate::connection::{Connection, Hold};
 use crate::histogram::Histogram;
 use crate::loop_bound::{Guarded, LoopBound};
-use crate::pull::Drain;
+use crate::sent::Sent;
 use control::{Control, Looked};
 use slow::Slow;
 use store::Store;
@@ -209,7 +209,7 @@ impl State {
                 if self.pass_connection { callback.call1((connection, message)) } else { callback.call1((message,)) };
             match outcome {
                 // `lambda connection, message: connection.send(message)`: what `send` returns need not be awaited.
-                Ok(value) if value.is_none() || value.is_exact_instance_of::<Drain>() => {}
+                Ok(value) if value.is_none() || value.is_exact_instance_of::<Sent>() => {}
                 Ok(value) => {
                     self.on_awaitable.call1(py, (value, connection, size))?;
                 }

@@ -70,7 +70,7 @@ impl State {
         match event {
             Some((event, told)) => {
                 let event = event.into_bound(py);
-                if is_stamped { stamped(&told.into_pyobject(py)?, event).map(Some) } else { Ok(Some(event)) }
+                if is_stamped { stamped(&told.into_pyobject(py)?, &event).map(Some) } else { Ok(Some(event)) }
             }
             None => self.pull_one(py, decoder, is_stamped),
         }
@@ -94,7 +94,7 @@ impl State {
         self.end_pull(py)?;
         let message = outcome.inspect_err(|_| count(&self.decode_errors))?;
         if is_stamped {
-            stamped(&self.last_received.get().into_pyobject(py)?, message).map(Some)
+            stamped(&self.last_received.get().into_pyobject(py)?, &message).map(Some)
         } else {
             Ok(Some(message))
         }
@@ -137,7 +137,7 @@ impl State {
                         Some((known, number)) if *known == wall => number,
                         other => &mut other.insert((wall, wall.into_pyobject(py)?)).1,
                     };
-                    batch.append(stamped(received, message)?)?;
+                    batch.append(stamped(received, &message)?)?;
                 } else {
                     batch.append(message)?;
                 }
@@ -194,6 +194,6 @@ impl State {
 }
 
 /// A message, with when it was received.
-fn stamped<'py>(received: &Bound<'py, PyInt>, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    PyTuple::new(message.py(), [received.as_any(), &message]).map(Bound::into_any)
+fn stamped<'py>(received: &Bound<'py, PyInt>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    PyTuple::new(message.py(), [received.as_any(), message]).map(Bound::into_any)
 }

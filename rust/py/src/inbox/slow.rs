@@ -132,7 +132,7 @@ impl Conflate {
     #[cold]
     fn forget_keys_before(&self, py: Python<'_>, first: u64) -> PyResult<()> {
         let latest = self.latest.bind(py);
-        for (key, number) in latest.items().iter().map(|pair| pair.extract::<(Bound<'_, PyAny>, u64)>()).flatten() {
+        for (key, number) in latest.items().iter().flat_map(|pair| pair.extract::<(Bound<'_, PyAny>, u64)>()) {
             if number < first {
                 latest.del_item(key)?;
             }

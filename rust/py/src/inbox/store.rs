@@ -117,12 +117,11 @@ impl Store {
     #[inline(never)]
     fn pop_either(&mut self, py: Python<'_>) -> bool {
         let before = self.stamp;
-        match self.settled.as_mut().and_then(|settled| settled.pop(py)) {
-            Some(item) => self.stamp = item.stamp,
-            None => {
-                self.queue.pop(py);
-                self.stamp = self.queue.stamp();
-            }
+        if let Some(item) = self.settled.as_mut().and_then(|settled| settled.pop(py)) {
+            self.stamp = item.stamp;
+        } else {
+            self.queue.pop(py);
+            self.stamp = self.queue.stamp();
         }
         self.stamp != before
     }
