@@ -27,6 +27,7 @@ class Watching:
         tell: Takes each `Stale` and `Restored`.
         silence: Is told of each channel that a connection has brought nothing of for too long, and of its age.
         confirm: Is told of channels whose data has come.
+        is_held: Whether this side does not read at the moment: silence is its own then.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Watching:
         tell: Callable[[Stale | Restored], None],
         silence: Callable[[str, float], None],
         confirm: Callable[[str], None],
+        is_held: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._inbox = inbox
         self._tell = tell
         self._silence = silence
         self._confirm = confirm
+        self._is_held = is_held
         self._freshness = Freshness()
         self._channels: dict[int, str] = {}
         self._tokens: dict[str, int] = {}
@@ -133,6 +136,8 @@ class Watching:
         self._timer = None
         self._look()
         now = self._loop.time()
+        if self._is_held():
+            self._freshness.resumed(now)
         for event in self._freshness.check(now):
             self._tell(event)
         # Told once, but each connection that brings nothing is one to be replaced.

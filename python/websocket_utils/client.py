@@ -82,7 +82,9 @@ class WebSocketClient(Receiving, Sending, Closing):
         Sending.__init__(self, terms, held, assembly.when_down)
         self._open_within = assembly.timeout
         self._replaces_stale = assembly.when_stale == "replace"
-        self._watching = Watching(self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data)
+        self._watching = Watching(
+            self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data, self._is_held
+        )
         self._links, self._legs = assembly.links(self)
         self._heartbeat: Heartbeat[Connection] | None = None
         self._busy_poll: BusyPoll | None = None
@@ -322,6 +324,9 @@ class WebSocketClient(Receiving, Sending, Closing):
         for link in self._links if self._replaces_stale else ():
             if link.session is not None and not link.session.has_ended:
                 link.session.fail(StaleData(channel, age))
+
+    def _is_held(self) -> bool:
+        return any(link.session is not None and link.session.connection.is_held for link in self._links)
 
     def _on_channel_data(self, channel: str) -> None:
         for link in self._links:

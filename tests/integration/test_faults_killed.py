@@ -1,12 +1,7 @@
 """A server that is killed at any stage: the client comes back, subscribes again, and tells what it may have missed."""
 
 import asyncio
-import contextlib
-import os
-import signal
-import socket
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
