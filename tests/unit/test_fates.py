@@ -111,6 +111,39 @@ def test_control_frames_and_broadcasts_count_as_no_message() -> None:
     assert link.connection.fate_counters() == (2, 2, 0, 0)
 
 
+def test_copies_of_broadcasts_for_who_is_behind_count_as_no_message() -> None:
+    probe = Link()
+    laggards: list[Any] = []
+    broadcaster = _core.Broadcaster(
+        probe.loop, lambda *lag: laggards.append(lag), lambda error: pytest.fail(str(error)), max_lag=600_000
+    )
+    link = Link(is_client=False, event_loop=probe.loop, broadcaster=broadcaster, epoch=7)
+    other = Link(is_client=False, event_loop=probe.loop, broadcaster=broadcaster)
+    for one, channel in ((link, "some"), (other, "all")):
+        broadcaster.add(one.connection)
+        broadcaster.subscribe(one.connection, channel)
+    link.transport.room = 0
+    link.connection.send("held")
+    for _ in range(3):
+        broadcaster.publish("some", "for both")
+        broadcaster.publish("all", bytes(100_000))
+    big = [link.connection.send(bytes(200_000)) for _ in range(2)]
+    link.loop.turn()
+    before = link.connection.held_bytes
+    for _ in range(5):
+        broadcaster.publish("all", bytes(100_000))
+        link.loop.turn()
+    assert link.connection.held_bytes > before, "it has a copy now"
+    assert laggards == []
+    # Each hand-over takes 256 KiB.
+    link.transport.drain(room=0)
+    assert link.connection.fate_counters() == (3, 1, 0, 0)
+    link.transport.drain(room=0)
+    assert [one.outcome for one in big] == [WRITTEN, None]
+    link.connection.connection_lost(None)
+    assert [one.outcome for one in big] == [WRITTEN, UNKNOWN]
+
+
 def test_message_that_is_refused_is_not_accepted() -> None:
     link = Link(max_send_queue=100)
     link.transport.room = 0
