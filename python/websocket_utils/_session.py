@@ -219,7 +219,12 @@ class Session:
                 clocks=system_clocks,
             )
             self._heartbeat.start()
-        self.subscribe(self._terms.subscriptions.channels)
+        try:
+            self.subscribe(self._terms.subscriptions.channels)
+        except Exception as error:  # noqa: BLE001  # the connection's end, or what the user's protocol raises
+            # Not to be raised into the handshake that called: it would keep the connection's end to itself.
+            self.fail(error)
+            return
         self._look_for_end_of_restoring()
 
     def subscribe(self, channels: Sequence[str]) -> None:
