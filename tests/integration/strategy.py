@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from websocket_utils import (
     Disconnected,
@@ -125,8 +126,7 @@ async def _warm_up() -> None:
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     transport.close()
     other.close()
-    while ours.fileno() != -1:
-        await asyncio.sleep(0)
+    await until(lambda: ours.fileno() == -1)
 
 
 @pytest.fixture
