@@ -9,6 +9,8 @@ import pytest
 import uvloop
 from tests.property.scale import CODEC_SEED
 
+from websocket_utils.testing import VirtualClock
+
 
 def pytest_configure() -> None:
     # A shell starts background jobs with Ctrl-C ignored, and the processes that tests interrupt would inherit that.
@@ -22,6 +24,8 @@ def pytest_report_header() -> str:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("virtual_clock"):
+        return {"virtual": VirtualClock}
     if item.get_closest_marker("one_loop"):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

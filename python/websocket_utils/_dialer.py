@@ -4,7 +4,8 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Protocol, TypeVar
 
@@ -16,7 +17,7 @@ from ._url import Target
 from .config import WebSocketConfig
 from .exceptions import ConfigError, HandshakeError
 
-__all__ = ["Dialer", "Network"]
+__all__ = ["Dialer", "Network", "network_in_use"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,10 @@ class Network(Protocol):
     ) -> Awaitable[object]: ...
 
 
+network_in_use: "ContextVar[Network | None]" = ContextVar("network_in_use", default=None)
+"""What clients that are made in this context connect through: tests put a network in memory in the place of TCP."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialer:
     """Where a client connects to, and how."""
@@ -51,7 +56,7 @@ class Dialer:
     config: WebSocketConfig
     subprotocols: tuple[str, ...]
     ssl: SSLContext | None
-    network: Network | None = None
+    network: Network | None = field(default_factory=network_in_use.get)
     """None is TCP and TLS."""
 
     def __post_init__(self) -> None:

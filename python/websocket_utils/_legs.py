@@ -10,7 +10,7 @@ any leg is live the strategy is not blind, and is told of no loss but by `Promot
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from . import _core
 from ._alone import Strategy
@@ -75,14 +75,8 @@ class Legs:
     ) -> None:
         self._owner = owner
         self._sources = sources
-        keys: Keys | None = None
-        if key is not None:
-            keys = Keys(
-                key,
-                of,
-                binary="protobuf" if terms.codec == "protobuf" else "msgpack",
-                on_fault=owner.fault,
-            )
+        self._binary: Literal["msgpack", "protobuf"] = "protobuf" if terms.codec == "protobuf" else "msgpack"
+        keys = None if key is None else Keys(key, of, binary=self._binary, on_fault=owner.fault)
         self._has_keys = keys is not None
         self._merger: Race | Standby
         if is_standby or keys is None:
@@ -117,7 +111,7 @@ class Legs:
     def _take(self, number: int, payload: Payload) -> None:
         inbox = self._owner.inbox
         if self._merger.take(number, payload, time.monotonic_ns()):
-            inbox.feed(payload)
+            inbox.feed(payload, self._inboxes[number].last_received_ns, format=self._binary)
             inbox.end_feed()
         elif self._merger.ready:
             ready, self._merger.ready = self._merger.ready, []
@@ -125,11 +119,13 @@ class Legs:
 
     def _deliver(self, ready: Sequence[Received | Gap]) -> None:
         inbox = self._owner.inbox
+        # Kept ones were stamped by the monotonic clock.
+        offset_ns = time.time_ns() - time.monotonic_ns()
         for item in ready:
             if isinstance(item, Gap):
                 self._owner.tell(item)
             else:
-                inbox.feed(item.payload)
+                inbox.feed(item.payload, item.received_ns + offset_ns, format=self._binary)
         inbox.end_feed()
 
     # --- what links tell ---

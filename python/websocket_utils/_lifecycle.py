@@ -12,8 +12,9 @@ Rules of this file:
 - Each socket is an *epoch*, a number that only grows. What calls back with an old one is too late: it changes nothing.
 - `closed` and `failed` are the end. Whatever was under way then and reports is too late too.
 - `live` is reached through `restoring` alone, or by a successor that was live before it took over.
-- Failures are forgotten once a connection was live for `stable_after` seconds and brought a message (or for twelve times
-  as long without one): not when TCP is open and not with the 101, or a server that accepts and drops would be dialled without end.
+- Failures are forgotten once a connection was live for `stable_after` seconds and brought a message, or for twelve
+  times as long without one: not when TCP is open and not with the 101, or a server that accepts and drops would be
+  dialled without end.
 """
 
 from dataclasses import dataclass

@@ -12,22 +12,21 @@ import contextlib
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 from . import _core
 from ._connection import Connection
 from ._dialer import Dialer
+from ._downtimes import Downtimes
 from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
-from ._phases import DialPhases
+from ._link_listener import LinkListener
+from ._replies import Replies
 from ._session import Session, Terms
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SendQueueFull, SubscribeRejected
 from .messages import Ping, Pong
-from .metrics import Downtime
 
-__all__ = ["Link", "LinkListener"]
+__all__ = ["Link"]
 
 _logger = logging.getLogger("websocket_utils.client")
 
@@ -37,63 +36,10 @@ _NO_WAIT = 0.0005
 _BEFORE_NEXT_ROTATION = 30.0
 # A crowd of connections of one age does not go all at once.
 _STAGGER = 0.05
-_KEPT_DOWNTIMES = 64
 # `{"type":"Ping"}` and its like in other spellings: nothing longer is looked at.
 _LONGEST_PING = 32
 # The first failure, then each of these, gets a line in the log.
 _LOGGED_EACH = 10
-
-
-class LinkListener(Protocol):
-    """The client, as its links see it."""
-
-    def link_opened(self, link: "Link", session: Session) -> None:
-        """A handshake is complete; no byte behind it is read yet."""
-
-    def link_live(self, link: "Link", session: Session, downtime_ns: int | None) -> None:
-        """Subscriptions are restored; `downtime_ns` is None for the link's first connection."""
-
-    def link_lost(self, link: "Link", session: Session, error: BaseException) -> None:
-        """The connection is over; another will be dialled, or the end follows."""
-
-    def link_replaced(self, link: "Link", old: Session, new: Session) -> None:
-        """A successor is live and has taken over; the old connection is still open."""
-
-    def link_ended(self, link: "Link", error: BaseException | None) -> None:
-        """No further connection will be dialled."""
-
-    def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
-        """A channel is not subscribed to any more."""
-
-
-class _Reconnect:
-    """What is known of one reconnect so far."""
-
-    __slots__ = ("epoch", "first_data_ns", "phases", "subscribe_ns", "total_ns", "wait_ns")
-
-    def __init__(self, epoch: int, total_ns: int, wait_ns: int, subscribe_ns: int, phases: DialPhases | None) -> None:
-        self.epoch = epoch
-        self.total_ns = total_ns
-        self.wait_ns = wait_ns
-        self.subscribe_ns = subscribe_ns
-        # The dial returns after the first moments of its connection.
-        self.phases = phases
-        self.first_data_ns: int | None = None
-
-    def downtime(self) -> Downtime:
-        phases = self.phases or DialPhases()
-        return Downtime(
-            epoch=self.epoch,
-            total_ns=self.total_ns,
-            wait_ns=self.wait_ns,
-            provider_ns=phases.provider_ns,
-            dns_ns=phases.dns_ns,
-            tcp_ns=phases.tcp_ns,
-            tls_ns=phases.tls_ns,
-            upgrade_ns=phases.upgrade_ns,
-            subscribe_ns=self.subscribe_ns,
-            first_data_ns=self.first_data_ns,
-        )
 
 
 class Link:
@@ -116,7 +62,7 @@ class Link:
         dialer: Dialer,
         endpoints: Sequence[int],
         inbox: _core.Inbox,
-        listener: LinkListener,
+        listener: "LinkListener[Link]",
         lifecycle: Lifecycle,
         *,
         reconnects: bool = True,
@@ -144,17 +90,13 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._rotation: asyncio.Task[bool] | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._expects_replies = False
+        self._replies = Replies(self._loop, inbox, terms.protocol, self._sessions)
         self._acknowledges = False
         self._gone = asyncio.Event()
         self._attempted = asyncio.Event()
         self.connects = 0
         self.totals = [0] * 6
-        self._lost_ns: int | None = None
-        self._dialled_ns = 0
-        self._phases: DialPhases | None = None
-        self._history: deque[_Reconnect] = deque(maxlen=_KEPT_DOWNTIMES)
-        self.downtime_ns = 0
+        self.downtimes = Downtimes()
         self.is_over = False
         inbox.control(Ping, self._on_ping, consume=terms.heartbeat == "message", longest=_LONGEST_PING)
         if terms.heartbeat == "message":
@@ -184,11 +126,6 @@ class Link:
     def connections(self) -> tuple[Connection, ...]:
         """Connections whose peers must show signs of life."""
         return tuple(one.connection for one in (self.session, self._successor) if one is not None)
-
-    def downtimes(self) -> tuple[Downtime, ...]:
-        """The last reconnects, each split into its phases."""
-        self._note_first_data()
-        return tuple(one.downtime() for one in self._history)
 
     def session_of(self, connection: _core.Connection) -> Session | None:
         """The session of a connection that is not yet gone."""
@@ -245,12 +182,11 @@ class Link:
     async def _live_once(self) -> tuple[Decision, BaseException]:
         """One connection from its dial to its loss; returns what comes next, and why."""
         self._lifecycle.dial(self._loop.time())
-        self._dialled_ns = time.monotonic_ns()
+        self.downtimes.dialled(time.monotonic_ns())
         self._loss = self._loop.create_future()
-        self._phases = None
         endpoint = self._endpoints[self._source]
         try:
-            self._phases = await self._dialer.dial(self._take, endpoint=endpoint, refresh=self._refresh)
+            phases = await self._dialer.dial(self._take, endpoint=endpoint, refresh=self._refresh)
         except Exception as error:  # noqa: BLE001  # which errors are final is the lifecycle's to say
             # A dial can time out in the very turn that completes its handshake.
             if self.session is not None:
@@ -258,8 +194,8 @@ class Link:
             else:
                 self.last_error = error
                 return self._judge_dial(error), error
-        if self._history and self.session is not None and self._history[-1].epoch == self.session.epoch:
-            self._history[-1].phases = self._phases
+        else:
+            self.downtimes.dial_returned(phases)
         decision = await self._loss
         return decision, self.last_error or ConnectionClosedError(initiator="local")
 
@@ -327,7 +263,7 @@ class Link:
     def _become_live(self, session: Session) -> None:
         self._lifecycle.restored(session.epoch, self._loop.time())
         self._tried = {self._source}
-        downtime_ns = None if self._lost_ns is None else self._note_downtime(session, self._lost_ns)
+        downtime_ns = self.downtimes.live(session.epoch, session.opened_ns, time.monotonic_ns())
         if _logger.isEnabledFor(logging.INFO):
             _logger.info("connected to %s", self.url)
         self._plan_rotations()
@@ -345,12 +281,12 @@ class Link:
         if session is not self.session:
             return
         self._stop_timers()
-        self._note_first_data()
+        self.downtimes.note_first_data(session.epoch, self.inbox.first_message_ns)
         messages = self.inbox.epoch_messages
         self.inbox.forget_connection()
         self.session = None
         self.last_error = error
-        self._lost_ns = time.monotonic_ns()
+        self.downtimes.lost(time.monotonic_ns())
         decision = self._lifecycle.lost(
             session.epoch,
             error,
@@ -405,28 +341,9 @@ class Link:
         if session is not None:
             session.pong_received()
 
-    # --- acknowledgements ---
-
     def expect_replies(self) -> None:
-        """Look for acknowledgements among what is received, until all have come: else nobody looks."""
-        if not self._expects_replies:
-            self._expects_replies = True
-            for reply in self._terms.protocol.replies:
-                self.inbox.control(reply, self._on_reply, consume=True)
-
-    def _on_reply(self, connection: _core.Connection, reply: object) -> None:
-        session = self._sessions.get(connection)
-        if session is not None and not session.has_ended:
-            for channel, error in self._terms.protocol.settle(reply):
-                session.settle(channel, error)
-        # Not from inside the callback that would be taken away.
-        self._loop.call_soon(self._stop_expecting)
-
-    def _stop_expecting(self) -> None:
-        if self._expects_replies and not any(session.awaits_replies for session in self._sessions.values()):
-            self._expects_replies = False
-            for reply in self._terms.protocol.replies:
-                self.inbox.uncontrol(reply)
+        """Look for acknowledgements among what is received, until all have come."""
+        self._replies.expect()
 
     # --- make before break ---
 
@@ -532,26 +449,6 @@ class Link:
             self._successor_live.set_result(None)
         if session.is_authenticated:
             self._lifecycle.authenticated(session.epoch, now)
-
-    # --- figures ---
-
-    def _note_downtime(self, session: Session, lost_ns: int) -> int:
-        now_ns = time.monotonic_ns()
-        downtime_ns = now_ns - lost_ns
-        self.downtime_ns += downtime_ns
-        wait_ns = max(0, self._dialled_ns - lost_ns)
-        subscribe_ns = now_ns - session.opened_ns
-        self._history.append(_Reconnect(session.epoch, downtime_ns, wait_ns, subscribe_ns, self._phases))
-        return downtime_ns
-
-    def _note_first_data(self) -> None:
-        """Complete the last reconnect's figures once its first message has come."""
-        first_ns = self.inbox.first_message_ns
-        if not self._history or not first_ns or self._lost_ns is None or self.session is None:
-            return
-        last = self._history[-1]
-        if last.epoch == self.session.epoch and last.first_data_ns is None:
-            last.first_data_ns = max(0, first_ns - self._lost_ns)
 
     # --- the end ---
 

@@ -1,6 +1,7 @@
 """How a client's messages are sent: through the connection there is, or kept for the next one."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Hashable
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ class Sending:
             return session.connection.send(message, compress=compress)
         now = self._terms.loop.time()
         delivery = self._held.put(message, compress, now=now, ttl=ttl, key=key)
-        if ttl is not None:
+        if ttl is not None and ttl < math.inf:
             self._plan_expiry(now + ttl)
         return delivery
 

@@ -26,6 +26,8 @@ def client_stats(
     counted = [0] * 6
     queued = 0
     for link in links:
+        if link.session is not None:
+            link.downtimes.note_first_data(link.session.epoch, link.inbox.first_message_ns)
         for part in (link.totals, *(session.counted() for session in link.sessions)):
             counted = [before + now for before, now in zip(counted, part, strict=True)]
         queued += sum(session.connection.send_queue_bytes for session in link.sessions)
@@ -59,7 +61,7 @@ def client_stats(
         send_queue_bytes=queued,
         rtt=terms.rtt.copy(),
         message_age=inbox.ages.copy(),
-        downtime_ns=sum(link.downtime_ns for link in links),
-        downtimes=tuple(downtime for link in links for downtime in link.downtimes()),
+        downtime_ns=sum(link.downtimes.total_ns for link in links),
+        downtimes=tuple(downtime for link in links for downtime in link.downtimes.history()),
         legs=legs,
     )

@@ -27,6 +27,7 @@ class Watching:
         tell: Takes each `Stale` and `Restored`.
         silence: Is told of each channel that a connection has brought nothing of for too long, and of its age.
         confirm: Is told of channels whose data has come.
+        is_held: Whether this side does not read at the moment: silence is its own then.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Watching:
         tell: Callable[[Stale | Restored], None],
         silence: Callable[[str, float], None],
         confirm: Callable[[str], None],
+        is_held: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._inbox = inbox
         self._tell = tell
         self._silence = silence
         self._confirm = confirm
+        self._is_held = is_held
         self._freshness = Freshness()
         self._channels: dict[int, str] = {}
         self._tokens: dict[str, int] = {}
@@ -59,8 +62,8 @@ class Watching:
         """
         if (self._any and set(channels) - self._any) or len(self._any) > 1:
             raise ValueError(
-                f"stale_after of {sorted(self._any)[0]!r} counts any message, but there are other channels whose messages "
-                "would hide its silence: say which are its own with `of=`, and `where=`"
+                f"stale_after of {sorted(self._any)[0]!r} counts any message, but there are other channels whose "
+                "messages would hide its silence: say which are its own with `of=`, and `where=`"
             )
 
     def watch(self, channel: str, stale_after: float, of: Any, where: Where | None) -> None:
@@ -133,6 +136,8 @@ class Watching:
         self._timer = None
         self._look()
         now = self._loop.time()
+        if self._is_held():
+            self._freshness.resumed(now)
         for event in self._freshness.check(now):
             self._tell(event)
         # Told once, but each connection that brings nothing is one to be replaced.

@@ -30,15 +30,19 @@ class EventSource(Protocol):
     @property
     def url(self) -> str:
         """Names the source where no name is given."""
+        ...
 
     def events(self, type_: Any, *, with_timestamps: Literal[True]) -> AsyncIterator[tuple[int, Any]]:
         """Messages and lifecycle events in their order, each with the time when it was read."""
+        ...
 
     def on(self, type_: Any, callback: Callable[[Any], object]) -> object:
         """Call back with each message of a class."""
+        ...
 
     def close(self) -> Coroutine[Any, Any, None]:
         """End it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

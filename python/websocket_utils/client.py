@@ -82,7 +82,9 @@ class WebSocketClient(Receiving, Sending, Closing):
         Sending.__init__(self, terms, held, assembly.when_down)
         self._open_within = assembly.timeout
         self._replaces_stale = assembly.when_stale == "replace"
-        self._watching = Watching(self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data)
+        self._watching = Watching(
+            self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data, self._is_held
+        )
         self._links, self._legs = assembly.links(self)
         self._heartbeat: Heartbeat[Connection] | None = None
         self._busy_poll: BusyPoll | None = None
@@ -128,12 +130,12 @@ class WebSocketClient(Receiving, Sending, Closing):
             codec: How messages are sent. Received ones are read by their frame: text is JSON, binary is MessagePack, or
                 Protocol Buffers with that codec.
             headers: Additional headers of the opening request, or a callable that gives them, asked for each dial.
-            token: Sent as `Authorization: Bearer`; text, or a callable, asked for each dial. One that takes `refresh` is
-                told by it that the token before was refused.
+            token: Sent as `Authorization: Bearer`; text, or a callable, asked for each dial. One that takes `refresh`
+                is told by it that the token before was refused.
             ssl: For `wss`; None checks the server's certificate against the system's.
             subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` or
-                `websocket-utils.protobuf` with those codecs and nothing with JSON. A server of this package acknowledges
-                subscriptions to who offers `websocket-utils.json` or one of these.
+                `websocket-utils.protobuf` with those codecs and nothing with JSON. A server of this package
+                acknowledges subscriptions to who offers `websocket-utils.json` or one of these.
             authenticate: Called with a `Login` on each connection before it subscribes; raises `AuthenticationFailed`
                 if the server refuses.
             subscriptions: How subscriptions are asked for and acknowledged; None speaks `Subscribe` and `Unsubscribe`.
@@ -145,7 +147,7 @@ class WebSocketClient(Receiving, Sending, Closing):
             overflow: What it does with one too many: raise, or drop the oldest or the newest (the one sent).
             slow: What happens when messages come faster than they are taken; None is `Backpressure()`, or
                 `DropOldest()` where several connections are merged.
-            heartbeat: `frame` pings with ping frames; `message` with `Ping` messages, for peers that have no ping frames.
+            heartbeat: `frame` pings with ping frames; `message` with `Ping` messages, for peers without ping frames.
             when_stale: What follows on a channel's silence (`stale_after` of `subscribe`): `replace` dials anew, `tell`
                 only tells.
             key: What tells equal messages of several connections apart: a field, a tuple of fields (such as `channel`
@@ -207,8 +209,8 @@ class WebSocketClient(Receiving, Sending, Closing):
         Args:
             *channels: Names such as `prices:SOL-USDC`.
             stale_after: Seconds without a message of the channel after which it is `Stale`; None does not watch.
-            of: The class of the channel's messages, by which they are known. None counts any message, which is right for
-                the only channel of a client.
+            of: The class of the channel's messages, by which they are known. None counts any message, which is right
+                for the only channel of a client.
             where: Which messages of that class: a mapping of fields and their values, or a callable that is given the
                 message. None counts all.
 
@@ -322,6 +324,9 @@ class WebSocketClient(Receiving, Sending, Closing):
         for link in self._links if self._replaces_stale else ():
             if link.session is not None and not link.session.has_ended:
                 link.session.fail(StaleData(channel, age))
+
+    def _is_held(self) -> bool:
+        return any(link.session is not None and link.session.connection.is_held for link in self._links)
 
     def _on_channel_data(self, channel: str) -> None:
         for link in self._links:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.support.waiting import until
 
-from websocket_utils import WebSocketClient, WebSocketServer
+from websocket_utils import ServerConnection, WebSocketClient, WebSocketServer
 from websocket_utils.testing import ChaosProxy, Direction, FaultServer
 
 
@@ -328,7 +328,11 @@ async def test_a_million_messages_both_ways_pass_in_their_order() -> None:
         WebSocketServer.bind("127.0.0.1:0", max_inbox=1 << 24) as server,
         ChaosProxy(server.url, seed=1) as proxy,
     ):
-        server.on(bytes, lambda connection, message: connection.send(message))
+
+        def echo(connection: ServerConnection, message: bytes) -> None:
+            connection.send(message)
+
+        server.on(bytes, echo)
         async with WebSocketClient.connect(proxy.url, reconnect=False) as client:
             received = 0
 

@@ -112,7 +112,7 @@ def test_every_block_names_a_language(page: Path) -> None:
 
 
 def test_readme_fits_its_budget() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
 
 
 @pytest.mark.parametrize(

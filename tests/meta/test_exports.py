@@ -1,10 +1,13 @@
 """Holds the public names: what is exported is what is documented, here and in each module."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
 import websocket_utils
+import websocket_utils.testing
 
 # The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
 DOCUMENTED = {
@@ -90,3 +93,20 @@ def test_name_is_documented(name: str) -> None:
     # These are unions: what they hold is said where they are defined.
     documented = getattr(websocket_utils, name).__doc__ if name not in {"Event", "WsMessage"} else "a union"
     assert documented, f"{name} has no docstring"
+
+
+# Aliases: what they hold is said where they are defined.
+ALIASES = {"Direction", "Script", "Stage", "Step"}
+
+
+@pytest.mark.parametrize("name", sorted(set(websocket_utils.testing.__all__) - ALIASES))
+def test_name_for_tests_is_documented(name: str) -> None:
+    assert getattr(websocket_utils.testing, name).__doc__
+
+
+def test_testing_needs_nothing_of_the_tests() -> None:
+    seen = "import sys, websocket_utils.testing; print({name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", seen], check=True, capture_output=True, text=True, timeout=15)
+    assert "'msgspec'" in done.stdout
+    for outsider in ("pytest", "hypothesis", "trustme", "websockets", "aiohttp"):
+        assert f"'{outsider}'" not in done.stdout

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.scale import BOUNDED, examples
-from tests.unit.test_merging import Lines
+from tests.support.merging import Lines
 
 from websocket_utils import Gap, Message
 from websocket_utils._merging import Keys, Race, Received, Standby

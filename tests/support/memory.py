@@ -190,6 +190,8 @@ class Link:
         broadcaster: _core.Broadcaster | None = None,
         deflate: tuple[int, bool, int, bool] | None = None,
         compression_threshold: int = 1024,
+        epoch: int = 0,
+        rtt: Any = None,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
@@ -229,6 +231,8 @@ class Link:
             broadcaster=broadcaster,
             deflate=deflate,
             compression_threshold=compression_threshold,
+            epoch=epoch,
+            rtt=rtt,
         )
         self.transport.protocol = self.connection
         self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)

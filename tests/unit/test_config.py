@@ -26,12 +26,19 @@ def test_defaults_are_the_documented_ones() -> None:
         "max_reconnect_attempts": 10,
         "ping_interval": 30.0,
         "message_buffer_size": 1000,
+        "stable_after": 5.0,
+        "subscribe_timeout": 5.0,
+        "authenticate_timeout": 10.0,
+        "max_connection_age": None,
         "open_timeout": 5.0,
         "close_timeout": 2.0,
         "ping_timeout": 20.0,
         "max_message_size": MIB,
         "max_send_queue": MIB,
         "max_inbox": 4 * MIB,
+        "max_inbox_messages": 65_536,
+        "busy_poll": False,
+        "busy_poll_window": 0.001,
         "max_lag": 4 * MIB,
         "follow_redirects": 0,
         "compression": False,
@@ -134,12 +141,19 @@ def test_from_env_reads_every_setting() -> None:
         "WS_MAX_RECONNECT_ATTEMPTS": "3",
         "WS_PING_INTERVAL": " 10 ",
         "WS_MESSAGE_BUFFER_SIZE": "5",
+        "WS_STABLE_AFTER": "8",
+        "WS_SUBSCRIBE_TIMEOUT": "9",
+        "WS_AUTHENTICATE_TIMEOUT": "11",
+        "WS_MAX_CONNECTION_AGE": "12",
         "WS_OPEN_TIMEOUT": "1",
         "WS_CLOSE_TIMEOUT": "0.5",
         "WS_PING_TIMEOUT": "4",
         "WS_MAX_MESSAGE_SIZE": "1000",
         "WS_MAX_SEND_QUEUE": "2000",
         "WS_MAX_INBOX": "3000",
+        "WS_MAX_INBOX_MESSAGES": "3500",
+        "WS_BUSY_POLL": "on",
+        "WS_BUSY_POLL_WINDOW": "0.25",
         "WS_MAX_LAG": "4000",
         "WS_FOLLOW_REDIRECTS": "1",
         "WS_COMPRESSION": "Yes",
@@ -154,7 +168,8 @@ def test_from_env_reads_every_setting() -> None:
     }
     config = WebSocketConfig.from_env(environ)
     assert [getattr(config, name) for name in FIELDS] == [
-        *("localhost", 9001, 2.5, 3, 10.0, 5, 1.0, 0.5, 4.0, 1000, 2000, 3000, 4000, 1),
+        *("localhost", 9001, 2.5, 3, 10.0, 5, 8.0, 9.0, 11.0, 12.0, 1.0, 0.5, 4.0, 1000, 2000, 3000, 3500),
+        *(True, 0.25, 4000, 1),
         *(True, 0, 9, False, 6, 7),
         ("https://a.example", "https://b.example:8443"),
         ("feed.example",),
@@ -164,6 +179,7 @@ def test_from_env_reads_every_setting() -> None:
 def test_empty_variable_means_none_where_none_is_allowed() -> None:
     names = (
         *("max_reconnect_attempts", "ping_interval", "max_connections", "max_connections_per_address"),
+        "max_connection_age",
         *("origins", "hosts"),
     )
     config = WebSocketConfig.from_env({f"WS_{name.upper()}": " " for name in names})

@@ -6,25 +6,33 @@ import pytest
 from websocket_utils import exceptions
 from websocket_utils._redaction import without_credentials
 from websocket_utils.exceptions import (
+    AuthenticationFailed,
     Close,
     CodecError,
     ConfigError,
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
+    ConnectionFlapping,
     DecodeError,
     EncodeError,
     HandshakeError,
     HeartbeatTimeout,
     InvalidURL,
     LocalProtocolError,
+    MessageNotWritten,
     MessageTooBig,
     ProtocolError,
+    ProviderError,
     ReconnectGaveUp,
     RemoteProtocolError,
     SendQueueFull,
+    StaleData,
+    SubscribeRejected,
+    SubscribeTimeout,
     WebSocketError,
 )
+from websocket_utils.outcomes import SendOutcome
 
 # One example of every class, and a part of its text that only its own data can give.
 EXAMPLES: list[tuple[WebSocketError, str]] = [
@@ -58,6 +66,16 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
     ),
     (ConnectionClosedError(None, Close(1002), "local"), "received no close frame, sent 1002"),
     (HeartbeatTimeout(20.0), "no pong within 20 s (ping_timeout)"),
+    (StaleData("prices:a", 2.5), "channel prices:a was silent for 2.5 s (stale_after)"),
+    (SubscribeTimeout(["a", "b"], 5.0), "no acknowledgement of a and 1 more within 5 s (subscribe_timeout)"),
+    (
+        MessageNotWritten(SendOutcome("unknown", 3)),
+        "(epoch 3) ended while the message was being written",
+    ),
+    (SubscribeRejected("prices:a", 1008, "not yours"), "subscription to prices:a refused: not yours (code 1008)"),
+    (AuthenticationFailed("bad key"), "authentication failed: bad key; check the credentials"),
+    (ProviderError("token"), "the callable for token failed"),
+    (ConnectionFlapping(1008, 3), "ended 3 connections in a row, each soon after it was opened, with close code 1008"),
     (
         ReconnectGaveUp(10, ConnectionRefusedError(111, "refused")),
         "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=",

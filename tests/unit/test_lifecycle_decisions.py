@@ -37,7 +37,13 @@ def test_wait_is_bounded_by_the_interval_or_by_the_policys_own_bound() -> None:
 
 @pytest.mark.parametrize(
     ("lived", "messages", "forgiven"),
-    [(STABLE_AFTER, 1, True), (STABLE_AFTER - 0.01, 1, False), (STABLE_AFTER, 0, False), (12 * STABLE_AFTER, 0, True), (0.0, 9, False)],
+    [
+        (STABLE_AFTER, 1, True),
+        (STABLE_AFTER - 0.01, 1, False),
+        (STABLE_AFTER, 0, False),
+        (12 * STABLE_AFTER, 0, True),
+        (0.0, 9, False),
+    ],
 )
 def test_failures_are_forgotten_after_a_connection_that_lasted_and_brought_a_message(
     lived: float, messages: int, forgiven: bool

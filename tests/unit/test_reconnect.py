@@ -33,7 +33,9 @@ def test_waits_after_failed_dials_have_full_jitter_under_a_bound_that_doubles_to
 
 
 def test_waits_after_connections_that_did_not_last_are_at_least_half_of_the_bound() -> None:
-    assert [most for _, most in bounds(flapping=True)] == pytest.approx([0.001, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0])
+    assert [most for _, most in bounds(flapping=True)] == pytest.approx(
+        [0.001, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+    )
     assert [least for least, _ in bounds(flapping=True)] == pytest.approx(
         [0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 2.5, 2.5, 2.5]
     )

@@ -37,9 +37,9 @@ class Keys:
         binary: Literal["msgpack", "protobuf"] = "msgpack",
         on_fault: Callable[[BaseException], object],
     ) -> None:
-        text = type_ if isinstance(type_, Decoder) else Decoder(type_)
-        self._decode_text = text.decode
-        self._decode_binary = Decoder(text.type, format=binary).decode
+        is_decoder = isinstance(type_, Decoder)
+        self._decode_text: Callable[[bytes], Any] = type_.decode if is_decoder else Decoder(type_).decode
+        self._decode_binary: Callable[[bytes], Any] = Decoder(type_.type if is_decoder else type_, format=binary).decode
         names = (key,) if isinstance(key, str) else key
         self._key: Callable[[Any], Any] = names if callable(names) else operator.attrgetter(*names)
         self._is_named = not callable(names)

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from ..events import Gap
 
-__all__ = ["PATIENCE_NS", "Channel", "Seen", "is_numbered"]
+__all__ = ["PATIENCE_NS", "Channel", "Seen", "channel_of", "is_numbered"]
 
 # How long all legs have to be below the mark. A leg that lags catches up sooner; until then its messages are lost if
 # the server did count anew, which is why it is no more.
@@ -134,7 +134,7 @@ class Seen:
     def take(self, leg: int, key: Any, now_ns: int) -> bool:
         """Remember a key that a leg brought; True if it was not there before."""
         # As `is_numbered`, whose call would cost as much as all the rest.
-        if not (type(key) is tuple and len(key) == 2 and type(key[1]) is int):  # noqa: PLR2004  # channel and sequence
+        if not (key.__class__ is tuple and len(key) == 2 and type(key[1]) is int):  # noqa: PLR2004  # channel and sequence
             return self._take_other(key)
         name, sequence = key
         channel = self._channels.get(name)
@@ -237,4 +237,9 @@ class Seen:
 def is_numbered(key: Any) -> bool:
     """Whether a key is a channel and an integer sequence."""
     # `type() is`: True and False are integers too, and no numbers of messages.
-    return type(key) is tuple and len(key) == 2 and type(key[1]) is int  # noqa: PLR2004  # a channel and a sequence
+    return key.__class__ is tuple and len(key) == 2 and type(key[1]) is int  # noqa: PLR2004  # a channel and a sequence
+
+
+def channel_of(key: Any) -> Hashable:
+    """Return the channel of a numbered key; None for others."""
+    return key[0] if is_numbered(key) else None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from ..events import Gap
 from ._keys import Keys, Payload
 from ._legs import Leads, Merger, Received
+from ._seen import channel_of
 
 __all__ = ["Standby"]
 
@@ -128,5 +129,5 @@ class Standby(Merger):
     def _drop_channel(self, name: Hashable) -> None:
         """It is counted anew: what was kept of the old count would be taken for news."""
         for pending in self._pending:
-            for key in [key for key in pending if isinstance(key, tuple) and key[0] == name]:
+            for key in [key for key in pending if channel_of(key) == name]:
                 self._drop(key)

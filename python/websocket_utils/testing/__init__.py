@@ -4,8 +4,9 @@ Part of the package, without a dependency of its own.
 """
 
 from .._accepting import Request
+from ._clock import VirtualClock
 from ._fault_connection import FaultConnection
-from ._fault_server import FaultServer
+from ._fault_server import FaultServer, Step
 from ._faults import (
     AckThenSilence,
     ByteByByte,
@@ -30,7 +31,10 @@ from ._faults import (
     Strike,
     TooBig,
 )
-from ._proxy import ChaosProxy, Direction, ProxyConnection
+from ._network import MemoryFaultServer, MemoryNetwork, MemoryServer, Script, memory_link
+from ._peer import MemoryPeer
+from ._proxy import ChaosProxy, Direction
+from ._proxy_connection import ProxyConnection
 
 __all__ = [
     "AckThenSilence",
@@ -47,6 +51,10 @@ __all__ = [
     "HalfOpen",
     "HttpAnswer",
     "Malformed",
+    "MemoryFaultServer",
+    "MemoryNetwork",
+    "MemoryPeer",
+    "MemoryServer",
     "NeverAck",
     "NoCloseReply",
     "NoPong",
@@ -55,10 +63,14 @@ __all__ = [
     "Reorder",
     "Request",
     "Reset",
+    "Script",
     "Serve",
     "SlowHandshake",
     "SlowReader",
     "Stage",
+    "Step",
     "Strike",
     "TooBig",
+    "VirtualClock",
+    "memory_link",
 ]

@@ -27,7 +27,7 @@ def abort_with_reset(transport: asyncio.BaseTransport) -> None:
         # In memory there is no socket to tell.
         reset()
         return
-    # uvloop's transports have none any more once they are closed.
+    # Not every transport has one once it is closed.
     tcp: socket.socket | None = transport.get_extra_info("socket")
     if tcp is not None and tcp.fileno() != -1:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

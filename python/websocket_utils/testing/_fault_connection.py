@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .. import _core
 from .._accepting import Request
@@ -29,9 +29,10 @@ from ._faults import (
 )
 from ._frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameReader, close_payload, frame
 from ._heads import Codec, accept_bytes, chosen_subprotocol, refusal_bytes
+from ._records import Records
 from ._segments import Segments
 
-__all__ = ["FaultConnection", "Records"]
+__all__ = ["FaultConnection"]
 
 F = TypeVar("F", bound=Fault)
 
@@ -50,28 +51,6 @@ def _encoder(codec: Codec) -> _core.Encoder:
 @functools.cache
 def _requests(codec: Codec) -> _core.Decoder[Any]:
     return _core.Decoder(Subscribe | Unsubscribe | Ping, format=codec)
-
-
-class Records(Protocol):
-    """Who writes down what a connection sees."""
-
-    def opened(self, connection: "FaultConnection") -> None:
-        """The 101 was sent."""
-
-    def requested(self, connection: "FaultConnection", request: Request) -> None:
-        """An opening request was read."""
-
-    def received_message(self, connection: "FaultConnection", message: str | bytes) -> None:
-        """A message was read."""
-
-    def subscribed(self, connection: "FaultConnection", channels: list[str]) -> None:
-        """The connection's channels have changed; `channels` were asked for now."""
-
-    def closed(self, connection: "FaultConnection", code: int) -> None:
-        """A close frame was read."""
-
-    def lost(self, connection: "FaultConnection") -> None:
-        """The connection is gone."""
 
 
 class FaultConnection(asyncio.BufferedProtocol):
@@ -223,7 +202,7 @@ class FaultConnection(asyncio.BufferedProtocol):
             return
         self.write(answer[half:])
         self.is_open = True
-        self._records.opened(self)
+        self._records.answered(self)
         if self._pace is not None:
             self._slow_down()
         self._reach("open")

@@ -29,6 +29,7 @@ class FaultyPeers:
     Attributes:
         dials: `loop.time()` of each accepted connection.
         accepted: Connections so far.
+        opened: Those whose opening handshake was completed.
         requests: Opening requests, in their order: `.path`, `.headers`, `.values("authorization")`.
         received: Messages of all connections, in their order: `str` or bytes.
         close_codes: Codes of the clients' close frames, in their order; 1005 for one without any.
@@ -49,6 +50,7 @@ class FaultyPeers:
         self._last: Step = Serve()
         self.dials: list[float] = []
         self.accepted = 0
+        self.opened = 0
         self.requests: list[Request] = []
         self.received: list[str | bytes] = []
         self.close_codes: list[int] = []
@@ -79,8 +81,9 @@ class FaultyPeers:
 
     # --- what its connections tell ---
 
-    def opened(self, connection: FaultConnection) -> None:
+    def answered(self, connection: FaultConnection) -> None:
         """The 101 was sent."""
+        self.opened += 1
         self._changed()
 
     def requested(self, connection: FaultConnection, request: Request) -> None:
@@ -133,8 +136,8 @@ class FaultyPeers:
         await self.until(lambda: self.accepted >= count)
 
     async def opened_at_least(self, count: int) -> None:
-        """Wait until so many connections are open at once."""
-        await self.until(lambda: sum(one.is_open for one in self.connections) >= count)
+        """Wait until the opening handshakes of so many connections were completed."""
+        await self.until(lambda: self.opened >= count)
 
     async def received_at_least(self, count: int) -> None:
         """Wait until so many messages have come."""

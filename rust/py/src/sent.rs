@@ -101,14 +101,12 @@ impl Steps for Sent {
         let connection = connection.bind(py);
         // It waits for the end of the turn, and with it whoever wants to know: both leave now.
         Connection::write_now(connection)?;
-        match fates.of(number) {
-            Some(fate) => Self::finish(py, fates, fate),
-            None => {
-                let future = connection.get().create_future(py)?;
-                fates.add_waiter(number, future.clone().unbind())?;
-                Ok(Step::Wait(future))
-            }
+        if let Some(fate) = fates.of(number) {
+            return Self::finish(py, fates, fate);
         }
+        let future = connection.get().create_future(py)?;
+        fates.add_waiter(number, future.clone().unbind())?;
+        Ok(Step::Wait(future))
     }
 
     fn interrupted(&self, py: Python<'_>) -> PyResult<()> {

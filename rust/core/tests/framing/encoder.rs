@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use websocket_utils_core::encoder::{append_frame, begin_frame, finish_frame};
-use websocket_utils_core::header::header_len;
+use websocket_utils_core::header::{frame_at, header_len};
 use websocket_utils_core::opcode::Opcode;
 
 use crate::peer::KEY;
@@ -58,4 +58,23 @@ fn output_cut_below_the_frame_is_a_callers_bug() {
     let start = begin_frame(&mut out, false, 10);
     out.clear();
     finish_frame(&mut out, start, Opcode::Text, None);
+}
+
+#[test]
+fn length_of_a_written_frame_is_read_off_its_header_alone() {
+    for len in [0, 1, 125, 126, 127, 65535, 65536, 70000] {
+        for key in [None, Some(KEY)] {
+            for opcode in [Opcode::Text, Opcode::Binary] {
+                let mut out = Vec::new();
+                append_frame(&mut out, opcode, true, &vec![0x8f; len], key);
+                let header = header_len(key.is_some(), len);
+                assert_eq!(frame_at(&out[..header]), (out.len(), true), "{opcode:?} {len} {key:?}");
+            }
+        }
+    }
+    for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong] {
+        let mut out = Vec::new();
+        append_frame(&mut out, opcode, true, b"12", Some(KEY));
+        assert_eq!(frame_at(&out), (8, false));
+    }
 }

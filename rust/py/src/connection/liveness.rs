@@ -43,8 +43,8 @@ impl RoundTrips {
         self.last_ns.get()
     }
 
-    pub(super) fn record(&self) -> &Option<Py<PyAny>> {
-        &self.histogram
+    pub(super) fn histogram(&self) -> Option<&Py<PyAny>> {
+        self.histogram.as_ref()
     }
 
     /// Reads the clock if a pong may come with this read.
@@ -96,7 +96,7 @@ impl State {
     /// The awaited pong has come.
     #[cold]
     pub(super) fn record_round_trip(&self, py: Python<'_>, elapsed: u64) -> PyResult<()> {
-        if let Some(histogram) = self.round_trips.record() {
+        if let Some(histogram) = self.round_trips.histogram() {
             histogram.bind(py).call_method1(intern!(py, "record"), (elapsed,))?;
         }
         Ok(())

@@ -276,6 +276,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether reading is held, for a reason of this side: silence says nothing then.
+    #[getter]
+    #[pyo3(name = "is_held")]
+    fn py_is_held(&self) -> PyResult<bool> {
+        Ok(self.state()?.is_held())
+    }
+
     /// Whether the socket is broken; nothing is read, and the error stays.
     #[pyo3(name = "has_socket_error")]
     fn py_has_socket_error(&self, py: Python<'_>) -> PyResult<bool> {

@@ -58,7 +58,7 @@ impl State {
                     if let Ok(Some(Event::Message { payload, .. })) = &outcome {
                         budget = budget.saturating_sub(payload.len());
                     }
-                    self.sort(outcome)?
+                    self.sort(&outcome)?
                 }
             };
             // Python is called with the protocol free: it may send, close, or feed back.
@@ -82,7 +82,7 @@ impl State {
 
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
     #[inline]
-    fn sort(&self, outcome: Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
+    fn sort(&self, outcome: &Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
         Ok(match outcome {
             Ok(Some(Event::Message { .. })) => {
                 // It came after we closed, or nobody listens to this connection now.
@@ -96,9 +96,9 @@ impl State {
                 self.round_trips.end(payload)?.map_or(Next::Deliver(Taken::Dropped), Next::Pong)
             }
             Ok(Some(Event::Close(frame))) => {
-                Next::Close(frame.map(|frame| (frame.code.as_u16(), frame.reason.to_owned())))
+                Next::Close(frame.as_ref().map(|frame| (frame.code.as_u16(), frame.reason.to_owned())))
             }
-            Err(error) => Next::Fail(error),
+            Err(error) => Next::Fail(*error),
         })
     }
 
