@@ -79,7 +79,7 @@ class Seen:
             raise AssertionError(f"it did not come; seen: {self.words}") from None
 
     async def until_seen(self, *words: Any) -> None:
-        await self.until(lambda: set(words) <= set(self.words))
+        await self.until(lambda: all(one in self.words for one in words))
 
     async def pull(self, stream: AsyncIterator[Any]) -> None:
         try:
