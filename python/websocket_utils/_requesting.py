@@ -5,7 +5,6 @@ import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import cast
 
 from . import _core
 from ._handshake import Agreement, Compression, Opened, OpeningProtocol, Taker, accept_value, values_of
@@ -86,7 +85,13 @@ class ClientOpening(OpeningProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        cast("asyncio.Transport", transport).write(self._request)
+        # Not from in here: a transport begins to watch its socket behind this call, also when a write has failed in it.
+        # The loop would be left with the number of a closed socket, which the next dial's has too.
+        asyncio.get_running_loop().call_soon(self._ask)
+
+    def _ask(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._request)
 
     def buffer_updated(self, nbytes: int) -> None:
         transport = self._transport

@@ -1,6 +1,8 @@
 """A server that is killed at any stage: the client comes back, subscribes again, and tells what it may have missed."""
 
 import asyncio
+import select
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +10,19 @@ from typing import Any
 import pytest
 from tests.integration.quiet import frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.strategy import AT_ONCE, JSON, nothing_left, price, watched  # noqa: F401  # one is a fixture
+from tests.support.waiting import until
 from tests.support.wire import CLOSE, TEXT, close_payload, frame
 
-from websocket_utils import Disconnected, Encoder, Gap, Reconnected, StandardSubscriptions, Subscribe, WebSocketClient
+from websocket_utils import (
+    Disconnected,
+    Encoder,
+    Gap,
+    HandshakeError,
+    Reconnected,
+    StandardSubscriptions,
+    Subscribe,
+    WebSocketClient,
+)
 from websocket_utils.testing import FaultServer, Serve, Stage, Strike
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -100,6 +112,56 @@ async def test_server_killed_at_any_stage_is_found_again_with_all_subscriptions(
             assert server.accepted == 3
             assert client.stats().state == "live"
         assert client.stats().state == "closed"
+
+
+@pytest.mark.parametrize("with_reset", [False, True], ids=["fin", "rst"])
+@pytest.mark.parametrize("stage", ["first subscription unanswered", "between two acknowledgements"])
+async def test_subscribing_goes_on_with_the_next_connection_where_a_server_is_killed(
+    stage: str, with_reset: bool
+) -> None:
+    at, nth = STAGES[stage]
+    async with FaultServer([Killed(at=at, nth=nth, with_reset=with_reset), Serve()]) as server, asyncio.timeout(10):
+        client = await WebSocketClient.connect(
+            server.url, subprotocols=JSON, subscriptions=OneByOne(), reconnect=AT_ONCE
+        )
+        async with client:
+            subscription = await client.subscribe(*CHANNELS)
+            # Acknowledged by the second server, which has all of them.
+            assert server.subscriptions[1] == list(subscription.channels) == CHANNELS
+            assert (client.epoch, client.state) == (2, "live")
+
+
+HANDSHAKE = [stage for stage in STAGES if STAGES[stage][0] in {"accept", "request", "answer"}]
+
+
+@pytest.mark.parametrize("with_reset", [False, True], ids=["fin", "rst"])
+@pytest.mark.parametrize("stage", HANDSHAKE)
+async def test_first_dial_that_a_server_does_not_survive_raises_or_with_a_timeout_is_repeated(
+    stage: str, with_reset: bool
+) -> None:
+    kill = Killed(at=STAGES[stage][0], with_reset=with_reset)
+    async with FaultServer([kill, kill, Serve()]) as server, asyncio.timeout(10):
+        with pytest.raises((HandshakeError, OSError)):
+            await WebSocketClient.connect(server.url, reconnect=AT_ONCE)
+        assert server.accepted == 1
+        async with WebSocketClient.connect(server.url, timeout=5, reconnect=AT_ONCE) as client:
+            assert (server.accepted, client.epoch, client.state) == (3, 1, "live")
+
+
+async def test_server_killed_before_it_accepts_is_dialled_again() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        # The kernel takes the connection; nobody accepts it.
+        listening.listen()
+        port = listening.getsockname()[1]
+        opening = asyncio.ensure_future(
+            WebSocketClient.connect(f"ws://127.0.0.1:{port}", timeout=5, reconnect=AT_ONCE).__aenter__()
+        )
+        await until(lambda: select.select([listening], [], [], 0)[0])
+    async with FaultServer(port=port) as server, asyncio.timeout(10):
+        client = await opening
+        assert (server.accepted, client.state) == (1, "live")
+        await client.close()
 
 
 def assert_in_order(items: list[Any], *, was_opened: bool) -> None:

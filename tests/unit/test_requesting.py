@@ -68,7 +68,9 @@ class Dial:
         self.opening.get_buffer(-1)[: len(data)] = data
         self.opening.buffer_updated(len(data))
 
-    def answer(self, early: bytes) -> None:
+    async def answer(self, early: bytes) -> None:
+        # The request leaves behind the call that made the connection.
+        await asyncio.sleep(0)
         key = self.transport.writes[0].decode()
         head = (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,7 +82,7 @@ class Dial:
 @pytest.mark.parametrize("is_handed_over", [False, True], ids=["before the handover", "after it"])
 async def test_end_that_is_told_to_the_opening_reaches_the_taker(is_handed_over: bool) -> None:
     dial, end = Dial(), ConnectionResetError()
-    dial.answer(b"early")
+    await dial.answer(b"early")
     dial.receive(b" more")
     if is_handed_over:
         # TLS transports look up whom they tell when they ask the loop to: it may be the opening still.
@@ -99,7 +101,7 @@ async def test_what_is_sent_on_taking_over_does_not_pass_what_the_transport_hold
     client._links[0].lifecycle.dial(0.0)
     dial = Dial(client._links[0]._take)
     dial.transport.room = 100_000
-    dial.answer(b"")
+    await dial.answer(b"")
     written = len(dial.transport.writes)
     client.send(b"later")
     await asyncio.sleep(0)
@@ -108,6 +110,18 @@ async def test_what_is_sent_on_taking_over_does_not_pass_what_the_transport_hold
     dial.transport.drain()
     frames = FrameReader().feed(b"".join(dial.transport.writes[1:]))
     assert [one.payload for one in frames] == [*messages, b"later"]
+
+
+async def test_request_leaves_when_the_transport_watches_its_socket_and_not_on_one_that_is_closing() -> None:
+    dial, closed = Dial(), Dial()
+    # A transport begins to watch behind `connection_made`; a failed write in there would end it before.
+    assert dial.transport.writes == []
+    closed.opening.abort()
+    await asyncio.sleep(0)
+    assert len(dial.transport.writes) == 1
+    assert closed.transport.writes == []
+    for one in (dial, closed):
+        one.opening.connection_lost(None)
 
 
 async def test_end_of_a_dial_that_nobody_waits_for_any_more_is_silent() -> None:

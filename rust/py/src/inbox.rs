@@ -138,7 +138,11 @@ impl State {
     }
 
     /// Takes one message off the wire. `payload` is read before this returns.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "part of the loop over a read's messages, 40 instructions each when it is not"
+    )]
+    #[inline(always)]
     pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
         count(&self.messages);
         self.bytes.set(self.bytes.get() + payload.len() as u64);
@@ -151,7 +155,11 @@ impl State {
     }
 
     /// Where a message goes that nobody has to be asked about.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "part of the loop over a read's messages, 40 instructions each when it is not"
+    )]
+    #[inline(always)]
     fn hand_on(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
         if self.has_handlers.get() {
             let router = self.router.read()?;
@@ -189,7 +197,11 @@ impl State {
     }
 
     /// Calls the handlers of a message; what they raise goes to `on_fault`.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "part of the loop over a read's messages, 40 instructions each when it is not"
+    )]
+    #[inline(always)]
     pub(crate) fn call(
         &self,
         py: Python<'_>,

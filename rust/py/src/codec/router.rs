@@ -76,6 +76,7 @@ impl<H> Router<H> {
     }
 
     /// As [`Router::route`], but a payload without tag never belongs to a class that has one.
+    #[inline(never)]
     pub(crate) fn route_by_tag(&self, payload: &[u8], format: WireFormat) -> Option<(&Decoder, &H)> {
         self.find_route(payload, format)
             .filter(|(route, is_tagged)| *is_tagged || route.tag.is_none())
@@ -90,7 +91,11 @@ impl<H> Router<H> {
     }
 
     /// The route of a payload, and whether its tag says so.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "part of the loop over a read's messages, 40 instructions each when it is not"
+    )]
+    #[inline(always)]
     fn find_route(&self, payload: &[u8], format: WireFormat) -> Option<(&Route<H>, bool)> {
         let mut is_untagged = true;
         for field in &self.tag_fields {

@@ -126,7 +126,7 @@ impl State {
                 let inbox = self.inbox.get().state()?;
                 // Who was asked may have ended the connection.
                 if inbox.ask(py, object, &looked)? && self.delivering.get() {
-                    return self.deliver(object, inbox.go_on(py, &looked)?);
+                    inbox.go_on(py, object, &looked)?;
                 }
                 Ok(())
             }

@@ -136,8 +136,15 @@ impl State {
         Ok(!looked.is_consumed)
     }
 
-    /// What became of a message behind [`State::ask`].
-    pub(crate) fn go_on(&self, py: Python<'_>, looked: &Looked) -> PyResult<Taken> {
-        self.hand_on(py, &looked.payload, looked.format)
+    /// Delivers a message that goes on behind [`State::ask`]. Nothing may be borrowed.
+    #[inline(never)]
+    pub(crate) fn go_on(&self, py: Python<'_>, connection: &Bound<'_, PyAny>, looked: &Looked) -> PyResult<()> {
+        match self.hand_on(py, &looked.payload, looked.format)? {
+            Taken::Queued | Taken::Dropped | Taken::Looked(_) => Ok(()),
+            Taken::Call(callbacks, message, size) => {
+                self.call(py, connection, callbacks.bind(py), message.bind(py), size)
+            }
+            Taken::Fault(error) => self.report(py, error),
+        }
     }
 }

@@ -31,17 +31,16 @@ impl State {
         }
         self.begin_read_at(stamp)?;
         let nobody = py.None().into_bound(py);
-        let mut taken = self.take(py, payload, format)?;
-        if let Taken::Looked(looked) = &taken {
-            if !self.ask(py, &nobody, looked)? {
-                return Ok(());
+        match self.take(py, payload, format)? {
+            Taken::Looked(looked) => {
+                if self.ask(py, &nobody, &looked)? {
+                    self.go_on(py, &nobody, &looked)?;
+                }
+                Ok(())
             }
-            taken = self.go_on(py, looked)?;
-        }
-        match taken {
             Taken::Call(callbacks, message, size) => self.call(py, &nobody, callbacks.bind(py), message.bind(py), size),
             Taken::Fault(error) => self.report(py, error),
-            Taken::Queued | Taken::Dropped | Taken::Looked(_) => Ok(()),
+            Taken::Queued | Taken::Dropped => Ok(()),
         }
     }
 
