@@ -348,7 +348,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         states = [link.lifecycle.state for link in self._links]
         if self._is_closing:
             return "closed"
-        return min(states, key=_FARTHEST_FIRST.index)
+        return next(state for state in _FARTHEST_FIRST if state in states)
 
     @property
     def epoch(self) -> int:
