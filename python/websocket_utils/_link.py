@@ -30,8 +30,8 @@ __all__ = ["Link"]
 
 _logger = logging.getLogger("websocket_utils.client")
 
-# Below this a timer would take longer than the wait.
-_NO_WAIT = 0.0005
+# Timers of the fast loop count whole milliseconds: a wait of up to one would take up to two.
+_NO_WAIT = 0.001
 # How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
 _BEFORE_NEXT_ROTATION = 30.0
 # A crowd of connections of one age does not go all at once.
@@ -302,7 +302,10 @@ class Link:
             # Both sides were done, or one was not: no further connection either way.
             decision = Done() if isinstance(error, ConnectionClosedOK) else Fail(error)
         elif self._lifecycle.attempts <= 1 or self._lifecycle.attempts % _LOGGED_EACH == 0:
-            _logger.warning("connection to %s lost: %s", self._shown(session.source), error)
+            # The dial comes first: a handler of logs may take longer than a handshake.
+            self._loop.call_soon(
+                self._loop.call_soon, _logger.warning, "connection to %s lost: %s", self._shown(session.source), error
+            )
         self._listener.link_lost(self, session, error)
         if self._loss is None or self._loss.done():
             return

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from websocket_utils import (
     Disconnected,
@@ -78,7 +79,7 @@ class Seen:
             raise AssertionError(f"it did not come; seen: {self.words}") from None
 
     async def until_seen(self, *words: Any) -> None:
-        await self.until(lambda: set(words) <= set(self.words))
+        await self.until(lambda: all(one in self.words for one in words))
 
     async def pull(self, stream: AsyncIterator[Any]) -> None:
         try:
@@ -125,8 +126,7 @@ async def _warm_up() -> None:
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     transport.close()
     other.close()
-    while ours.fileno() != -1:
-        await asyncio.sleep(0)
+    await until(lambda: ours.fileno() == -1)
 
 
 @pytest.fixture
