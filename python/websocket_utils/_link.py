@@ -8,7 +8,6 @@ waits for its socket.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -21,10 +20,10 @@ from ._downtimes import Downtimes
 from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
 from ._link_listener import LinkListener
+from ._pings import Pings
 from ._replies import Replies
 from ._session import Session, Terms
-from .exceptions import ConnectionClosedError, ConnectionClosedOK, SendQueueFull, SubscribeRejected
-from .messages import Ping, Pong
+from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
 
 __all__ = ["Link"]
 
@@ -36,8 +35,6 @@ _NO_WAIT = 0.001
 _BEFORE_NEXT_ROTATION = 30.0
 # A crowd of connections of one age does not go all at once.
 _STAGGER = 0.05
-# `{"type":"Ping"}` and its like in other spellings: nothing longer is looked at.
-_LONGEST_PING = 32
 # The first failure, then each of these, gets a line in the log.
 _LOGGED_EACH = 10
 
@@ -98,9 +95,7 @@ class Link:
         self.totals = [0] * 6
         self.downtimes = Downtimes()
         self.is_over = False
-        inbox.control(Ping, self._on_ping, consume=terms.heartbeat == "message", longest=_LONGEST_PING)
-        if terms.heartbeat == "message":
-            inbox.control(Pong, self._on_pong, consume=True, longest=_LONGEST_PING)
+        self.pings = Pings(inbox, self._sessions, heartbeat=terms.heartbeat)
 
     # --- what it is ---
 
@@ -326,18 +321,6 @@ class Link:
         if self.session is not None and self.session.is_restored:
             turn = self.lifecycle.freshened if is_fresh else self.lifecycle.went_stale
             turn(self.session.epoch, self._loop.time())
-
-    def _on_ping(self, connection: _core.Connection, message: Ping) -> None:
-        del message
-        if self._terms.answers_pings and connection.is_open:
-            with contextlib.suppress(SendQueueFull):
-                connection.send(Pong())
-
-    def _on_pong(self, connection: _core.Connection, message: Pong) -> None:
-        del message
-        session = self._sessions.get(connection)
-        if session is not None:
-            session.pong_received()
 
     def expect_replies(self) -> None:
         """Look for acknowledgements among what is received, until all have come."""

@@ -87,7 +87,9 @@ class Sending:
             session = self._next_session
             if session is None or not session.is_authenticated or session.has_ended:
                 raise self._closed_error()
-            return session.connection.send(message, compress=compress)
+            # What was kept, by its own `when_down`, leaves first.
+            if not len(self._held):
+                return session.connection.send(message, compress=compress)
         now = self._terms.loop.time()
         delivery = self._held.put(message, compress, now=now, ttl=ttl, key=key)
         if ttl is not None and ttl < math.inf:

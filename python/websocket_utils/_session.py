@@ -48,8 +48,6 @@ class Terms:
     protocol: SubscriptionProtocol
     authenticate: "Callable[[Login], Awaitable[object]] | None"
     heartbeat: Literal["frame", "message"]
-    answers_pings: bool = True
-    """Whether `Ping` messages are answered here: not where the user has a handler for them."""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     waiters: Waiters = field(default_factory=Waiters)
     rtt: _core.Histogram = field(default_factory=_core.Histogram)

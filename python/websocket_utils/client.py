@@ -266,7 +266,8 @@ class WebSocketClient(Receiving, Sending, Closing):
 
     def _registered(self, type_: Any) -> None:
         if type_ is Ping or Ping in get_args(type_):
-            self._terms.answers_pings = False
+            for link in self._links:
+                link.pings.leave()
 
     # --- what links tell (see `Owner`) ---
 
