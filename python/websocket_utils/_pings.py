@@ -47,9 +47,10 @@ class Pings:
 
     def _on_ping(self, connection: _core.Connection, message: Ping) -> None:
         del message
-        if self._answers and connection.is_open:
+        session = self._sessions.get(connection)
+        if self._answers and session is not None and connection.is_open:
             with contextlib.suppress(SendQueueFull):
-                connection.send(Pong())
+                session.own.send(Pong())
 
     def _on_pong(self, connection: _core.Connection, message: Pong) -> None:
         del message

@@ -26,6 +26,7 @@ class Sending:
         self._next_session: Session | None = None
         self._is_over = False
         self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_due = math.inf
 
     # Arguments by position too: CPython looks defaults of keyword-only arguments up in a dict, which would make each
     # call 20 ns slower.
@@ -101,13 +102,14 @@ class Sending:
 
     def _plan_expiry(self, due: float) -> None:
         """Whoever awaits a kept message learns that it expired when it does, not with the next connection."""
-        if self._expiry is None or self._expiry.when() > due:
+        if due < self._expiry_due:
             if self._expiry is not None:
                 self._expiry.cancel()
+            self._expiry_due = due
             self._expiry = self._terms.loop.call_at(due, self._expire)
 
     def _expire(self) -> None:
-        self._expiry = None
+        self._expiry, self._expiry_due = None, math.inf
         self._held.expire(self._terms.loop.time())
         due = self._held.next_expiry
         if due is not None:

@@ -37,6 +37,7 @@ LAYERS = [
         "_dialer",
         "_endpoints",
         "_phases",
+        "_own_sends",
         "_pings",
         "_racing",
         "_replies",
