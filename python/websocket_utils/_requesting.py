@@ -5,7 +5,6 @@ import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import cast
 
 from . import _core
 from ._handshake import Agreement, Compression, Opened, OpeningProtocol, Taker, accept_value, values_of
