@@ -76,7 +76,7 @@ class Seen:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"it did not come; seen: {self.words}") from None
+            raise AssertionError(f"it did not come; the last seen: {self.words[-40:]}") from None
 
     async def until_seen(self, *words: Any) -> None:
         await self.until(lambda: all(one in self.words for one in words))
