@@ -44,6 +44,7 @@ NOTES = BENCHES / "notes"
 FACTS = re.compile(r"(<!-- facts:begin -->\n).*?(<!-- facts:end -->)", re.DOTALL)
 ORDER = (
     "receive",
+    "receive_watched",
     "receive_bare",
     "receive_big",
     "receive_deflate",
