@@ -107,7 +107,7 @@ class _Fates:
         return len(self._open)
 
 
-async def ledger(messages: int = MESSAGES, seed: int = 1) -> LedgerResult:
+async def ledger(messages: int = MESSAGES, seed: int = 1, *, mean_bytes: int = _MEAN_BYTES) -> LedgerResult:
     """Send numbered messages both ways, kill connections, and balance the books."""
     began = time.monotonic()
     books, fates = _Books(), _Fates()
@@ -130,7 +130,7 @@ async def ledger(messages: int = MESSAGES, seed: int = 1) -> LedgerResult:
         client.on(Entry, books.at_client)
         client.on(Disconnected, losses.append)
         await client.subscribe("ledger")
-        proxy.kill_randomly(_MEAN_BYTES)
+        proxy.kill_randomly(mean_bytes)
         proxy.bandwidth(_BANDWIDTH)
         number = 0
         while number < messages:

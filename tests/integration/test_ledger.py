@@ -9,7 +9,7 @@ from hostile.storm import storm
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_message_ends_in_one_way_while_connections_are_killed(seed: int) -> None:
-    found = await ledger(100_000, seed)
+    found = await ledger(100_000, seed, mean_bytes=300_000)
     assert found.met, found
 
 
