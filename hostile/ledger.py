@@ -31,10 +31,10 @@ from websocket_utils import (
 from websocket_utils.testing import ChaosProxy
 
 MESSAGES: Final = 1_000_000
-# A connection carries some ten thousands of messages before it is killed.
-_MEAN_BYTES: Final = 2_000_000
+# A connection carries some thousands of messages before it is killed.
+_MEAN_BYTES: Final = 300_000
 # Bytes a second, each way: less than is sent, so that connections end with messages half written.
-_BANDWIDTH: Final = 1_500_000
+_BANDWIDTH: Final = 3_000_000
 # Of one turn of the loop, each way.
 _BURST: Final = 32
 # Every so many messages may expire, and every so many have one of a few keys.
