@@ -32,9 +32,9 @@ from websocket_utils.testing import ChaosProxy
 
 MESSAGES: Final = 1_000_000
 # A connection carries some thousands of messages before it is killed.
-_MEAN_BYTES: Final = 300_000
+_MEAN_BYTES: Final = 1_000_000
 # Bytes a second, each way: less than is sent, so that connections end with messages half written.
-_BANDWIDTH: Final = 3_000_000
+_BANDWIDTH: Final = 1_500_000
 # Of one turn of the loop, each way.
 _BURST: Final = 32
 # Every so many messages may expire, and every so many have one of a few keys.
