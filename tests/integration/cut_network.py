@@ -63,7 +63,8 @@ async def main(*, is_held: bool) -> dict[str, Any]:
             stream = client.events()
             pulling: asyncio.Task[None] | None = None
             if is_held:
-                await until(lambda: client.stats().inbox_messages >= 50)
+                # One more than may wait: reading is held from there on.
+                await until(lambda: client.stats().inbox_messages > 50)
             else:
                 pulling = asyncio.create_task(seen.pull(stream))
                 await seen.until(lambda: len(seen.numbers) >= 3)
