@@ -5,7 +5,7 @@ from benches._results import Bar, Bench, Side
 OURS = "websocket_utils"
 
 SIDES = (
-    Side(name="websocket_utils", module="websocket_utils_client", scenario="flapping", needs=OURS),
+    Side(name="websocket_utils", module="websocket_utils_outages", scenario="flapping", needs=OURS),
     Side(
         name="picows.websockets, `async for` over `connect`",
         module="picows_websockets",

@@ -19,7 +19,7 @@ BENCHES = (
         metrics=("p50_ms", "p99_ms"),
         messages=100,
         sides=(
-            Side(name="websocket_utils", module="websocket_utils_client", scenario="reconnect", needs=OURS),
+            Side(name="websocket_utils", module="websocket_utils_outages", scenario="reconnect", needs=OURS),
             Side(
                 name="picows.websockets, `async for` over `connect`",
                 module="picows_websockets",

@@ -19,7 +19,7 @@ BENCHES = (
         ),
         metrics=("lost", "duplicated", "gap_p50_us", "gap_p99_us", "promotion_p99_us", "takeover_p50_us"),
         messages=60,
-        sides=(Side(name="websocket_utils", module="websocket_utils_client", scenario="standby", needs=OURS),),
+        sides=(Side(name="websocket_utils", module="websocket_utils_outages", scenario="standby", needs=OURS),),
         bars=(
             Bar(
                 scenario="standby promotion in a stream of 1 message/ms: lost",
