@@ -48,12 +48,12 @@ async def test_handler_that_blocks_the_loop_is_no_reason_to_take_the_peer_for_de
     async with asyncio.timeout(10), FaultServer() as server, connect(server) as client:
         handled: list[int] = []
 
-        @client.on(PriceUpdate)
         def compute(update: PriceUpdate) -> None:
             # Longer than a peer has for its pong.
             time.sleep(3 * TIMEOUT)  # the fault of this test
             handled.append(update.timestamp)
 
+        client.on(PriceUpdate, compute)
         lost: list[Disconnected] = []
         client.on(Disconnected, lost.append)
         await client.subscribe("a")
