@@ -6,7 +6,6 @@ import time
 from benches._subject import Arrivals, Run
 from websocket_utils import Message, Promoted, WebSocketClient, WebSocketError
 
-
 # A connection is a good one after this: those of these benches live little longer.
 STABLE_AFTER = 0.05
 # Messages behind the last promotion that are watched too.
