@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger storm fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,14 @@ compare: $(VENV)/.dev  ## measure this version against an older one, minutes lon
 
 autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
 	$(BIN)/python conformance/run.py $(ARGS)
+
+ledger: $(VENV)/.dev  ## send a million numbered messages each way while connections are killed, and balance the books
+	$(BIN)/python hostile/ledger.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)
+	$(BIN)/python hostile/storm.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
 
 fuzz: $(VENV)/.dev  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
 	fuzz/run

@@ -21,6 +21,8 @@ DIALS_FIRST_SECOND: Final = 5
 DIALS_FIRST_MINUTE: Final = 30
 # The most that the fullest 100 ms of a crowd's return may hold, as a multiple of the mean.
 HERD_RATIO: Final = 3.0
+# The most that memory may drift over a storm of reconnects, in KiB: a tenth of a KiB for each.
+STORM_DRIFT_KIB: Final = 1024
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -223,6 +225,70 @@ class HerdResult(Result, kw_only=True):
 
     dials: list[DialRow]
     crowds: list[HerdRow]
+
+
+class LedgerResult(Result, kw_only=True):
+    """What became of numbered messages that went both ways while connections were killed."""
+
+    seed: int
+    # Each way.
+    messages: int
+    losses: int
+    # Connections that the proxy ended.
+    kills: int
+    # As the client counts them.
+    accepted: int
+    written: int
+    dropped: int
+    expired: int
+    unknown: int
+    # How often each fate was told by what `send` had returned.
+    told: dict[str, int]
+    # Of the client's messages: how many reached the server, and how many of them were neither written nor unknown.
+    arrived: int
+    arrived_untold: int
+    # Of the server's messages: how many reached the client.
+    received: int
+    # Both ways.
+    reordered: int
+    repeated: int
+    # After the client was closed.
+    late: int
+    seconds: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the books balance."""
+        ends = {"written": self.written, "dropped": self.dropped, "expired": self.expired, "unknown": self.unknown}
+        return (
+            self.accepted == sum(ends.values())
+            and all(self.told.get(fate, 0) == count for fate, count in ends.items())
+            and self.losses > 0
+            and self.arrived <= self.written + self.unknown
+            and self.arrived_untold == self.reordered == self.repeated == self.late == 0
+        )
+
+
+class StormResult(Result, kw_only=True):
+    """What many reconnects, one after the other, left behind."""
+
+    cycles: int
+    reconnects: int
+    # Resident memory after a tenth of the cycles and at the end.
+    warm_kib: int
+    end_kib: int
+    # Growth since then.
+    descriptors: int
+    tasks: int
+    # Of the last ones: from the loss to live.
+    median_us: float
+    seconds: float
+
+    @property
+    def met(self) -> bool:
+        """Whether nothing grew."""
+        grown_kib = self.end_kib - self.warm_kib
+        return self.reconnects >= self.cycles and grown_kib < STORM_DRIFT_KIB and self.descriptors <= 0 >= self.tasks
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

@@ -19,17 +19,20 @@ from hostile._results import (
     DIALS_FIRST_SECOND,
     DRIFT_KIB,
     HERD_RATIO,
+    STORM_DRIFT_KIB,
     AttackResult,
     CodecResult,
     DialRow,
     FuzzResult,
     HerdResult,
     HerdRow,
+    LedgerResult,
     MutationResult,
     Outcome,
     ReferenceResult,
     Result,
     Side,
+    StormResult,
     load,
 )
 
@@ -99,6 +102,16 @@ soon, and a server with crowds wants `first_jitter` longer. From half a second o
 from 50 ms: who comes back while most of them are still short meets a crowd whose stragglers wait up to
 `reconnect_interval`, and the mean is taken over those too."""
 
+LEDGER = """\
+Numbered messages go both ways through a proxy that ends connections at random moments and carries fewer bytes than are
+sent ({messages} each way, {losses} connections lost, seed {seed}). A fifth of the client's may expire, some have keys,
+and what is sent while down is bounded. At the end every accepted message has ended in one way, which the counters and
+what `send` returned agree on; what reached the server was written or unknown; each connection kept the order; nothing
+came twice, and nothing after the client was closed. `make ledger` runs it."""
+STORM = """\
+One connection after the other is lost right behind its first message, {cycles} times. Memory is compared with what it
+was after a tenth of them, and may drift by {drift} KiB; descriptors and tasks may not grow. `make storm` runs it."""
+
 
 def report(
     attacks: AttackResult | None,
@@ -108,6 +121,8 @@ def report(
     references: ReferenceResult | None = None,
     protobuf: CodecResult | None = None,
     herd: HerdResult | None = None,
+    ledger: LedgerResult | None = None,
+    storm: StormResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -117,6 +132,10 @@ def report(
         parts += _mutation_parts(mutations)
     if herd is not None:
         parts += _herd_parts(herd)
+    if ledger is not None:
+        parts += _ledger_parts(ledger)
+    if storm is not None:
+        parts += _storm_parts(storm)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -238,6 +257,71 @@ def _herd_parts(result: HerdResult) -> list[str]:
     ]
 
 
+def _ledger_parts(result: LedgerResult) -> list[str]:
+    told = result.told
+    ends = ("written", "dropped", "expired", "unknown")
+    return [
+        "## The ledger",
+        LEDGER.format(messages=_number(result.messages), losses=_number(result.losses), seed=result.seed),
+        _table(
+            ("", "accepted", *ends, ""),
+            [
+                (
+                    "counted",
+                    _number(result.accepted),
+                    *(_number(getattr(result, end)) for end in ends),
+                    _word(result.met),
+                ),
+                ("told by `send`", "", *(_number(told.get(end, 0)) for end in ends), ""),
+            ],
+            right=range(1, 6),
+        ),
+        _table(
+            (
+                "reached the server",
+                "neither written nor unknown",
+                "reached the client",
+                "reordered",
+                "repeated",
+                "late",
+            ),
+            [
+                tuple(
+                    _number(value)
+                    for value in (
+                        *(result.arrived, result.arrived_untold, result.received),
+                        *(result.reordered, result.repeated, result.late),
+                    )
+                )
+            ],
+            right=range(6),
+        ),
+        _where(result),
+    ]
+
+
+def _storm_parts(result: StormResult) -> list[str]:
+    return [
+        "## A storm of reconnects",
+        STORM.format(cycles=_number(result.cycles), drift=_number(STORM_DRIFT_KIB)),
+        _table(
+            ("reconnects", "seconds", "median us", "memory, KiB", "descriptors", "tasks", ""),
+            [
+                (
+                    *(_number(result.reconnects), _number(result.seconds), _number(result.median_us)),
+                    *(
+                        f"**{value:+}**"
+                        for value in (result.end_kib - result.warm_kib, result.descriptors, result.tasks)
+                    ),
+                    _word(result.met),
+                )
+            ],
+            right=range(6),
+        ),
+        _where(result),
+    ]
+
+
 def _dial_row(row: DialRow) -> tuple[str, ...]:
     return (row.title, *(f"**{value}**" for value in (row.first_second, row.first_minute)), row.how, _word(row.met))
 
@@ -349,6 +433,8 @@ def main(arguments: list[str]) -> int:
         load(ReferenceResult, "references"),
         load(CodecResult, "codec_protobuf"),
         load(HerdResult, "herd"),
+        load(LedgerResult, "ledger"),
+        load(StormResult, "storm"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from . import _core
 from ._freshness import Freshness
@@ -70,15 +70,23 @@ class Watching:
         """Watch a channel. Watched already: its messages are told as is said now, and the shorter time holds.
 
         Raises:
-            ValueError: If `stale_after` is no positive number of seconds, or `where` comes without `of`.
+            ValueError: If `stale_after` is no positive number of seconds, or `where` comes without `of`, or names a
+                field that no such message has.
             TypeError: If `of` is no type that messages can be decoded as.
         """
         if where is not None and of is None:
             raise ValueError("where needs `of`: the class of the channel's messages")
-        self._freshness.watch(channel, stale_after, self._loop.time())
-        match = tuple(where.items()) if isinstance(where, Mapping) else where
+        match: Any = where
+        if where is not None and not callable(where):
+            _check_fields(of, where)
+            match = tuple(where.items())
         token, self._next_token = self._next_token, self._next_token + 1
         self._inbox.watch(token, of, match)
+        try:
+            self._freshness.watch(channel, stale_after, self._loop.time())
+        except ValueError:
+            self._inbox.unwatch(token)
+            raise
         before = self._tokens.pop(channel, None)
         if before is not None:
             del self._channels[before]
@@ -155,3 +163,17 @@ class Watching:
                 # By its age: the loop's clock may be a virtual one.
                 self._freshness.seen(channel, now - max(0, now_ns - at_ns) / 1e9)
                 self._confirm(channel)
+
+
+def _check_fields(of: Any, where: Mapping[str, Any]) -> None:
+    """Refuse the name of a field that no message has: nothing would match, and the channel be stale for ever."""
+    of = of.type if isinstance(of, _core.Decoder) else of
+    names: set[str] = set()
+    for kind in get_args(of) or (of,):
+        fields = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None)
+        if fields is None:
+            return
+        names.update(fields)
+    unknown = [name for name in where if name not in names]
+    if unknown:
+        raise ValueError(f"where: no message has a field {unknown[0]!r}; there are {', '.join(sorted(names))}")

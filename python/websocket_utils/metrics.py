@@ -21,21 +21,26 @@ class Distribution(Protocol):
     @property
     def count(self) -> int:
         """How often it was measured."""
+        ...
 
     @property
     def min(self) -> int:
         """The shortest, in nanoseconds; 0 if it was never measured."""
+        ...
 
     @property
     def max(self) -> int:
         """The longest, in nanoseconds; 0 if it was never measured."""
+        ...
 
     @property
     def mean(self) -> float:
         """The mean, in nanoseconds; 0 if it was never measured."""
+        ...
 
     def quantile(self, q: float, /) -> int:
         """Return what the fraction `q` of them did not exceed, in nanoseconds: 0.5 is the median."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from websocket_utils import (
     Disconnected,
@@ -75,10 +76,10 @@ class Seen:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"it did not come; seen: {self.words}") from None
+            raise AssertionError(f"it did not come; the last seen: {self.words[-40:]}") from None
 
     async def until_seen(self, *words: Any) -> None:
-        await self.until(lambda: set(words) <= set(self.words))
+        await self.until(lambda: all(one in self.words for one in words))
 
     async def pull(self, stream: AsyncIterator[Any]) -> None:
         try:
@@ -125,8 +126,7 @@ async def _warm_up() -> None:
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     transport.close()
     other.close()
-    while ours.fileno() != -1:
-        await asyncio.sleep(0)
+    await until(lambda: ours.fileno() == -1)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import pytest
 from tests.support.memory import BOTH_ROLES, Link
 from tests.support.wire import BINARY, CLOSE, PONG, TEXT, close_frame, frame
 
+from websocket_utils import Pong
+
 
 class Recorder:
     """As much of `Histogram` as a connection uses."""
@@ -115,6 +117,21 @@ def test_muted_connection_counts_and_drops_messages_until_it_is_unmuted(is_clien
     bring("after")
     assert handled == ["before", b"before", "after", b"after"]
     assert link.connection.messages_received == 6
+
+
+@pytest.mark.parametrize("consume", [False, True])
+def test_muted_connection_brings_the_library_its_own_messages_and_nobody_else(consume: bool) -> None:
+    link = Link()
+    heard: list[object] = []
+    link.inbox.control(Pong, lambda connection, message: heard.append((connection, message)), consume=consume)
+    link.inbox.begin_epoch()
+    link.connection.mute()
+    link.receive(frame(TEXT, b'{"type":"Pong"}', masked=False) + frame(TEXT, b'{"type":"Ping"}', masked=False))
+    assert heard == [(link.connection, Pong())]
+    assert link.queued() == []
+    assert link.connection.messages_received == 2
+    # Of the inbox's own counts they are no part.
+    assert (link.inbox.counters()[0], link.inbox.epoch_messages) == (0, 0)
 
 
 def test_muted_connection_keeps_the_protocol() -> None:

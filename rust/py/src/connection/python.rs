@@ -263,7 +263,8 @@ impl Connection {
         Ok(self.state()?.round_trips.last_ns())
     }
 
-    /// Drops the messages that come, uncounted by the inbox; a full inbox does not hold their reading.
+    /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
+    /// counts none of them, and a full one does not hold their reading.
     #[pyo3(name = "mute")]
     fn py_mute(&self, py: Python<'_>) -> PyResult<()> {
         self.state()?.mute(py)

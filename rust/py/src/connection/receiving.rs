@@ -58,7 +58,7 @@ impl State {
                     if let Ok(Some(Event::Message { payload, .. })) = &outcome {
                         budget = budget.saturating_sub(payload.len());
                     }
-                    self.sort(&outcome)?
+                    self.sort(py, &outcome)?
                 }
             };
             // Python is called with the protocol free: it may send, close, or feed back.
@@ -82,12 +82,16 @@ impl State {
 
     /// Takes out of an event what is needed of the read buffer, so that the protocol is free when Python is called.
     #[inline]
-    fn sort(&self, outcome: &Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
+    fn sort(&self, py: Python<'_>, outcome: &Result<Option<Event<'_>>, ProtocolError>) -> PyResult<Next> {
         Ok(match outcome {
-            Ok(Some(Event::Message { .. })) => {
-                // It came after we closed, or nobody listens to this connection now.
+            Ok(Some(Event::Message { kind, payload })) => {
+                // It came after we closed, or nobody listens to this connection now but for the library itself.
                 self.count_received();
-                Next::Deliver(Taken::Dropped)
+                Next::Deliver(if self.delivering.get() {
+                    self.inbox.get().state()?.take_muted(py, payload, self.format_of(*kind))?
+                } else {
+                    Taken::Dropped
+                })
             }
             Ok(None) => Next::Nothing,
             Ok(Some(Event::Ping(payload))) => Next::Ping(payload.to_vec()),

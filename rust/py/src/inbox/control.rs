@@ -33,6 +33,8 @@ pub(crate) struct Looked {
     call: Option<(Py<PyAny>, Py<PyAny>)>,
     is_consumed: bool,
     is_watched: bool,
+    /// It came on a muted connection, whose messages are not counted here.
+    is_muted: bool,
 }
 
 impl Control {
@@ -91,37 +93,55 @@ impl State {
     /// Looks whether a message is one of the library's own, or watched; `None` if it is neither.
     #[inline(never)]
     pub(super) fn look(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Option<Taken>> {
-        let mut call = None;
-        let mut is_consumed = false;
-        if self.control.looks_at(payload.len()) {
-            let routes = self.control.routes.read()?;
-            if let Some((decoder, route)) = routes.route_by_tag(payload, format)
-                && payload.len() <= route.longest
-            {
-                match decoder.decode(py, payload, format) {
-                    Ok(message) => {
-                        call = Some((route.callback.clone_ref(py), message.unbind()));
-                        is_consumed = route.consumes;
-                    }
-                    // No such message: it goes on as any other, and whoever takes it is told.
-                    Err(error) if error.is_instance_of::<PyException>(py) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        let (call, is_consumed) = self.own(py, payload, format)?;
         // What is consumed says nothing about the data.
         let is_watched = !is_consumed && self.unseen.get() > 0 && self.show(payload, format)?;
         if call.is_none() && !is_watched {
             return Ok(None);
         }
         let payload = if is_consumed { Vec::new() } else { payload.to_vec() };
-        Ok(Some(Taken::Looked(Box::new(Looked { payload, format, call, is_consumed, is_watched }))))
+        let looked = Looked { payload, format, call, is_consumed, is_watched, is_muted: false };
+        Ok(Some(Taken::Looked(Box::new(looked))))
+    }
+
+    /// Whom of the library a message is for, with the message, and whether nobody else gets it.
+    fn own(
+        &self,
+        py: Python<'_>,
+        payload: &[u8],
+        format: WireFormat,
+    ) -> PyResult<(Option<(Py<PyAny>, Py<PyAny>)>, bool)> {
+        if !self.control.looks_at(payload.len()) {
+            return Ok((None, false));
+        }
+        let routes = self.control.routes.read()?;
+        let Some((decoder, route)) = routes.route_by_tag(payload, format) else { return Ok((None, false)) };
+        if payload.len() > route.longest {
+            return Ok((None, false));
+        }
+        match decoder.decode(py, payload, format) {
+            Ok(message) => Ok((Some((route.callback.clone_ref(py), message.unbind())), route.consumes)),
+            // No such message: it goes on as any other, and whoever takes it is told.
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok((None, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a message off a muted connection: it goes to the library itself, or nowhere.
+    #[inline(never)]
+    pub(crate) fn take_muted(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
+        let (call, _) = self.own(py, payload, format)?;
+        if call.is_none() {
+            return Ok(Taken::Dropped);
+        }
+        let looked = Looked { payload: Vec::new(), format, call, is_consumed: true, is_watched: false, is_muted: true };
+        Ok(Taken::Looked(Box::new(looked)))
     }
 
     /// Asks who has to be asked about a message; returns whether it goes on. Nothing may be borrowed.
     #[inline(never)]
     pub(crate) fn ask(&self, py: Python<'_>, connection: &Bound<'_, PyAny>, looked: &Looked) -> PyResult<bool> {
-        if looked.is_consumed {
+        if looked.is_consumed && !looked.is_muted {
             count(&self.consumed);
         }
         if let Some((callback, message)) = &looked.call
