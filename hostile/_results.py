@@ -21,6 +21,10 @@ DIALS_FIRST_SECOND: Final = 5
 DIALS_FIRST_MINUTE: Final = 30
 # The most that the fullest 100 ms of a crowd's return may hold, as a multiple of the mean.
 HERD_RATIO: Final = 3.0
+# The most that memory may grow over a storm of reconnects, in KiB: less than 128 bytes for each of ten thousand.
+STORM_KIB: Final = 1024
+# Objects that come and go with the collector's and the interpreter's own work.
+STORM_OBJECTS: Final = 100
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -223,6 +227,97 @@ class HerdResult(Result, kw_only=True):
 
     dials: list[DialRow]
     crowds: list[HerdRow]
+
+
+class LedgerResult(Result, kw_only=True):
+    """What became of all messages of two sides, over connections that were killed at random."""
+
+    seed: int
+    kills: int
+    # Of them, those of a connection that carried no more of what the client sent.
+    stalls: int
+    epochs: int
+    # What `send` took and did not take, and how the client's own counters say that it ended.
+    accepted: int
+    refused: int
+    written: int
+    dropped: int
+    expired: int
+    unknown: int
+    waiting: int
+    # The same, as each message told who awaited it.
+    awaited: dict[str, int]
+    # At the server: numbers that came twice or late, and such as were told not to have left.
+    received: int
+    received_out_of_order: int
+    received_unaccounted: int
+    # The other way.
+    published: int
+    delivered: int
+    delivered_out_of_order: int
+    # Numbers that are missing where no `Gap` stands.
+    untold_gaps: int
+    delivered_after_close: int
+    seconds: float
+
+    @property
+    def faults(self) -> list[str]:
+        """What does not balance."""
+        counted = {
+            fate: count
+            for fate, count in (
+                ("written", self.written),
+                ("dropped", self.dropped),
+                ("expired", self.expired),
+                ("unknown", self.unknown),
+            )
+            if count
+        }
+        found = []
+        if self.accepted != self.written + self.dropped + self.expired + self.unknown or self.waiting:
+            found.append(f"{self.accepted} accepted, and ended as {counted}, {self.waiting} waiting")
+        if self.awaited != counted:
+            found.append(f"counted as {counted}, told as {self.awaited}")
+        # What the kernel took may be lost with its connection; more can't have come than left.
+        if self.received > self.written + self.unknown:
+            found.append(f"{self.received} received of {self.written} written and {self.unknown} unknown")
+        found += [
+            f"{count} {what}"
+            for what, count in (
+                ("received twice or out of order", self.received_out_of_order),
+                ("received that were told not to have left", self.received_unaccounted),
+                ("delivered twice or out of order", self.delivered_out_of_order),
+                ("gaps that were not told", self.untold_gaps),
+                ("delivered after the close", self.delivered_after_close),
+            )
+            if count
+        ]
+        return found
+
+    @property
+    def met(self) -> bool:
+        """Whether the books balance."""
+        return not self.faults
+
+
+class StormResult(Result, kw_only=True):
+    """What many reconnects left behind."""
+
+    cycles: int
+    seconds: float
+    # Of the last 64.
+    downtime_p50_ms: float
+    downtime_p99_ms: float
+    # What there is more than before.
+    grown_kib: int
+    objects: int
+    descriptors: int
+    tasks: int
+
+    @property
+    def met(self) -> bool:
+        """Whether nothing grew."""
+        return self.grown_kib < STORM_KIB and self.objects < STORM_OBJECTS and self.descriptors <= 0 and self.tasks <= 0
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

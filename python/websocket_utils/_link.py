@@ -457,6 +457,9 @@ class Link:
         self._lifecycle.close()
         self.is_over = True
         self._stop_timers()
+        # Before anything is waited for: nothing is delivered that comes from now on.
+        for session in self.sessions:
+            session.connection.stop_delivering()
         tasks = [task for task in (self._task, self._rotation) if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
@@ -468,7 +471,6 @@ class Link:
                 if session is not self.session or session.has_ended:
                     session.connection.abort()
                     continue
-                session.connection.stop_delivering()
                 session.connection.close(code, reason)
             await self.gone()
         finally:

@@ -25,7 +25,8 @@ class Sending:
         # Authenticated, and still renewing its subscriptions: it may be sent on, but what is kept goes first.
         self._next_session: Session | None = None
         self._is_over = False
-        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.Handle | None = None
+        self._expiry_due = 0.0
 
     # Arguments by position too: CPython looks defaults of keyword-only arguments up in a dict, which would make each
     # call 20 ns slower.
@@ -99,9 +100,11 @@ class Sending:
 
     def _plan_expiry(self, due: float) -> None:
         """Whoever awaits a kept message learns that it expired when it does, not with the next connection."""
-        if self._expiry is None or self._expiry.when() > due:
+        if self._expiry is None or self._expiry_due > due:
             if self._expiry is not None:
                 self._expiry.cancel()
+            # Kept beside it: what is due at once is no timer to every loop, and can't be asked.
+            self._expiry_due = due
             self._expiry = self._terms.loop.call_at(due, self._expire)
 
     def _expire(self) -> None:

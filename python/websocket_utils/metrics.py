@@ -81,7 +81,7 @@ class SendCounts:
     """How messages that `send` accepted have ended; what is missing to `accepted` has not ended yet."""
 
     accepted: int
-    """All that `send` did not raise for."""
+    """All that `send` did not raise for, and the client's own: subscriptions, and `Ping` and `Pong` messages."""
 
     written: int
     """Taken by the operating system in full."""
@@ -155,7 +155,7 @@ class ClientStats:
     """Bytes of those messages."""
 
     messages_sent: int
-    """Messages accepted by `send`."""
+    """Messages accepted by `send`, and the client's own: subscriptions, and `Ping` and `Pong` messages."""
 
     bytes_sent: int
     """Bytes of those messages, as encoded."""
