@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger storm fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,14 @@ references: $(VENV)/.dev  ## count what DECODES=10000000 decodes leave behind, a
 
 herd: $(VENV)/.dev  ## simulate servers that drop and crowds that come back, a minute long, and render it
 	$(BIN)/python hostile/herd.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+ledger: $(VENV)/.dev  ## account for MESSAGES=1000000 each way over a network that kills, half a minute long, and render it
+	$(BIN)/python hostile/ledger.py $(if $(MESSAGES),--messages $(MESSAGES)) --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+storm: $(VENV)/.dev  ## reconnect CYCLES=10000 times and count what that leaves, half a minute long, and render it (Linux)
+	$(BIN)/python hostile/storm.py $(if $(CYCLES),--cycles $(CYCLES)) --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)

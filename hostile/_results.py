@@ -21,6 +21,8 @@ DIALS_FIRST_SECOND: Final = 5
 DIALS_FIRST_MINUTE: Final = 30
 # The most that the fullest 100 ms of a crowd's return may hold, as a multiple of the mean.
 HERD_RATIO: Final = 3.0
+# Messages that the client of the ledger keeps while it has no connection: little, so that they overflow.
+LEDGER_KEPT: Final = 200
 # The most that memory may grow over a storm of reconnects, in KiB: less than 128 bytes for each of ten thousand.
 STORM_KIB: Final = 1024
 # Objects that come and go with the collector's and the interpreter's own work.

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benches._results import ROOT, commit, machine, today, versions
 from tests.support.waiting import until
 
-from hostile._results import LedgerResult, save
+from hostile._results import LEDGER_KEPT, LedgerResult, save
 from websocket_utils import (
     Gap,
     MessageNotWritten,
@@ -42,8 +42,6 @@ MESSAGES: Final = 1_000_000
 MEAN_BYTES: Final = 5000
 # Sent in one turn of the loop, by each side.
 BURST: Final = 20
-# What is kept while there is no connection: little, so that it overflows.
-KEPT: Final = 200
 CHANNEL: Final = "numbers"
 # Of both sides' numbers, those between two stalls: bytes don't get through until all buffers are full, and then the
 # connection is killed. Else every message is in the kernel's hands before its connection ends.
@@ -117,7 +115,7 @@ class Ledger:
                     max_reconnect_attempts=None,
                     when_down="queue",
                     overflow="drop_oldest",
-                    message_buffer_size=KEPT,
+                    message_buffer_size=LEDGER_KEPT,
                     timeout=10,
                 )
                 reading = asyncio.create_task(self._read(client))

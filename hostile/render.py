@@ -19,17 +19,21 @@ from hostile._results import (
     DIALS_FIRST_SECOND,
     DRIFT_KIB,
     HERD_RATIO,
+    LEDGER_KEPT,
+    STORM_KIB,
     AttackResult,
     CodecResult,
     DialRow,
     FuzzResult,
     HerdResult,
     HerdRow,
+    LedgerResult,
     MutationResult,
     Outcome,
     ReferenceResult,
     Result,
     Side,
+    StormResult,
     load,
 )
 
@@ -38,7 +42,7 @@ HEAD = """\
 # Reliability
 
 What a peer that means harm costs this library, measured: `make hostile`, `make mutate`, `make fuzz`,
-`make differential-codec`, `make references` and `make herd` run it all
+`make differential-codec`, `make references`, `make herd`, `make ledger` and `make storm` run it all
 again on any Linux. Rendered by `python hostile/render.py` from `hostile/results/*.json`; nothing here is typed by hand.
 What each threat is, and which test holds our answer to it, stands in [THREAT_MODEL.md](../THREAT_MODEL.md)."""
 ATTACKS = """\
@@ -99,6 +103,20 @@ soon, and a server with crowds wants `first_jitter` longer. From half a second o
 from 50 ms: who comes back while most of them are still short meets a crowd whose stragglers wait up to
 `reconnect_interval`, and the mean is taken over those too."""
 
+LEDGER = """\
+A client and a server of ours send each other numbers through a proxy that ends connections at random moments, wherever
+in a handshake or a frame that is: with a reset as often as with an end of file, and {stalls} times behind full buffers.
+Waits are as short as they can be, so that there are many ends. A tenth of what the client sends has a `ttl`, a tenth a
+`key`; what it sends without a connection is kept, {kept} messages of it (`when_down="queue"`,
+`overflow="drop_oldest"`). Each message is awaited, and tells the same as the counters. Bars: what was accepted is
+written, dropped, expired and unknown, exactly; what the server received is in the order it was sent, none of it twice,
+and none of it is told not to have left; what the strategy got is in order too, nothing is missing without a `Gap`, and
+nothing comes behind `close()`."""
+STORM = """\
+A server cuts its only client again and again, by a reset, an end of file or a close frame in turn; each time the client
+dials anew, subscribes, is acknowledged, and sends a message. What is counted is there after {cycles} reconnects, and
+was not after the first 500. Bars: no descriptor, no task, and less than {kib} KiB of resident memory."""
+
 
 def report(
     attacks: AttackResult | None,
@@ -108,6 +126,8 @@ def report(
     references: ReferenceResult | None = None,
     protobuf: CodecResult | None = None,
     herd: HerdResult | None = None,
+    ledger: LedgerResult | None = None,
+    storm: StormResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -117,6 +137,10 @@ def report(
         parts += _mutation_parts(mutations)
     if herd is not None:
         parts += _herd_parts(herd)
+    if ledger is not None:
+        parts += _ledger_parts(ledger)
+    if storm is not None:
+        parts += _storm_parts(storm)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -252,6 +276,61 @@ def _herd_row(row: HerdRow) -> tuple[str, ...]:
     )
 
 
+def _ledger_parts(result: LedgerResult) -> list[str]:
+    sent = (result.accepted, result.written, result.dropped, result.expired, result.unknown, result.received)
+    return [
+        "## Every message accounted for",
+        LEDGER.format(stalls=_number(result.stalls), kept=LEDGER_KEPT),
+        _table(
+            (
+                "kills",
+                "accepted",
+                "written",
+                "dropped",
+                "expired",
+                "unknown",
+                "received",
+                "delivered the other way",
+                "",
+            ),
+            [
+                (
+                    *(_number(value) for value in (result.kills, *sent)),
+                    f"{_number(result.delivered)} of {_number(result.published)}",
+                    "; ".join(result.faults) or "met",
+                )
+            ],
+            right=range(8),
+        ),
+        f"{_number(result.accepted)} = {_number(result.written)} + {_number(result.dropped)} + "
+        f"{_number(result.expired)} + {_number(result.unknown)}, in {_number(result.seconds)} s (seed {result.seed}).",
+        _where(result),
+    ]
+
+
+def _storm_parts(result: StormResult) -> list[str]:
+    return [
+        "## A storm of reconnects",
+        STORM.format(cycles=_number(result.cycles), kib=_number(STORM_KIB)),
+        _table(
+            ("reconnects", "s", "memory, KiB", "objects", "descriptors", "tasks", "downtime p50, ms", "p99, ms", ""),
+            [
+                (
+                    *(_number(value) for value in (result.cycles, result.seconds)),
+                    *(
+                        f"**{_number(value)}**"
+                        for value in (result.grown_kib, result.objects, result.descriptors, result.tasks)
+                    ),
+                    *(f"{value:.1f}" for value in (result.downtime_p50_ms, result.downtime_p99_ms)),
+                    _word(result.met),
+                )
+            ],
+            right=range(8),
+        ),
+        _where(result),
+    ]
+
+
 def _word(met: bool) -> str:
     return "met" if met else "missed"
 
@@ -349,6 +428,8 @@ def main(arguments: list[str]) -> int:
         load(ReferenceResult, "references"),
         load(CodecResult, "codec_protobuf"),
         load(HerdResult, "herd"),
+        load(LedgerResult, "ledger"),
+        load(StormResult, "storm"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

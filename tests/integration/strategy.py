@@ -78,8 +78,8 @@ class Seen:
         except TimeoutError:
             raise AssertionError(f"it did not come; the last seen: {self.words[-40:]}") from None
 
-    async def until_seen(self, *words: Any) -> None:
-        await self.until(lambda: all(one in self.words for one in words))
+    async def until_seen(self, *words: Any, seconds: float = 8) -> None:
+        await self.until(lambda: all(one in self.words for one in words), seconds)
 
     async def pull(self, stream: AsyncIterator[Any]) -> None:
         try:
