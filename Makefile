@@ -78,6 +78,14 @@ compare: $(VENV)/.dev  ## measure this version against an older one, minutes lon
 autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=all|core|sample|6.4.*,7.1.2; needs CPython 2.7)
 	$(BIN)/python conformance/run.py $(ARGS)
 
+ledger: $(VENV)/.dev  ## send a million numbered messages each way while connections are killed, and balance the books
+	$(BIN)/python hostile/ledger.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)
+	$(BIN)/python hostile/storm.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
 fuzz: $(VENV)/.dev  ## look for inputs that break the core, FUZZ_SECONDS=600 for each target (needs nightly Rust and C++)
 	fuzz/run
 	$(BIN)/python hostile/fuzzing.py
@@ -97,14 +105,6 @@ references: $(VENV)/.dev  ## count what DECODES=10000000 decodes leave behind, a
 
 herd: $(VENV)/.dev  ## simulate servers that drop and crowds that come back, a minute long, and render it
 	$(BIN)/python hostile/herd.py --save $(ARGS)
-	$(BIN)/python hostile/render.py
-
-ledger: $(VENV)/.dev  ## account for MESSAGES=1000000 each way over a network that kills, half a minute long, and render it
-	$(BIN)/python hostile/ledger.py $(if $(MESSAGES),--messages $(MESSAGES)) --save $(ARGS)
-	$(BIN)/python hostile/render.py
-
-storm: $(VENV)/.dev  ## reconnect CYCLES=10000 times and count what that leaves, half a minute long, and render it (Linux)
-	$(BIN)/python hostile/storm.py $(if $(CYCLES),--cycles $(CYCLES)) --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 asan: $(VENV)/.dev  ## run tests of the extension under the address sanitizer (needs nightly Rust)

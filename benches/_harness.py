@@ -7,16 +7,15 @@ the rate, from which the number of messages of the other rounds follows.
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benches import _wires
+from benches import _outages, _wires
+from benches._child import TIMEOUT, BenchError, Child
 from benches._payload import CYCLE
 from benches._results import (
     ROOT,
@@ -32,10 +31,10 @@ from benches._results import (
     versions,
 )
 
+__all__ = ["DISTURBED", "MOST_TRIES", "BenchError", "Progress", "Runner", "build_load_generator", "run_bench"]
+
 # Called with the runs done, the runs planned, and what runs now.
 Progress = Callable[[int, int, str], None]
-# Seconds that one run may take, start of its processes included.
-TIMEOUT = 60
 # Round trips of a first round; the rates of round trips are too different to guess.
 FIRST_MESSAGES = 20 * CYCLE
 # Connections opened before the measured ones of an idle bench: they pay for what a process makes once.
@@ -48,61 +47,11 @@ DISTURBED = 1.12
 MOST_TRIES = 5
 
 
-class BenchError(Exception):
-    """A run failed, or its result is wrong."""
-
-
 class _Run(NamedTuple):
     """One run: what it found, and how long the fixed calculation beside it took."""
 
     numbers: Numbers
     yardstick: float
-
-
-class Child:
-    """A process that talks in JSON lines, and ends with the block that it belongs to."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._name = " ".join(command[-3:])
-        # Not closed by a block: it lives as long as the process that writes to it.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
-        )
-        self._text = b""
-
-    def hear(self, timeout: float = TIMEOUT) -> dict[str, Any]:
-        """Return the next line that the process says."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + timeout
-        while b"\n" not in self._text:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
-                raise BenchError(f"{self._name}: nothing heard for {timeout:.0f} s")
-            data = os.read(self._process.stdout.fileno(), 65_536)
-            if not data:
-                raise BenchError(f"{self._name} ended too early:\n{self._last_words()}")
-            self._text += data
-        line, _, self._text = self._text.partition(b"\n")
-        values: dict[str, Any] = json.loads(line)
-        return values
-
-    def tell(self, command: str) -> None:
-        """Say `command` to the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(command.encode() + b"\n")
-        self._process.stdin.flush()
-
-    def end(self) -> None:
-        """End the process and close what leads to it."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read()[-4000:].decode(errors="replace")
 
 
 class Runner:
@@ -126,7 +75,9 @@ class Runner:
                 return _round_trip(start, messages)
             if bench.kind in ("broadcast", "paced_broadcast"):
                 return _broadcast(start, bench, messages)
-            return _idle(start, bench)
+            if bench.kind == "idle":
+                return _idle(start, bench)
+            return _Run(*_outages.RUNS[bench.kind](start, bench, messages))
 
     def load_command(self, mode: str, options: dict[str, object]) -> list[str]:
         """Return the command of a load generator."""
@@ -362,6 +313,8 @@ def _choose(name: str, runs: list[_Run], rounds: int, best: float) -> SideResult
 
 
 def _first_messages(bench: Bench, side: Side, seconds: float) -> int:
+    if bench.messages:
+        return max(1, round(bench.messages * seconds))
     if bench.rate:
         return _whole_cycles(bench.rate * seconds)
     if bench.kind == "round_trip":
@@ -370,6 +323,8 @@ def _first_messages(bench: Bench, side: Side, seconds: float) -> int:
 
 
 def _messages(bench: Bench, seconds: float, numbers: Numbers) -> int:
+    if bench.messages:
+        return max(1, round(bench.messages * seconds))
     if bench.rate or "rate" not in numbers:
         return _whole_cycles(bench.rate * seconds)
     return _whole_cycles(numbers["rate"] / bench.clients * seconds)

@@ -40,7 +40,18 @@ MICRO_LIBRARIES: Final = (
     "pytest-benchmark",
 )
 
-Kind = Literal["receive", "send", "round_trip", "broadcast", "paced_send", "paced_broadcast", "idle"]
+Kind = Literal[
+    "receive",
+    "send",
+    "round_trip",
+    "broadcast",
+    "paced_send",
+    "paced_broadcast",
+    "idle",
+    "reconnect",
+    "standby",
+    "flapping",
+]
 Numbers = dict[str, float]
 # What the rounds of a comparison run: the older version, this one, and the older one once more, under another name.
 Version = Literal["before", "after", "control"]
@@ -104,8 +115,10 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     # Bytes of the one message that each idle connection sends first, and seconds it gets for giving memory back.
     message_bytes: int = 0
     settle: float = 0.2
-    # Round trips or messages in place of what the seconds of a round allow.
+    # In a round of one second: drops, promotions.
     messages: int = 0
+    # With what a server ends each connection at once; 0: without a close frame.
+    close_code: int = 0
 
 
 class SideResult(msgspec.Struct, kw_only=True):

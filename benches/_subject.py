@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     core: int | None = None
     timeout: int = 60
     port: int = 0
+    second_port: int = 0
     messages: int = 0
     clients: int = 0
     burst: int = 1
@@ -176,6 +177,15 @@ class Run:
         times.sort()
         self.result(p50_ns=times[len(times) // 2], p99_ns=times[len(times) * 99 // 100])
 
+    async def flapping(self, dialling: Coroutine[Any, Any, None]) -> None:
+        """Leave a client alone with a server that ends each connection, until the harness has counted its dials."""
+        self.start()
+        task = asyncio.create_task(dialling)
+        await self.command("done")
+        self.stop()
+        self.result()
+        task.cancel()
+
     async def idle(self, port: int, connections: Callable[[], int], received: Callable[[], int] | None = None) -> None:
         """Report how much resident memory the last `clients` connections of a server on `port` take.
 
@@ -203,6 +213,37 @@ class Run:
             raise RuntimeError("a broadcast needs the file of progress")
         with open(self.options.progress, "rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("Q")
+
+
+class Arrivals:
+    """When the first message of each connection came: `drops` of them were reset, and the one behind is the last."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._decode = msgspec.json.Decoder(_Dropped).decode
+        self._first: list[int] = []
+        run.start()
+
+    def received(self, payload: bytes | str) -> bool:
+        """Note a message; return whether that is all."""
+        now = time.monotonic_ns()
+        connection = self._decode(payload).connection
+        if connection == len(self._first):
+            self._first.append(now)
+        elif connection != len(self._first) - 1:
+            raise RuntimeError(f"connection {connection} follows number {len(self._first) - 1}")
+        return connection == self._run.messages
+
+    def report(self) -> None:
+        """Report when they came."""
+        self._run.stop()
+        self._run.result(arrived_ns=self._first)
+
+
+class _Dropped(msgspec.Struct):
+    """What a server whose connections do not last sends."""
+
+    connection: int
 
 
 class RoundTripCallback:

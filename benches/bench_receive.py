@@ -3,8 +3,9 @@
 from benches._results import Bar, Bench, Side
 
 OURS = "websocket_utils"
+PLAIN = ("receive_batches", "receive_on", "receive_messages")
 
-BENCHES = (
+BENCHES: tuple[Bench, ...] = (
     Bench(
         name="receive",
         title="Receive, one connection, saturated",
@@ -125,6 +126,59 @@ BENCHES = (
                 metric="cpu_ns",
                 at_most=0.55,
             ),
+        ),
+    ),
+)
+
+
+def _watched(way: str, scenario: str) -> Side:
+    return Side(
+        name=f"websocket_utils {way}",
+        module="websocket_utils_client",
+        scenario=scenario,
+        needs=OURS,
+        method="events",
+        guess=1_500_000,
+    )
+
+
+def _no_slower(way: str, plain: str) -> Bar:
+    return Bar(
+        scenario=f"receive, {way}",
+        text=f"<= 1.05x the CPU of {plain} alone",
+        ours=f"websocket_utils {way}",
+        peer=f"websocket_utils {plain}",
+        metric="cpu_ns",
+        at_most=1.05,
+    )
+
+
+BENCHES += (
+    Bench(
+        name="receive_watched",
+        title="Receive, with all that watches over it",
+        kind="receive",
+        method=(
+            "As above. Watched is a client whose channel goes stale after 2 s without a message of its class "
+            "(`stale_after`) and which pings each second; its events are told in the stream (`events`), or the time of "
+            "its read comes with each message (`with_timestamps`). A reader of events asks each for its class; so "
+            "does the one of messages that it is compared with."
+        ),
+        metrics=("cpu_ns", "rate"),
+        sides=(
+            *(side for side in BENCHES[0].sides if side.scenario in PLAIN),
+            _watched("messages, class asked for", "receive_messages_looked_at"),
+            _watched("batches, watched", "receive_batches_watched"),
+            _watched("on, watched", "receive_on_watched"),
+            _watched("messages, watched", "receive_messages_watched"),
+            _watched("messages, watched, with timestamps", "receive_timestamps"),
+            _watched("events, watched", "receive_events"),
+        ),
+        bars=(
+            _no_slower("batches, watched", "batches"),
+            _no_slower("on, watched", "on"),
+            _no_slower("messages, watched", "messages"),
+            _no_slower("events, watched", "messages, class asked for"),
         ),
     ),
 )

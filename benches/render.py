@@ -44,12 +44,17 @@ NOTES = BENCHES / "notes"
 FACTS = re.compile(r"(<!-- facts:begin -->\n).*?(<!-- facts:end -->)", re.DOTALL)
 ORDER = (
     "receive",
+    "receive_watched",
     "receive_bare",
     "receive_big",
     "receive_deflate",
     "send",
     "round_trip",
     "busy_poll",
+    "reconnect",
+    "standby",
+    "flapping",
+    "flapping_drop",
     "broadcast_16",
     "broadcast_1",
     "broadcast_deflate_16",
@@ -67,6 +72,15 @@ METRICS = {
     "p50_us": ("p50 us", "us p50", 1),
     "p99_us": ("p99 us", "us p99", 1),
     "p999_us": ("p99.9 us", "us p99.9", 1),
+    "p50_ms": ("p50 ms", "ms p50", 2),
+    "p99_ms": ("p99 ms", "ms p99", 2),
+    "lost": ("lost", "lost", 0),
+    "duplicated": ("duplicated", "duplicated", 0),
+    "gap_p50_us": ("gap p50 us", "us gap p50", 0),
+    "gap_p99_us": ("gap p99 us", "us gap p99", 0),
+    "promotion_p99_us": ("`gap_ns` p99 us", "us `gap_ns` p99", 0),
+    "takeover_p50_us": ("death to `Promoted` p50 us", "us from death to `Promoted` p50", 0),
+    "dials": ("dials in the first second", "dials in the first second", 0),
     "kib_per_connection": ("KiB/connection", "KiB/connection", 1),
 }
 METHOD = f"""\

@@ -23,7 +23,20 @@ QUICK_ROUNDS = 1
 QUICK_SECONDS = 0.2
 # Modules `bench_<what>.py` without `BENCHES` are micro-benches, which pytest runs.
 MICRO_NAME = "micro"
-MODULES = ("receive", "framing", "send", "roundtrip", "busy_poll", "broadcast", "deflate", "targets", "memory")
+MODULES = (
+    "receive",
+    "framing",
+    "send",
+    "roundtrip",
+    "busy_poll",
+    "reconnect",
+    "standby",
+    "flapping",
+    "broadcast",
+    "deflate",
+    "targets",
+    "memory",
+)
 
 
 def all_benches() -> dict[str, Bench]:

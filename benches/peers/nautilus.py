@@ -6,7 +6,7 @@ import msgspec
 from nautilus_trader.core.nautilus_pyo3 import WebSocketClient, WebSocketConfig
 
 from benches._payload import PriceUpdate, cycle
-from benches._subject import Run
+from benches._subject import Arrivals, Run
 
 
 async def receive(run: Run) -> None:
@@ -62,3 +62,32 @@ async def round_trip(run: Run) -> None:
             raise RuntimeError("the echo differs")
 
     await run.round_trips(trip)
+
+
+async def reconnect(run: Run) -> None:
+    """It dials again by itself."""
+    arrivals = Arrivals(run)
+    loop = asyncio.get_running_loop()
+    finished = asyncio.Event()
+
+    def handler(payload: bytes) -> None:
+        if arrivals.received(payload):
+            loop.call_soon_threadsafe(finished.set)
+
+    client = await WebSocketClient.connect(WebSocketConfig(run.url, handler, []))
+    await finished.wait()
+    arrivals.report()
+    await client.disconnect()
+
+
+async def flapping(run: Run) -> None:
+    """The same, with a server that ends each connection at once."""
+
+    async def dial() -> None:
+        client = await WebSocketClient.connect(WebSocketConfig(run.url, lambda _: None, []))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await client.disconnect()
+
+    await run.flapping(dial())

@@ -7,7 +7,7 @@ from picows import websockets
 from picows.websockets import ServerConnection
 
 from benches._payload import PriceUpdate, cycle
-from benches._subject import Run
+from benches._subject import Arrivals, Run
 from benches._wires import probe
 
 
@@ -76,6 +76,33 @@ async def round_trip(run: Run) -> None:
             raise RuntimeError("the echo differs")
 
     await run.round_trips(trip)
+
+
+async def reconnect(run: Run) -> None:
+    """The iterator of `connect`, which dials again after each loss."""
+    arrivals = Arrivals(run)
+    async for connection in websockets.connect(run.url):
+        try:
+            async for message in connection:
+                if arrivals.received(message):
+                    arrivals.report()
+                    return
+        except websockets.ConnectionClosed:
+            continue
+
+
+async def flapping(run: Run) -> None:
+    """The same, with a server that ends each connection at once."""
+
+    async def dial() -> None:
+        async for connection in websockets.connect(run.url):
+            try:
+                async for _ in connection:
+                    pass
+            except websockets.ConnectionClosed:
+                continue
+
+    await run.flapping(dial())
 
 
 async def _listen(connections: set[ServerConnection]) -> tuple[websockets.Server, int]:

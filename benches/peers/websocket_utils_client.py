@@ -1,6 +1,8 @@
-"""This library: the client."""
+"""This library: the client, as far as older versions are compared with it."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -65,6 +67,90 @@ async def receive_messages(run: Run) -> None:
             total += update.price
         run.stop()
     run.result(price_sum=total)
+
+
+async def receive_messages_looked_at(run: Run) -> None:
+    """Message by message, each asked for its class, as a reader of events does."""
+    total = 0.0
+    async with WebSocketClient.connect(run.url, reconnect=False) as client:
+        run.start()
+        client.send("go")
+        async for update in client.messages(PriceUpdate):
+            if type(update) is PriceUpdate:
+                total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_batches_watched(run: Run) -> None:
+    """All messages of a read at once, with all that watches over them."""
+    total = 0.0
+    async with _watched(run) as client:
+        async for batch in client.batches(PriceUpdate):
+            for update in batch:
+                total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_messages_watched(run: Run) -> None:
+    """Message by message, with all that watches over them."""
+    total = 0.0
+    async with _watched(run) as client:
+        async for update in client.messages(PriceUpdate):
+            total += update.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_on_watched(run: Run) -> None:
+    """A callback for each message, with all that watches over them."""
+    total = 0.0
+
+    def add(update: PriceUpdate) -> None:
+        nonlocal total
+        total += update.price
+
+    async with _watched(run, lambda client: client.on(PriceUpdate, add)) as client:
+        await client.receive()
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_events(run: Run) -> None:
+    """Messages and events, message by message, with all that watches over them."""
+    total = 0.0
+    async with _watched(run) as client:
+        async for event in client.events(PriceUpdate):
+            if type(event) is PriceUpdate:
+                total += event.price
+        run.stop()
+    run.result(price_sum=total)
+
+
+async def receive_timestamps(run: Run) -> None:
+    """Message by message with the time of its read, with all that watches over them."""
+    total, latest_ns = 0.0, 0
+    async with _watched(run) as client:
+        async for received_ns, update in client.messages(PriceUpdate, with_timestamps=True):
+            total += update.price
+            latest_ns = received_ns
+        run.stop()
+    if not latest_ns:
+        raise RuntimeError("no message has a time")
+    run.result(price_sum=total)
+
+
+@contextlib.asynccontextmanager
+async def _watched(
+    run: Run, begin: Callable[[WebSocketClient], object] = lambda _: None
+) -> AsyncIterator[WebSocketClient]:
+    """A client with a heartbeat, whose channel goes stale after two seconds; the subscription starts the feed."""
+    async with WebSocketClient.connect(run.url, ping_interval=1, ping_timeout=5, reconnect=False) as client:
+        begin(client)
+        run.start()
+        await client.subscribe("prices", stale_after=2.0, of=PriceUpdate)
+        yield client
 
 
 async def send(run: Run) -> None:

@@ -6,10 +6,10 @@ import msgspec
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.asyncio.server import broadcast as websockets_broadcast
-from websockets.exceptions import ConnectionClosedOK
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
 from benches._payload import PriceUpdate, cycle
-from benches._subject import Run
+from benches._subject import Arrivals, Run
 from benches._wires import books, probe
 
 
@@ -78,6 +78,33 @@ async def round_trip(run: Run) -> None:
             raise RuntimeError("the echo differs")
 
     await run.round_trips(trip)
+
+
+async def reconnect(run: Run) -> None:
+    """The iterator of `connect`, which dials again after each loss."""
+    arrivals = Arrivals(run)
+    async for connection in connect(run.url):
+        try:
+            async for message in connection:
+                if arrivals.received(message):
+                    arrivals.report()
+                    return
+        except ConnectionClosed:
+            continue
+
+
+async def flapping(run: Run) -> None:
+    """The same, with a server that ends each connection at once."""
+
+    async def dial() -> None:
+        async for connection in connect(run.url):
+            try:
+                async for _ in connection:
+                    pass
+            except ConnectionClosed:
+                continue
+
+    await run.flapping(dial())
 
 
 async def _listen() -> tuple[Server, int]:

@@ -17,6 +17,7 @@ class Strategy(Protocol):
     @property
     def channels(self) -> Sequence[str]:
         """Channels that are subscribed to."""
+        ...
 
     def tell(self, event: Event) -> None:
         """Put an event behind all that was received."""

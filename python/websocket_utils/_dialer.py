@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Protocol, TypeVar
 
-from ._endpoints import TOKEN, Endpoint
+from ._endpoints import TOKEN, Endpoint, with_authorization
 from ._handshake import Opened, Taker
 from ._phases import DialPhases
 from ._transport import context_faults, dial
@@ -141,13 +141,12 @@ class Dialer:
 
 async def _asked(place: Endpoint, within: "_Limit", *, refresh: bool) -> tuple[Target, Mapping[str, str]]:
     """Where to connect to and the headers of the request, after asking all callables."""
+    if place.fixed is not None:
+        return place.fixed
     target = await within(place.resolve(refresh=refresh), f"no answer from {place.name_of('url')}")
     headers = dict(await within(place.own_headers(refresh=refresh), f"no answer from {place.name_of('headers')}"))
     authorization = await within(place.authorization(refresh=refresh), f"no answer from {place.name_of('token')}")
-    # What the caller says in a header is what he means.
-    if authorization is not None and not any(name.lower() == "authorization" for name in headers):
-        headers["Authorization"] = authorization
-    return target, headers
+    return target, with_authorization(headers, authorization)
 
 
 class _Limit:

@@ -135,7 +135,7 @@ class Endpoint:
         TypeError: If one of them is neither such a value nor a callable.
     """
 
-    __slots__ = ("_headers", "_shown", "_target", "_token", "_url")
+    __slots__ = ("_headers", "_shown", "_target", "_token", "_url", "fixed")
 
     def __init__(
         self, url: UrlSource, *, headers: HeadersSource | None = None, token: TokenSource | None = None
@@ -148,6 +148,11 @@ class Endpoint:
         self._token: _Source[str] | None = None if token is None else _Source("token", token, str)
         self._target = None if self._url.value is None else parse_url(self._url.value)
         self._shown = f"<url from {self._url.name}>" if self._target is None else self._target.url
+        self.fixed: tuple[Target, Mapping[str, str]] | None = None
+        """Where to connect to and the headers of the request, where all are values: nothing to ask for in a dial."""
+        if self._target is not None and not self.can_refresh:
+            token = None if self._token is None else f"Bearer {self._token.value}"
+            self.fixed = self._target, with_authorization(self._headers.value or {}, token)
 
     @property
     def shown(self) -> str:
@@ -208,6 +213,13 @@ class Endpoint:
             return None
         token: str = await self._token.ask(_checked_token, refresh=refresh)
         return f"Bearer {token}"
+
+
+def with_authorization(headers: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:
+    """Headers with what a token adds; what the caller says in a header is what he means."""
+    if authorization is None or any(name.lower() == "authorization" for name in headers):
+        return headers
+    return {**headers, "Authorization": authorization}
 
 
 def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:

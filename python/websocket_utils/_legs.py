@@ -30,6 +30,7 @@ class Owner(Strategy, Protocol):
     @property
     def inbox(self) -> _core.Inbox:
         """Where the strategy reads from."""
+        ...
 
     def fault(self, error: BaseException) -> None:
         """Take an error that has no caller."""

@@ -8,7 +8,6 @@ waits for its socket.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -21,23 +20,21 @@ from ._downtimes import Downtimes
 from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
 from ._link_listener import LinkListener
+from ._pings import Pings
 from ._replies import Replies
 from ._session import Session, Terms
-from .exceptions import ConnectionClosedError, ConnectionClosedOK, SendQueueFull, SubscribeRejected
-from .messages import Ping, Pong
+from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
 
 __all__ = ["Link"]
 
 _logger = logging.getLogger("websocket_utils.client")
 
-# Below this a timer would take longer than the wait.
-_NO_WAIT = 0.0005
+# Timers of the fast loop count whole milliseconds: a wait of up to one would take up to two.
+_NO_WAIT = 0.001
 # How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
 _BEFORE_NEXT_ROTATION = 30.0
 # A crowd of connections of one age does not go all at once.
 _STAGGER = 0.05
-# `{"type":"Ping"}` and its like in other spellings: nothing longer is looked at.
-_LONGEST_PING = 32
 # The first failure, then each of these, gets a line in the log.
 _LOGGED_EACH = 10
 
@@ -74,7 +71,7 @@ class Link:
         self._reconnects = reconnects
         self.inbox = inbox
         self._listener = listener
-        self._lifecycle = lifecycle
+        self.lifecycle = lifecycle
         self._deduplicates = deduplicates
         self._loop = terms.loop
         self.session: Session | None = None
@@ -98,9 +95,7 @@ class Link:
         self.totals = [0] * 6
         self.downtimes = Downtimes()
         self.is_over = False
-        inbox.control(Ping, self._on_ping, consume=terms.heartbeat == "message", longest=_LONGEST_PING)
-        if terms.heartbeat == "message":
-            inbox.control(Pong, self._on_pong, consume=True, longest=_LONGEST_PING)
+        self.pings = Pings(inbox, self._sessions, heartbeat=terms.heartbeat)
 
     # --- what it is ---
 
@@ -111,11 +106,6 @@ class Link:
 
     def _shown(self, source: int) -> str:
         return self._dialer.endpoints[self._endpoints[source]].shown
-
-    @property
-    def lifecycle(self) -> Lifecycle:
-        """Where it is in its life."""
-        return self._lifecycle
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -163,7 +153,7 @@ class Link:
             decision, error = await self._live_once()
             self._attempted.set()
             if not self._first.done() and not repeats and not (isinstance(decision, Wait) and decision.refresh):
-                self._lifecycle.close()
+                self.lifecycle.close()
                 self._first.set_exception(error)
                 # Whoever opens the link may have been cancelled, and not ask any more.
                 self._first.exception()
@@ -181,7 +171,7 @@ class Link:
 
     async def _live_once(self) -> tuple[Decision, BaseException]:
         """One connection from its dial to its loss; returns what comes next, and why."""
-        self._lifecycle.dial(self._loop.time())
+        self.lifecycle.dial(self._loop.time())
         self.downtimes.dialled(time.monotonic_ns())
         self._loss = self._loop.create_future()
         endpoint = self._endpoints[self._source]
@@ -200,10 +190,10 @@ class Link:
         return decision, self.last_error or ConnectionClosedError(initiator="local")
 
     def _judge_dial(self, error: BaseException) -> Decision:
-        attempt = self._lifecycle.attempts
+        attempt = self.lifecycle.attempts
         if attempt and (attempt == 1 or attempt % _LOGGED_EACH == 0):
             _logger.warning("reconnect %d to %s failed: %s", attempt, self.url, error)
-        decision = self._lifecycle.dial_failed(
+        decision = self.lifecycle.dial_failed(
             error,
             now=self._loop.time(),
             wall_now=time.time(),
@@ -225,12 +215,12 @@ class Link:
 
     def _take(self, opened: Opened) -> Connection:
         """A handshake is complete: the connection's first moment, before any of its bytes are read."""
-        if self._lifecycle.is_over:
+        if self.lifecycle.is_over:
             # Closed in the very turn that completes a handshake.
-            late = self._made(opened, self._lifecycle.epoch + 1, self._source)
+            late = self._made(opened, self.lifecycle.epoch + 1, self._source)
             self._loop.call_soon(late.connection.abort)
             return late.connection
-        epoch = self._lifecycle.opened(self._loop.time())
+        epoch = self.lifecycle.opened(self._loop.time())
         session = self._made(opened, epoch, self._source)
         self.session = session
         self.inbox.begin_epoch()
@@ -251,7 +241,7 @@ class Link:
     def session_authenticated(self, session: Session) -> None:
         """It may be used."""
         if session is self.session:
-            self._lifecycle.authenticated(session.epoch, self._loop.time())
+            self.lifecycle.authenticated(session.epoch, self._loop.time())
 
     def session_restored(self, session: Session) -> None:
         """All its subscriptions are acknowledged, or need not be."""
@@ -261,7 +251,7 @@ class Link:
             self._become_live(session)
 
     def _become_live(self, session: Session) -> None:
-        self._lifecycle.restored(session.epoch, self._loop.time())
+        self.lifecycle.restored(session.epoch, self._loop.time())
         self._tried = {self._source}
         downtime_ns = self.downtimes.live(session.epoch, session.opened_ns, time.monotonic_ns())
         if _logger.isEnabledFor(logging.INFO):
@@ -287,7 +277,7 @@ class Link:
         self.session = None
         self.last_error = error
         self.downtimes.lost(time.monotonic_ns())
-        decision = self._lifecycle.lost(
+        decision = self.lifecycle.lost(
             session.epoch,
             error,
             now=self._loop.time(),
@@ -301,8 +291,11 @@ class Link:
         if not self._reconnects:
             # Both sides were done, or one was not: no further connection either way.
             decision = Done() if isinstance(error, ConnectionClosedOK) else Fail(error)
-        elif self._lifecycle.attempts <= 1 or self._lifecycle.attempts % _LOGGED_EACH == 0:
-            _logger.warning("connection to %s lost: %s", self._shown(session.source), error)
+        elif self.lifecycle.attempts <= 1 or self.lifecycle.attempts % _LOGGED_EACH == 0:
+            # The dial comes first: a handler of logs may take longer than a handshake.
+            self._loop.call_soon(
+                self._loop.call_soon, _logger.warning, "connection to %s lost: %s", self._shown(session.source), error
+            )
         self._listener.link_lost(self, session, error)
         if self._loss is None or self._loss.done():
             return
@@ -326,20 +319,8 @@ class Link:
     def note_freshness(self, *, is_fresh: bool) -> None:
         """A channel has gone stale, or none is any more."""
         if self.session is not None and self.session.is_restored:
-            turn = self._lifecycle.freshened if is_fresh else self._lifecycle.went_stale
+            turn = self.lifecycle.freshened if is_fresh else self.lifecycle.went_stale
             turn(self.session.epoch, self._loop.time())
-
-    def _on_ping(self, connection: _core.Connection, message: Ping) -> None:
-        del message
-        if self._terms.answers_pings and connection.is_open:
-            with contextlib.suppress(SendQueueFull):
-                connection.send(Pong())
-
-    def _on_pong(self, connection: _core.Connection, message: Pong) -> None:
-        del message
-        session = self._sessions.get(connection)
-        if session is not None:
-            session.pong_received()
 
     def expect_replies(self) -> None:
         """Look for acknowledgements among what is received, until all have come."""
@@ -405,7 +386,7 @@ class Link:
             successor.fail(error)
 
     def _take_successor(self, opened: Opened, source: int) -> Connection:
-        session = self._made(opened, self._lifecycle.epoch + 1, source)
+        session = self._made(opened, self.lifecycle.epoch + 1, source)
         if self.session is None:
             # What it was to succeed is lost, and dialled already.
             self._loop.call_soon(session.fail, ConnectionClosedError(initiator="local"))
@@ -420,7 +401,7 @@ class Link:
         old = self.session
         self._successor = None
         self._stop_timers()
-        self._lifecycle.replaced(self._loop.time(), messages=self.inbox.epoch_messages)
+        self.lifecycle.replaced(self._loop.time(), messages=self.inbox.epoch_messages)
         self.session = session
         self._source = session.source
         self._tried = {self._source}
@@ -438,8 +419,8 @@ class Link:
         """The connection is lost while its successor is half made: that is now the next one."""
         now = self._loop.time()
         self._successor = None
-        self._lifecycle.dial(now)
-        self._lifecycle.opened(now)
+        self.lifecycle.dial(now)
+        self.lifecycle.opened(now)
         self.session = session
         self._source = session.source
         self.inbox.begin_epoch()
@@ -448,13 +429,13 @@ class Link:
         if self._successor_live is not None and not self._successor_live.done():
             self._successor_live.set_result(None)
         if session.is_authenticated:
-            self._lifecycle.authenticated(session.epoch, now)
+            self.lifecycle.authenticated(session.epoch, now)
 
     # --- the end ---
 
     async def close(self, code: int, reason: str) -> None:
         """Stop dialling, then the closing handshake; waits for the peer for at most `close_timeout`."""
-        self._lifecycle.close()
+        self.lifecycle.close()
         self.is_over = True
         self._stop_timers()
         # Before anything is waited for: nothing is delivered that comes from now on.
@@ -490,7 +471,7 @@ class Link:
 
     def abandon(self) -> None:
         """End everything at once."""
-        self._lifecycle.close()
+        self.lifecycle.close()
         self.is_over = True
         self._stop_timers()
         for task in (self._task, self._rotation):

@@ -94,6 +94,10 @@ class Listener:
                 # readable: without a pause the loop would do nothing else.
                 self._pause(listening, error)
                 return
+            # Transports set it for sockets that say they are TCP, which an accepted one does not. Without it a message
+            # waits for the peer's acknowledgement of the one before, up to 40 ms (RFC 9293 §3.7.4).
+            with contextlib.suppress(OSError):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opening = self._acceptor(str(peer[0]) if isinstance(peer, tuple) else None)
             if self._acceptor.is_secure and opening.is_refused and self._refused_in_tls >= _MAX_REFUSED_IN_TLS:
                 opening.connection_lost(None)

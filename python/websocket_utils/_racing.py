@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 __all__ = ["AddressInfo", "Race", "interleaved"]
@@ -28,9 +28,10 @@ class Race:
     """One attempt after the other, a new one each 250 ms or as soon as one fails; the first that connects wins.
 
     Args:
-        loop: Its `sock_connect`, `call_later`, `create_future` and `create_task` are used.
+        loop: Its `call_later`, `create_future` and `create_task` are used.
         infos: The addresses, in order of preference.
         make_socket: Makes a socket from family, type and protocol.
+        connect: Connects a socket to an address; None takes the loop's `sock_connect`.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class Race:
         loop: asyncio.AbstractEventLoop,
         infos: Sequence[AddressInfo],
         make_socket: Callable[[int, int, int], socket.socket],
+        connect: Callable[[socket.socket, tuple[Any, ...]], Awaitable[None]] | None = None,
     ) -> None:
         self._loop = loop
+        self._connect = connect or loop.sock_connect
         self._make_socket = make_socket
         self._waiting = interleaved(infos)
         self._won: asyncio.Future[socket.socket] = loop.create_future()
@@ -53,8 +56,12 @@ class Race:
         Raises:
             OSError: That of the first address which failed, with a note for each other one, if none connects.
         """
-        self._start_next()
         try:
+            if len(self._waiting) == 1:
+                # Nothing to race with: no task for it.
+                await self._attempt(self._waiting.pop())
+            else:
+                self._start_next()
             return await self._won
         except BaseException:
             # Cancelled in the turn in which it was won: nobody takes the socket.
@@ -89,7 +96,7 @@ class Race:
             made = self._make_socket(family, kind, protocol)
             try:
                 made.setblocking(False)
-                await self._loop.sock_connect(made, address)
+                await self._connect(made, address)
             except BaseException:
                 made.close()
                 raise

@@ -47,7 +47,8 @@ class ReconnectPolicy:
         base: Longest wait, in seconds, before the second retry; the first is at once.
         factor: What that bound grows by with each further failure.
         max_delay: What it grows to, in seconds; None takes `reconnect_interval`.
-        first_jitter: Longest wait before the first retry, in seconds: it keeps a crowd from one millisecond.
+        first_jitter: Longest wait before the first retry, in seconds; up to a millisecond is not waited. A crowd of
+            clients of one server is spread by 0.01.
         flapping_base: The same as `base` where the connection was opened and soon lost; at least half of it is waited.
         strikes: So many connections in a row that end soon and with the same suspect code end the client.
         late_floor: Least wait, in seconds, where the peer says that it is overloaded.

@@ -25,8 +25,8 @@ class Sending:
         # Authenticated, and still renewing its subscriptions: it may be sent on, but what is kept goes first.
         self._next_session: Session | None = None
         self._is_over = False
-        self._expiry: asyncio.Handle | None = None
-        self._expiry_due = 0.0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_due = math.inf
 
     # Arguments by position too: CPython looks defaults of keyword-only arguments up in a dict, which would make each
     # call 20 ns slower.
@@ -88,7 +88,9 @@ class Sending:
             session = self._next_session
             if session is None or not session.is_authenticated or session.has_ended:
                 raise self._closed_error()
-            return session.connection.send(message, compress=compress)
+            # What was kept, by its own `when_down`, leaves first.
+            if not len(self._held):
+                return session.connection.send(message, compress=compress)
         now = self._terms.loop.time()
         delivery = self._held.put(message, compress, now=now, ttl=ttl, key=key)
         if ttl is not None and ttl < math.inf:
@@ -100,15 +102,14 @@ class Sending:
 
     def _plan_expiry(self, due: float) -> None:
         """Whoever awaits a kept message learns that it expired when it does, not with the next connection."""
-        if self._expiry is None or self._expiry_due > due:
+        if due < self._expiry_due:
             if self._expiry is not None:
                 self._expiry.cancel()
-            # Kept beside it: what is due at once is no timer to every loop, and can't be asked.
             self._expiry_due = due
             self._expiry = self._terms.loop.call_at(due, self._expire)
 
     def _expire(self) -> None:
-        self._expiry = None
+        self._expiry, self._expiry_due = None, math.inf
         self._held.expire(self._terms.loop.time())
         due = self._held.next_expiry
         if due is not None:

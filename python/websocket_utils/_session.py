@@ -15,6 +15,7 @@ from . import _core
 from ._connection import Connection
 from ._handshake import Opened
 from ._heartbeat import MessageHeartbeat, system_clocks
+from ._own_sends import OwnSends
 from ._subscriptions import Acknowledgements, SubscriptionProtocol, Subscriptions, Waiters
 from .config import WebSocketConfig
 from .exceptions import (
@@ -48,8 +49,6 @@ class Terms:
     protocol: SubscriptionProtocol
     authenticate: "Callable[[Login], Awaitable[object]] | None"
     heartbeat: Literal["frame", "message"]
-    answers_pings: bool = True
-    """Whether `Ping` messages are answered here: not where the user has a handler for them."""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     waiters: Waiters = field(default_factory=Waiters)
     rtt: _core.Histogram = field(default_factory=_core.Histogram)
@@ -61,6 +60,7 @@ class SessionOwner(Protocol):
     @property
     def inbox(self) -> _core.Inbox:
         """Where received messages go."""
+        ...
 
     def session_authenticated(self, session: "Session") -> None: ...
     def session_restored(self, session: "Session") -> None: ...
@@ -87,7 +87,7 @@ class Login:
 
     def send(self, message: Any) -> Awaitable[object]:
         """Send one message, ahead of everything else."""
-        return self._session.connection.send(message)
+        return self._session.own.send(message)
 
     async def receive(self, type_: type[T]) -> T:
         """Wait for the next message of a class; others meanwhile go where they always go.
@@ -134,6 +134,7 @@ class Session:
         "is_authenticated",
         "is_restored",
         "opened_ns",
+        "own",
         "owner",
         "source",
     )
@@ -162,6 +163,7 @@ class Session:
             epoch=epoch,
             rtt=terms.rtt,
         )
+        self.own = OwnSends(self.connection)
         opened.announce(self.connection)
         self.acknowledges = bool(terms.protocol.replies) and terms.protocol.speaks(opened.subprotocol)
         self._acknowledgements = Acknowledgements()
@@ -210,12 +212,12 @@ class Session:
         if self._terms.heartbeat == "message" and config.ping_interval is not None:
             self._heartbeat = MessageHeartbeat(
                 self._terms.loop,
-                self.connection,
+                self.own,
                 interval=config.ping_interval,
                 timeout=config.ping_timeout,
                 on_dead=lambda _: self.die_of_silence(),
                 rtt=self._terms.rtt,
-                on_broken=lambda connection: connection.abort(),
+                on_broken=lambda _: self.connection.abort(),
                 clocks=system_clocks,
             )
             self._heartbeat.start()
@@ -237,7 +239,7 @@ class Session:
             self.owner.expect_replies()
             self._watch_deadline()
         for message in self._terms.protocol.subscribe(channels):
-            self.connection.send(message)
+            self.own.send(message)
         if not self.acknowledges:
             # Whoever waits had hoped for a server that does.
             for channel in channels:
@@ -249,7 +251,7 @@ class Session:
             self._acknowledgements.settle(channel)
         if channels and self.is_authenticated and self.connection.is_open:
             for message in self._terms.protocol.unsubscribe(channels):
-                self.connection.send(message)
+                self.own.send(message)
 
     def unacknowledged(self, channels: Sequence[str]) -> tuple[str, ...]:
         """Those of the channels that are still to be answered for."""
@@ -262,8 +264,9 @@ class Session:
             self._heartbeat.pong_received()
 
     def counted(self) -> tuple[int, ...]:
-        """What was sent: messages, bytes; and how the messages ended: accepted, written, dropped, unknown."""
-        return (*self.connection.sent_counters(), *self.connection.fate_counters())
+        """What the user sent: messages, bytes; and how the messages ended: accepted, written, dropped, unknown."""
+        every = (*self.connection.sent_counters(), *self.connection.fate_counters())
+        return tuple(all_sent - own for all_sent, own in zip(every, self.own.counted(), strict=True))
 
     @property
     def awaits_replies(self) -> bool:

@@ -15,9 +15,10 @@ import functools
 import importlib
 import importlib.util
 import math
+import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from ssl import SSLContext, create_default_context
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from ._accepting import Acceptor
 from ._handshake import Compression, Opened, Taker
 from ._listening import Listener, bound_sockets
 from ._phases import DialPhases
-from ._racing import Race
+from ._racing import AddressInfo, Race
 from ._requesting import ClientOpening, opening_request
 from ._url import Target
 from .config import WebSocketConfig
@@ -53,7 +54,11 @@ def _watches_errors(use_aiofastnet: bool | None) -> bool:
     libuv ends the watch on a descriptor when it tells of an error. A reset that comes in the same turn as data is then
     told with that data or never: a transport that watches through it reads the data, and waits for more.
     """
-    return _is_chosen(use_aiofastnet) and type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
+    return _is_chosen(use_aiofastnet) and _is_uvloop(asyncio.get_running_loop())
+
+
+def _is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    return type(loop).__module__.partition(".")[0] == "uvloop"
 
 
 class _TransportLoop:
@@ -98,11 +103,45 @@ async def _connect(host: str, port: int, phases: DialPhases) -> socket.socket:
     """Open a TCP connection to the first address of `host` that takes it; the name is asked for anew each time."""
     loop = asyncio.get_running_loop()
     phases.enter("dns", time.monotonic_ns())
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    infos = _literal(host, port) or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if not infos:
         raise OSError(f"no address is known for {host}")
     phases.enter("tcp", time.monotonic_ns())
-    return await Race(loop, infos, socket.socket).run()
+    return await Race(loop, infos, socket.socket, _connect_at_once if _is_uvloop(loop) else None).run()
+
+
+def _finish(connected: "asyncio.Future[None]") -> None:
+    if not connected.done():
+        connected.set_result(None)
+
+
+async def _connect_at_once(tcp: socket.socket, address: tuple[Any, ...]) -> None:
+    """`sock_connect` for a loop whose own asks a thread what the address is: under load that takes milliseconds."""
+    with contextlib.suppress(BlockingIOError):
+        tcp.connect(address)
+        return
+    loop = asyncio.get_running_loop()
+    connected: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(tcp, _finish, connected)
+    try:
+        await connected
+    finally:
+        loop.remove_writer(tcp)
+    error = tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, f"connect to {address[0]} port {address[1]} failed: {os.strerror(error)}")
+
+
+@functools.lru_cache(maxsize=64)
+def _literal(host: str, port: int) -> Sequence[AddressInfo]:
+    """An address that needs no resolver, and so no thread; empty for a name."""
+    # All digits may be an address too, but no name that does not end in one is.
+    if not host[-1:].isdigit() and ":" not in host:
+        return ()
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return ()
 
 
 def _watch_for_death(tcp: socket.socket, ping_interval: float, ping_timeout: float) -> None:

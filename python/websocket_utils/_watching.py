@@ -76,9 +76,10 @@ class Watching:
         """
         if where is not None and of is None:
             raise ValueError("where needs `of`: the class of the channel's messages")
-        if isinstance(where, Mapping):
+        match: Any = where
+        if where is not None and not callable(where):
             _check_fields(of, where)
-        match = tuple(where.items()) if isinstance(where, Mapping) else where
+            match = tuple(where.items())
         token, self._next_token = self._next_token, self._next_token + 1
         self._inbox.watch(token, of, match)
         try:

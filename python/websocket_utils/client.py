@@ -266,7 +266,8 @@ class WebSocketClient(Receiving, Sending, Closing):
 
     def _registered(self, type_: Any) -> None:
         if type_ is Ping or Ping in get_args(type_):
-            self._terms.answers_pings = False
+            for link in self._links:
+                link.pings.leave()
 
     # --- what links tell (see `Owner`) ---
 
@@ -348,7 +349,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         states = [link.lifecycle.state for link in self._links]
         if self._is_closing:
             return "closed"
-        return min(states, key=_FARTHEST_FIRST.index)
+        return next(state for state in _FARTHEST_FIRST if state in states)
 
     @property
     def epoch(self) -> int:

@@ -21,21 +21,26 @@ class Distribution(Protocol):
     @property
     def count(self) -> int:
         """How often it was measured."""
+        ...
 
     @property
     def min(self) -> int:
         """The shortest, in nanoseconds; 0 if it was never measured."""
+        ...
 
     @property
     def max(self) -> int:
         """The longest, in nanoseconds; 0 if it was never measured."""
+        ...
 
     @property
     def mean(self) -> float:
         """The mean, in nanoseconds; 0 if it was never measured."""
+        ...
 
     def quantile(self, q: float, /) -> int:
         """Return what the fraction `q` of them did not exceed, in nanoseconds: 0.5 is the median."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +86,7 @@ class SendCounts:
     """How messages that `send` accepted have ended; what is missing to `accepted` has not ended yet."""
 
     accepted: int
-    """All that `send` did not raise for, and the client's own: subscriptions, and `Ping` and `Pong` messages."""
+    """All that `send` did not raise for."""
 
     written: int
     """Taken by the operating system in full."""
@@ -155,7 +160,7 @@ class ClientStats:
     """Bytes of those messages."""
 
     messages_sent: int
-    """Messages accepted by `send`, and the client's own: subscriptions, and `Ping` and `Pong` messages."""
+    """Messages accepted by `send`."""
 
     bytes_sent: int
     """Bytes of those messages, as encoded."""

@@ -33,15 +33,16 @@ async def main(*, is_held: bool) -> dict[str, Any]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert server.stdin is not None
-    assert server.stdout is not None
+    stdin, stdout = server.stdin, server.stdout
+    assert stdin is not None
+    assert stdout is not None
 
     async def told(line: str) -> str:
-        server.stdin.write(line.encode() + b"\n")
-        return (await server.stdout.readline()).decode().strip()
+        stdin.write(line.encode() + b"\n")
+        return (await stdout.readline()).decode().strip()
 
     try:
-        assert await server.stdout.readline() == b"ready\n"
+        assert await stdout.readline() == b"ready\n"
         _ip("link", "add", "ours", "type", "veth", "peer", "name", "theirs", "netns", str(server.pid))
         _ip("addr", "add", f"{OURS}/24", "dev", "ours")
         _ip("link", "set", "ours", "up")
@@ -62,7 +63,8 @@ async def main(*, is_held: bool) -> dict[str, Any]:
             stream = client.events()
             pulling: asyncio.Task[None] | None = None
             if is_held:
-                await until(lambda: client.stats().inbox_messages >= 50)
+                # One more than may wait: reading is held from there on.
+                await until(lambda: client.stats().inbox_messages > 50)
             else:
                 pulling = asyncio.create_task(seen.pull(stream))
                 await seen.until(lambda: len(seen.numbers) >= 3)

@@ -46,14 +46,10 @@ class Dials:
         self.addresses: list[tuple[str, int]] = []
         self.asked: list[str] = []
         self.opened: list[Idle] = []
-        loop = asyncio.get_running_loop()
-        self._original = loop.getaddrinfo
-        monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self._resolve)
 
     async def _resolve(self, host: str, port: int, **options: Any) -> list[Any]:
-        if host != NAME:
-            # uvloop asks for addresses, too.
-            return await self._original(host, port, **options)
+        del port, options
         self.asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in self.addresses]
 
@@ -113,6 +109,35 @@ async def test_address_that_refuses_is_passed_over(dials: Dials, refusing: tuple
         dials.addresses = [refusing, (server.host, server.port)]
         await dials.dialer().dial(dials.take)
         assert dials.opened[0].tcp.getpeername() == (server.host, server.port)
+
+
+async def test_address_in_the_url_needs_no_resolver(dials: Dials) -> None:
+    async with asyncio.timeout(10), raw_server(serve) as server:
+        phases = await dials.dialer(server.url).dial(dials.take)
+        assert dials.opened[0].tcp.getpeername() == (server.host, server.port)
+        assert phases.dns_ns is not None
+    with pytest.raises(OSError, match="no address is known"):
+        # It ends as an address does, and is a name.
+        await dials.dialer("ws://feed.exchange1/").dial(dials.take)
+    assert dials.asked == ["feed.exchange1"]
+
+
+async def test_address_alone_that_refuses_is_named_with_its_error(dials: Dials, refusing: tuple[str, int]) -> None:
+    dials.addresses = [refusing]
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError, match=str(refusing[1])):
+        await dials.dialer().dial(dials.take)
+    assert descriptors() == before
+
+
+async def test_address_alone_that_says_nothing_is_given_up_in_time_and_its_socket_is_closed(
+    dials: Dials, silent: tuple[str, int]
+) -> None:
+    dials.addresses = [silent]
+    before = descriptors()
+    with pytest.raises(TimeoutError, match=r"open_timeout"):
+        await dials.dialer(open_timeout=0.05).dial(dials.take)
+    assert descriptors() == before
 
 
 async def test_address_that_says_nothing_is_passed_over_and_its_socket_is_closed(

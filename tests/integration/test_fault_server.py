@@ -144,11 +144,12 @@ async def test_strike_happens_at_its_stage(stage: Stage, fault: type[Strike], en
         if stage == "message":
             assert server.publish("one", "a") == 1
             assert await texts(peer, 1) == ["one"]
+        assert server.opened == (stage in STAGES[3:])
         if end is None:
             await server.until(lambda: bool(server.connections))
             if stage == "answer":
                 await peer.reader.readuntil(b"Upgrade")
-                await asyncio.sleep(0)
+                assert server.opened == 0
             else:
                 assert await stays_silent(peer)
         else:
@@ -156,6 +157,7 @@ async def test_strike_happens_at_its_stage(stage: Stage, fault: type[Strike], en
             # libuv tells of an end of file where a reset comes together with data.
             assert seen == end or (type(asyncio.get_running_loop()).__module__ == "uvloop" and end == "reset")
             await server.until(lambda: not server.connections)
+            assert server.opened == (stage in STAGES[3:])
 
 
 async def test_strike_on_the_nth_message_lets_the_others_pass() -> None:

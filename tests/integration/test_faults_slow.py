@@ -1,6 +1,7 @@
 """Strategies that are slower than their feed: what they get, and that no peer is taken for dead because of them."""
 
 import asyncio
+import functools
 import time
 from typing import Any
 
@@ -47,18 +48,22 @@ async def test_handler_that_blocks_the_loop_is_no_reason_to_take_the_peer_for_de
     async with asyncio.timeout(10), FaultServer() as server, connect(server) as client:
         handled: list[int] = []
 
-        @client.on(PriceUpdate)
         def compute(update: PriceUpdate) -> None:
             # Longer than a peer has for its pong.
             time.sleep(3 * TIMEOUT)  # the fault of this test
             handled.append(update.timestamp)
 
+        client.on(PriceUpdate, compute)
         lost: list[Disconnected] = []
         client.on(Disconnected, lost.append)
         await client.subscribe("a")
+
+        def has_handled(count: int) -> bool:
+            return len(handled) == count
+
         for number in range(1, 5):
             server.publish(price(number), "a")
-            await until(lambda number=number: len(handled) == number)
+            await until(functools.partial(has_handled, number))
             # Between two of them the loop has a moment, in which timers are overdue and pongs wait to be read.
             await asyncio.sleep(0.02)
         assert lost == []
@@ -151,7 +156,7 @@ async def test_conflating_reader_gets_the_latest_of_each_key_and_all_events_in_t
             server.publish(price(number, f"T{number % 4}"), "a")
         await received(client, 200)
         await until(lambda: client.state == "live")
-        items = []
+        items: list[Any] = []
         while len(items) < 11:
             items.append(await anext(stream))
         before = [item.timestamp for item in items[:4]]

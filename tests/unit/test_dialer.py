@@ -205,7 +205,8 @@ async def test_time_limit_is_one_for_callables_connection_and_redirects_together
             raise HandshakeError(request.target.url, reason="moved", status=302, headers={"location": location})
 
     began = asyncio.get_running_loop().time()
-    await dialer(network=FakeNetwork(redirect), follow_redirects=2, open_timeout=7).dial(nothing)
+    place = Endpoint(lambda: URL)
+    await dialer(place, network=FakeNetwork(redirect), follow_redirects=2, open_timeout=7).dial(nothing)
     # Three for what may be a callable, three for connections.
     assert len(ends) == 6
     assert len(set(ends)) == 1

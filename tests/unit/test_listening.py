@@ -87,6 +87,22 @@ async def test_accept_that_fails_is_paused_and_tried_again_without_spinning(
     opened[0].close()
 
 
+async def test_accepted_connection_does_not_wait_for_acknowledgements(listening: FailingSocket) -> None:
+    opened: list[socket.socket] = []
+    accepting = acceptor()
+
+    async def keep(factory: Any, accepted: socket.socket) -> None:
+        opened.append(accepted)
+
+    listener = Listener([listening], accepting, keep)
+    with socket.create_connection(listener.address):
+        await until(lambda: opened)
+    listener.close()
+    accepting.close()
+    assert opened[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    opened[0].close()
+
+
 async def test_client_that_is_gone_before_its_accept_costs_no_pause(
     listening: FailingSocket, caplog: pytest.LogCaptureFixture
 ) -> None:

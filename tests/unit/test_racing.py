@@ -219,6 +219,16 @@ async def test_address_that_is_none_is_an_error_of_the_dial_and_nothing_waits_fo
     assert network.open == []
 
 
+async def test_address_alone_is_tried_without_a_task_or_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network()
+    race = network.race("10.0.0.1")
+    monkeypatch.delattr(Network, "create_task")
+    await turns()
+    assert network.timers == 0
+    network.accept("10.0.0.1")
+    assert cast("Any", await race) is network.sockets["10.0.0.1"]
+
+
 async def test_socket_that_can_not_be_made_is_the_failure_of_its_address() -> None:
     network = Network()
 

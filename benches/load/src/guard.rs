@@ -54,6 +54,27 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_micros(PAUSE_US));
 }
 
+/// Sleeps until the monotonic clock shows `due`.
+pub(crate) fn sleep_until(due: u64) {
+    std::thread::sleep(Duration::from_nanos(due.saturating_sub(monotonic_ns())));
+}
+
+/// Ends a TCP connection with a reset, as the kernel of a process that was killed with unread data does.
+pub(crate) fn reset(stream: std::net::TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the descriptor is open, `linger` is valid for the call and its true size is given.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        );
+    }
+    drop(stream);
+}
+
 /// Raises the limit of open descriptors as far as allowed: `idle` holds thousands.
 pub(crate) fn raise_descriptor_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

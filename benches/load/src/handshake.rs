@@ -19,19 +19,34 @@ fn accept_value(key: &str) -> String {
 ///
 /// Returns the connection and the bytes that came behind the request.
 pub(crate) fn accept_one(extensions: Option<&str>) -> io::Result<(TcpStream, Vec<u8>)> {
+    let (listener, port) = listen()?;
+    report::line(&format!("{{\"port\":{port}}}"));
+    accept(&listener, extensions)
+}
+
+/// Listens on a free port.
+pub(crate) fn listen() -> io::Result<(TcpListener, u16)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    report::line(&format!("{{\"port\":{}}}", listener.local_addr()?.port()));
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
+}
+
+/// Answers the handshake of the next client.
+pub(crate) fn accept(listener: &TcpListener, extensions: Option<&str>) -> io::Result<(TcpStream, Vec<u8>)> {
     let (mut stream, _) = listener.accept()?;
+    // Not every system leaves it to each socket.
+    stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let (request, rest) = read_head(&mut stream)?;
     let key = header(&request, "sec-websocket-key")
         .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "request without a key"))?;
-    write!(
-        stream,
+    // In one write, so that the client is woken once.
+    let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
         accept_value(key),
         extensions.map_or(String::new(), |extensions| format!("Sec-WebSocket-Extensions: {extensions}\r\n"))
-    )?;
+    );
+    stream.write_all(response.as_bytes())?;
     Ok((stream, rest))
 }
 

@@ -14,12 +14,16 @@
 //! | `echo`  | server | sends each message back                                                       |
 //! | `sinks` | client | C connections that each count and check N messages                            |
 //! | `idle`  | client | C connections that are held open until a line or the end of stdin             |
+//! | `drops` | server | streams a message each millisecond, and resets each connection after a while  |
+//! | `pair`  | server | two servers of one numbered stream, of which one dies at a time               |
+//! | `flaps` | server | completes each handshake, and ends the connection at once                     |
 
 mod args;
 mod feed;
 mod frames;
 mod guard;
 mod handshake;
+mod outages;
 mod payload;
 mod report;
 mod sha1;
@@ -41,9 +45,12 @@ fn main() -> io::Result<()> {
         "sink" => sink::sink(&args),
         "sinks" => sink::sinks(&args),
         "idle" => sink::idle(&args),
+        "drops" => outages::drops(&args),
+        "pair" => outages::pair(&args),
+        "flaps" => outages::flaps(&args),
         other => Err(io::Error::new(
             ErrorKind::InvalidInput,
-            format!("unknown mode {other:?}: one of feed, echo, sink, sinks, idle"),
+            format!("unknown mode {other:?}: one of feed, echo, sink, sinks, idle, drops, pair, flaps"),
         )),
     }
 }

@@ -77,7 +77,6 @@ class Stream:
         self._is_source_paused = False
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._waiting_bytes = 0
-        self._last_due = 0.0
         self._line_free_at = 0.0
         self._pump: asyncio.Handle | None = None
         self._is_over = False
@@ -146,9 +145,8 @@ class Stream:
                 free += len(piece) / toxics.bandwidth
             self._line_free_at = free
             jitter = toxics.jitter * (2 * self._random.random() - 1) if toxics.jitter else 0.0
-            # Never before what was read earlier: the order of a stream is exact.
-            self._last_due = max(self._last_due, free + max(0.0, toxics.latency + jitter))
-            self._waiting.append((self._last_due, piece))
+            # Behind what was read earlier, also where jitter has it due before: the order of a stream is exact.
+            self._waiting.append((free + max(0.0, toxics.latency + jitter), piece))
         self._waiting_bytes += len(data)
         self._balance()
         self._plan()

@@ -186,6 +186,18 @@ def test_nobody_listens_refuses_and_blackhole_times_out() -> None:
     assert run(main()) < 60
 
 
+def test_latency_is_what_dials_and_messages_take() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with memory_link(latency=0.5, reconnect=False) as (client, peer):
+            assert loop.time() == pytest.approx(2), "there and back twice: the connection, and its handshake"
+            peer.send(price(1))
+            await client.receive(PriceUpdate)
+            assert loop.time() == pytest.approx(2.5)
+
+    run(main())
+
+
 def test_ten_minutes_of_refusals_pass_at_once_and_the_client_is_back() -> None:
     async def main() -> None:
         async with MemoryNetwork() as network:
