@@ -252,8 +252,10 @@ class LedgerResult(Result, kw_only=True):
     # Both ways.
     reordered: int
     repeated: int
-    # After the client was closed.
+    # Sent after the client was closed, and delivered.
     late: int
+    # Messages of the server that are missing where no `Gap` stands.
+    untold: int = 0
     seconds: float
 
     @property
@@ -265,7 +267,7 @@ class LedgerResult(Result, kw_only=True):
             and all(self.told.get(fate, 0) == count for fate, count in ends.items())
             and self.losses > 0
             and self.arrived <= self.written + self.unknown
-            and self.arrived_untold == self.reordered == self.repeated == self.late == 0
+            and self.arrived_untold == self.reordered == self.repeated == self.late == self.untold == 0
         )
 
 

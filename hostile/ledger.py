@@ -19,7 +19,9 @@ from benches._results import commit, machine, today, versions
 from hostile._results import LedgerResult, save
 from websocket_utils import (
     Disconnected,
+    Gap,
     Message,
+    MessageNotWritten,
     ReconnectPolicy,
     SendOutcome,
     SendQueueFull,
@@ -55,26 +57,39 @@ class _Books:
 
     def __init__(self) -> None:
         self.arrived: Counter[int] = Counter()
-        self.last_of: dict[ServerConnection, int] = {}
+        self.last_arrived = 0
         self.received = 0
         self.last_received = 0
-        self.reordered = self.repeated = self.late = 0
-        self.is_closed = False
+        self.reordered = self.repeated = self.late = self.untold = 0
+        # Whether a `Gap` stands in front of what comes next.
+        self.is_gap_told = True
+        # The last number that the server had sent when the client was closed.
+        self.last_wanted = sys.maxsize
 
     def at_server(self, connection: ServerConnection, entry: Entry) -> None:
-        """A message of the client has arrived."""
+        """A message of the client has arrived, on whatever connection."""
+        del connection
         self.arrived[entry.number] += 1
         self.repeated += self.arrived[entry.number] > 1
-        self.reordered += entry.number < self.last_of.get(connection, 0)
-        self.last_of[connection] = entry.number
+        self.reordered += entry.number < self.last_arrived
+        self.last_arrived = entry.number
 
-    def at_client(self, entry: Entry) -> None:
+    async def at_client(self, client: WebSocketClient) -> None:
+        """Read what the strategy sees, to its end."""
+        async for item in client.events(Entry):
+            if isinstance(item, Gap):
+                self.is_gap_told = True
+            elif isinstance(item, Entry):
+                self._receive(item.number)
+
+    def _receive(self, number: int) -> None:
         """A message of the server has arrived."""
         self.received += 1
-        self.repeated += entry.number == self.last_received
-        self.reordered += entry.number < self.last_received
-        self.last_received = entry.number
-        self.late += self.is_closed
+        self.repeated += number == self.last_received
+        self.reordered += number < self.last_received
+        self.untold += number > self.last_received + 1 and not self.is_gap_told
+        self.late += number > self.last_wanted
+        self.last_received, self.is_gap_told = number, False
 
 
 class _Fates:
@@ -89,14 +104,17 @@ class _Fates:
         """A message was accepted."""
         self._open.append((number, sent))
 
-    def settle(self) -> None:
-        """Count those whose end is known."""
+    async def settle(self) -> None:
+        """Count those whose end is known, as it is told to who awaits them."""
         for _ in range(len(self._open)):
             number, sent = self._open.popleft()
-            outcome: SendOutcome | None = sent.outcome
-            if outcome is None:
+            if sent.outcome is None:
                 self._open.append((number, sent))
                 continue
+            try:
+                outcome: SendOutcome = await sent
+            except MessageNotWritten as error:
+                outcome = error.outcome
             self.counts[outcome.fate] += 1
             if outcome.fate in {"written", "unknown"}:
                 self.may_have_arrived.add(number)
@@ -127,7 +145,7 @@ async def ledger(messages: int = MESSAGES, seed: int = 1, *, mean_bytes: int = _
         ) as client,
     ):
         server.on(Entry, books.at_server)
-        client.on(Entry, books.at_client)
+        reading = asyncio.create_task(books.at_client(client))
         client.on(Disconnected, losses.append)
         await client.subscribe("ledger")
         proxy.kill_randomly(mean_bytes)
@@ -142,17 +160,20 @@ async def ledger(messages: int = MESSAGES, seed: int = 1, *, mean_bytes: int = _
                     fates.add(number, _send(client, number))
                 except SendQueueFull:
                     is_full = True
-            fates.settle()
+            await fates.settle()
             await asyncio.sleep(0.002 if is_full else 0)
         proxy.clear()
         while not client.is_connected or fates.undecided:
-            fates.settle()
+            await fates.settle()
             await asyncio.sleep(0.001)
         # What was written comes in behind the last message.
         await _quiet(books)
+        # The server goes on: what it sends from here on is for nobody.
+        books.last_wanted = number
+        going_on = asyncio.create_task(_go_on(server, number))
         await client.close()
-        books.is_closed = True
-        await asyncio.sleep(0.05)
+        going_on.cancel()
+        await reading
         counts = client.stats().sends
     return LedgerResult(
         date=today(),
@@ -175,6 +196,7 @@ async def ledger(messages: int = MESSAGES, seed: int = 1, *, mean_bytes: int = _
         reordered=books.reordered,
         repeated=books.repeated,
         late=books.late,
+        untold=books.untold,
         seconds=time.monotonic() - began,
     )
 
@@ -183,6 +205,13 @@ def _send(client: WebSocketClient, number: int) -> Any:
     ttl = _TTL if number % _EXPIRES == 0 else None
     key = number % _KEYS if number % _KEYED == 0 else None
     return client.send(Entry(number), None, ttl, key)
+
+
+async def _go_on(server: WebSocketServer, number: int) -> None:
+    while True:
+        number += 1
+        server.publish("ledger", Entry(number))
+        await asyncio.sleep(0)
 
 
 async def _quiet(books: _Books) -> None:

@@ -106,8 +106,9 @@ LEDGER = """\
 Numbered messages go both ways through a proxy that ends connections at random moments and carries fewer bytes than are
 sent ({messages} each way, {losses} connections lost, seed {seed}). A fifth of the client's may expire, some have keys,
 and what is sent while down is bounded. At the end every accepted message has ended in one way, which the counters and
-what `send` returned agree on; what reached the server was written or unknown; each connection kept the order; nothing
-came twice, and nothing after the client was closed. `make ledger` runs it."""
+what `send` returned agree on, awaited; what reached the server was written or unknown; the order was kept, also from
+one connection to the next; nothing came twice, nothing is missing without a `Gap`, and nothing was delivered that was
+sent after `close()` was called. `make ledger` runs it."""
 STORM = """\
 One connection after the other is lost right behind its first message, {cycles} times. Memory is compared with what it
 was after a tenth of them, and may drift by {drift} KiB; descriptors and tasks may not grow. `make storm` runs it."""

@@ -1,20 +1,17 @@
-"""What changes around a client: names, certificates, clocks, and a machine that slept."""
+"""What changes around a client: names, clocks, and a machine that slept."""
 
 import asyncio
-import ssl
 import time
 from typing import Any
 
 import pytest
-import trustme
-from tests.integration.conftest import Certificates
-from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
+from tests.integration.quiet import frozen, quiet  # noqa: F401  # fixtures, used by every test
 from tests.integration.strategy import AT_ONCE, JSON, nothing_left, price, watched  # noqa: F401  # one is a fixture
 from tests.support.waiting import until
 
 import websocket_utils.client
 from websocket_utils import Disconnected, HeartbeatTimeout, Reconnected, WebSocketClient, WebSocketServer
-from websocket_utils.testing import FailTls, FaultServer, Serve
+from websocket_utils.testing import FaultServer
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -52,46 +49,6 @@ async def test_client_follows_a_name_that_leads_elsewhere(monkeypatch: pytest.Mo
             assert second.publish("a", price(1)) == 1
             await seen.until_seen(1)
             await client.close()
-
-
-async def test_certificate_that_proves_nothing_at_a_reconnect_ends_the_client(
-    certificates: Certificates,
-    quiet: Quiet,  # noqa: F811  # the fixture
-) -> None:
-    stranger = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(stranger)
-    async with asyncio.timeout(10):
-        async with FaultServer(ssl=certificates.server) as server:
-            client = await connect(server.url, ssl=certificates.client)
-            stream = client.events()
-            port = int(server.url.rpartition(":")[2])
-        async with FaultServer(ssl=stranger, port=port) as impostor:
-            assert isinstance(await anext(stream), Disconnected)
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await anext(stream)
-            # Not asked again: it would not get better, and a token would be sent to whom nobody knows.
-            assert impostor.accepted == 1
-            assert impostor.requests == []
-            assert client.state == "failed"
-        await client.close()
-        assert len(quiet.gave_up) == 1
-
-
-async def test_tls_that_breaks_off_at_a_reconnect_is_tried_again(certificates: Certificates) -> None:
-    async with (
-        asyncio.timeout(10),
-        FaultServer([Serve(), FailTls(), FailTls(), Serve()], ssl=certificates.server) as server,
-        connect(server.url, ssl=certificates.client) as client,
-        watched(client) as seen,
-    ):
-        await client.subscribe("a")
-        server.reset_all()
-        await seen.until_seen(("Reconnected", 2))
-        assert server.accepted == 4
-        assert server.subscriptions == {0: ["a"], 3: ["a"]}
-        (downtime,) = client.stats().downtimes
-        assert downtime.tls_ns is not None
-        assert downtime.tls_ns > 0
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["on", "back"])
