@@ -1,8 +1,9 @@
 """A client over one link: what the link tells becomes what the strategy sees."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from ._core import Inbox
 from ._link import Link
 from ._session import Session
 from .events import Disconnected, Event, Gap, Promoted, Reconnected
@@ -11,28 +12,33 @@ from .exceptions import SubscribeRejected
 __all__ = ["Alone", "Strategy"]
 
 
-class Strategy(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
     """The client, as its links' listeners see it."""
 
-    @property
-    def channels(self) -> Sequence[str]:
-        """Channels that are subscribed to."""
-        ...
+    inbox: Inbox
+    """Where the strategy reads from."""
 
-    def tell(self, event: Event) -> None:
-        """Put an event behind all that was received."""
+    channels: Callable[[], Sequence[str]]
+    """Returns the channels that are subscribed to."""
 
-    def use(self, session: Session | None) -> None:
-        """Send through this connection from now on, what was kept first; None: through none."""
+    tell: Callable[[Event], None]
+    """Puts an event behind all that was received."""
 
-    def connected(self, session: Session) -> None:
-        """A connection has come where there was none."""
+    use: Callable[[Session | None], None]
+    """Sends through this connection from now on, what was kept first; None: through none."""
 
-    def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
-        """A channel is not subscribed to any more."""
+    connected: Callable[[Session], None]
+    """A connection has come where there was none."""
 
-    def finish(self, error: BaseException | None) -> None:
-        """End the stream."""
+    subscription_lost: Callable[[str, SubscribeRejected], None]
+    """A channel is not subscribed to any more."""
+
+    fault: Callable[[BaseException], None]
+    """Takes an error that has no caller."""
+
+    finish: Callable[[BaseException | None], None]
+    """Ends the stream."""
 
 
 class Alone:
@@ -55,7 +61,7 @@ class Alone:
             self._tell_gaps()
 
     def _tell_gaps(self) -> None:
-        for channel in self._strategy.channels:
+        for channel in self._strategy.channels():
             self._strategy.tell(Gap(channel))
 
     def link_live(self, link: Link, session: Session, downtime_ns: int | None) -> None:

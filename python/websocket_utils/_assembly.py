@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any, Literal
 
-from ._alone import Alone
+from ._alone import Alone, Strategy
 from ._dialer import Dialer
 from ._endpoints import Endpoint, HeadersSource, TokenSource, UrlSource
 from ._held import Overflow
-from ._legs import Legs, Owner
+from ._legs import Legs
 from ._lifecycle import Lifecycle
 from ._link import Link
 from ._merging import Key
@@ -115,17 +115,17 @@ class Assembly:
             can_refresh=self.terms.authenticate is not None or any(one.can_refresh for one in self.dialer.endpoints),
         )
 
-    def links(self, owner: Owner) -> tuple[tuple[Link, ...], Legs | None]:
+    def links(self, strategy: Strategy) -> tuple[tuple[Link, ...], Legs | None]:
         """Make the links of a client, and what merges them if anything does."""
         reconnects = self.reconnect is not False
         every = range(len(self.dialer.endpoints))
         if not self.merges:
-            alone = Alone(owner)
-            link = Link(self.terms, self.dialer, every, owner.inbox, alone, self._lifecycle(), reconnects=reconnects)
+            alone = Alone(strategy)
+            link = Link(self.terms, self.dialer, every, strategy.inbox, alone, self._lifecycle(), reconnects=reconnects)
             return (link,), None
         groups: list[Sequence[int]] = [(one,) for one in every] if self.mode in {"standby", "race"} else [every]
         sources = [self.dialer.endpoints[group[0]].shown for group in groups]
-        legs = Legs(owner, self.terms, sources, is_standby=self.mode == "standby", key=self.key, of=self.of)
+        legs = Legs(strategy, self.terms, sources, is_standby=self.mode == "standby", key=self.key, of=self.of)
         links = tuple(
             Link(
                 self.terms,

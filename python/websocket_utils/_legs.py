@@ -10,7 +10,7 @@ any leg is live the strategy is not blind, and is told of no loss but by `Promot
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from . import _core
 from ._alone import Strategy
@@ -21,19 +21,7 @@ from .events import Disconnected, Gap, Promoted, Reconnected
 from .exceptions import SubscribeRejected
 from .metrics import LegStats
 
-__all__ = ["Legs", "Owner", "open_any"]
-
-
-class Owner(Strategy, Protocol):
-    """The client, as its legs see it."""
-
-    @property
-    def inbox(self) -> _core.Inbox:
-        """Where the strategy reads from."""
-        ...
-
-    def fault(self, error: BaseException) -> None:
-        """Take an error that has no caller."""
+__all__ = ["Legs", "open_any"]
 
 
 async def open_any(links: Sequence[Link], *, repeats: bool) -> None:
@@ -63,7 +51,7 @@ class Legs:
     """Listens to the links of a client that are merged.
 
     Args:
-        owner: The client.
+        strategy: The client.
         terms: What all its connections have in common.
         sources: Names of the legs, the preferred one first.
         is_standby: Whether one leg is listened to, and the others are spares; else all race.
@@ -72,12 +60,12 @@ class Legs:
     """
 
     def __init__(
-        self, owner: Owner, terms: Terms, sources: Sequence[str], *, is_standby: bool, key: Key | None, of: Any
+        self, strategy: Strategy, terms: Terms, sources: Sequence[str], *, is_standby: bool, key: Key | None, of: Any
     ) -> None:
-        self._owner = owner
+        self._strategy = strategy
         self._sources = sources
         self._binary: Literal["msgpack", "protobuf"] = "protobuf" if terms.codec == "protobuf" else "msgpack"
-        keys = None if key is None else Keys(key, of, binary=self._binary, on_fault=owner.fault)
+        keys = None if key is None else Keys(key, of, binary=self._binary, on_fault=strategy.fault)
         self._has_keys = keys is not None
         self._merger: Race | Standby
         if is_standby or keys is None:
@@ -91,7 +79,9 @@ class Legs:
         self._was_live = False
 
     def _inbox(self, terms: Terms, number: int) -> _core.Inbox:
-        inbox = _core.Inbox(terms.loop, self._owner.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True)
+        inbox = _core.Inbox(
+            terms.loop, self._strategy.fault, _ignore, limit=terms.config.max_inbox, pass_connection=True
+        )
 
         def take(connection: _core.Connection, payload: Payload) -> None:
             del connection
@@ -110,7 +100,7 @@ class Legs:
         return self._merger.leg_stats()
 
     def _take(self, number: int, payload: Payload) -> None:
-        inbox = self._owner.inbox
+        inbox = self._strategy.inbox
         if self._merger.take(number, payload, time.monotonic_ns()):
             inbox.feed(payload, self._inboxes[number].last_received_ns, format=self._binary)
             inbox.end_feed()
@@ -119,12 +109,12 @@ class Legs:
             self._deliver(ready)
 
     def _deliver(self, ready: Sequence[Received | Gap]) -> None:
-        inbox = self._owner.inbox
+        inbox = self._strategy.inbox
         # Kept ones were stamped by the monotonic clock.
         offset_ns = time.time_ns() - time.monotonic_ns()
         for item in ready:
             if isinstance(item, Gap):
-                self._owner.tell(item)
+                self._strategy.tell(item)
             else:
                 inbox.feed(item.payload, item.received_ns + offset_ns, format=self._binary)
         inbox.end_feed()
@@ -134,10 +124,10 @@ class Legs:
     def link_opened(self, link: Link, session: Session) -> None:
         """Where there is no other, it is listened to from its first byte on."""
         if self._active is None:
-            self._owner.connected(session)
+            self._strategy.connected(session)
             if self._was_live and not self._has_keys:
-                for channel in self._owner.channels:
-                    self._owner.tell(Gap(channel))
+                for channel in self._strategy.channels():
+                    self._strategy.tell(Gap(channel))
             self._activate(link)
 
     def link_live(self, link: Link, session: Session, downtime_ns: int | None) -> None:
@@ -150,10 +140,10 @@ class Legs:
             # What was to be the active one is not ready yet.
             self._activate(link)
         if self._lost_ns is not None:
-            self._owner.tell(Reconnected(session.epoch, time.monotonic_ns() - self._lost_ns, recovered=False))
+            self._strategy.tell(Reconnected(session.epoch, time.monotonic_ns() - self._lost_ns, recovered=False))
             self._lost_ns = None
         self._was_live = True
-        self._owner.use(session)
+        self._strategy.use(session)
 
     def _activate(self, link: Link) -> None:
         self._active = link
@@ -173,34 +163,34 @@ class Legs:
         if heir is None or heir.session is None or not heir.session.is_restored:
             if self._lost_ns is None:
                 self._lost_ns = lost_ns
-            self._owner.use(None)
-            self._owner.tell(Disconnected(session.epoch, error))
+            self._strategy.use(None)
+            self._strategy.tell(Disconnected(session.epoch, error))
             if heir is not None:
                 self._activate(heir)
             return
         if isinstance(self._merger, Standby) and not self._has_keys:
-            for channel in self._owner.channels:
-                self._owner.tell(Gap(channel))
+            for channel in self._strategy.channels():
+                self._strategy.tell(Gap(channel))
         self._activate(heir)
         if isinstance(self._merger, Standby):
-            self._owner.tell(Promoted(heir.url, heir.session.epoch, time.monotonic_ns() - lost_ns))
-        self._owner.use(heir.session)
+            self._strategy.tell(Promoted(heir.url, heir.session.epoch, time.monotonic_ns() - lost_ns))
+        self._strategy.use(heir.session)
 
     def link_replaced(self, link: Link, old: Session, new: Session) -> None:
         """A leg's connection is exchanged: both have delivered meanwhile, each message once."""
         del old
         if link is self._active:
-            self._owner.use(new)
+            self._strategy.use(new)
 
     def link_ended(self, link: Link, error: BaseException | None) -> None:
         """A leg will not come back; the last one to go ends the stream."""
         del link
         if all(one.is_over for one in self.links):
-            self._owner.finish(error)
+            self._strategy.finish(error)
 
     def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
         """A server refused a channel."""
-        self._owner.subscription_lost(channel, error)
+        self._strategy.subscription_lost(channel, error)
 
 
 def _ignore(value: Any, connection: _core.Connection, nbytes: int) -> None:

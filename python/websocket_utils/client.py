@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 from typing import Any, Literal, Unpack, get_args
 
+from ._alone import Strategy
 from ._assembly import Assembly, Mode, dialer_of
 from ._busy_poll import BusyPoll
 from ._connection import Connection
-from ._core import Inbox
 from ._endpoints import HeadersSource, TokenSource, UrlSource
 from ._faults import Faults
 from ._heartbeat import Heartbeat, system_clocks
@@ -85,11 +85,21 @@ class WebSocketClient(Receiving, Sending, Closing):
         self._watching = Watching(
             self._loop, self._inbox, self._on_freshness, self._on_silence, self._on_channel_data, self._is_held
         )
-        self._links, self._legs = assembly.links(self)
+        self._links, self._legs = assembly.links(
+            Strategy(
+                inbox=self._inbox,
+                channels=lambda: self.channels,
+                tell=self._tell,
+                use=self._use,
+                connected=self._connected,
+                subscription_lost=self._subscription_lost,
+                fault=self._faults.report,
+                finish=self._finish,
+            )
+        )
         self._heartbeat: Heartbeat[Connection] | None = None
         self._busy_poll: BusyPoll | None = None
         self._is_closing = False
-        self._failure: BaseException | None = None
 
     @classmethod
     def connect(
@@ -269,46 +279,31 @@ class WebSocketClient(Receiving, Sending, Closing):
             for link in self._links:
                 link.pings.leave()
 
-    # --- what links tell (see `Owner`) ---
+    # --- what links tell (see `Strategy`) ---
 
-    @property
-    def inbox(self) -> Inbox:
-        """Where messages wait; part of the package, not of its interface."""
-        return self._inbox
-
-    def fault(self, error: BaseException) -> None:
-        """Take an error that has no caller; part of the package, not of its interface."""
-        self._faults.report(error)
-
-    def tell(self, event: Event) -> None:
-        """Put an event behind all that was received; part of the package, not of its interface."""
+    def _tell(self, event: Event) -> None:
         if not self._is_closing:
             self._inbox.tell(event)
             self._event_handlers.call(event)
 
-    def use(self, session: Session | None) -> None:
-        """Send through this connection; part of the package, not of its interface."""
+    def _use(self, session: Session | None) -> None:
         if session is None:
             self._watching.disconnected()
         else:
             self._next_session = session
         self._send_through(session)
 
-    def connected(self, session: Session) -> None:
-        """A connection has come where there was none; part of the package, not of its interface."""
+    def _connected(self, session: Session) -> None:
         self._next_session = session
         self._watching.connected()
 
-    def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
-        """A channel is refused, and nobody waits for it; part of the package, not of its interface."""
+    def _subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
         self._watching.unwatch(channel)
-        self.tell(SubscriptionLost(channel, error))
+        self._tell(SubscriptionLost(channel, error))
 
-    def finish(self, error: BaseException | None) -> None:
-        """No connection will come any more; part of the package, not of its interface."""
+    def _finish(self, error: BaseException | None) -> None:
         if self._is_closing:
             return
-        self._failure = error
         self._stop()
         self._terms.waiters.fail(error or ConnectionClosedOK(initiator="local"))
         self._inbox.close(error)
@@ -316,7 +311,7 @@ class WebSocketClient(Receiving, Sending, Closing):
             _logger.error("gave up on %s: %s", self.url, error)
 
     def _on_freshness(self, event: Stale | Restored) -> None:
-        self.tell(event)
+        self._tell(event)
         stale = self._watching.stale
         for link in self._links:
             link.note_freshness(is_fresh=not stale)
