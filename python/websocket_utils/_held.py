@@ -141,10 +141,10 @@ class HeldMessages:
         self._by_key: dict[Hashable, int] = {}
         # A heap; those of messages that are gone are passed over.
         self._deadlines: list[tuple[float, int]] = []
-        self.accepted = 0
-        self.dropped = 0
-        self.expired = 0
-        self.handed = 0
+        self.accepted: int = 0
+        self.dropped: int = 0
+        self.expired: int = 0
+        self.handed: int = 0
 
     def __len__(self) -> int:
         return len(self._held)

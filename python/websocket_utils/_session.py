@@ -80,6 +80,9 @@ class Login:
 
     __slots__ = ("_session", "epoch", "refresh")
 
+    epoch: int
+    refresh: bool
+
     def __init__(self, session: "Session", *, refresh: bool) -> None:
         self._session = session
         self.epoch = session.epoch
@@ -138,6 +141,17 @@ class Session:
         "owner",
         "source",
     )
+
+    acknowledges: bool
+    connection: Connection
+    epoch: int
+    has_ended: bool
+    is_authenticated: bool
+    is_restored: bool
+    opened_ns: int
+    own: OwnSends
+    owner: SessionOwner
+    source: int
 
     def __init__(self, owner: SessionOwner, terms: Terms, epoch: int, opened: Opened, source: int, now_ns: int) -> None:
         self.owner = owner

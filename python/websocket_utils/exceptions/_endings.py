@@ -1,7 +1,7 @@
 """How connections, what is sent on them, and links over many of them end."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from websocket_utils._redaction import on_one_line
 from websocket_utils.outcomes import SendOutcome
@@ -124,7 +124,7 @@ class StaleData(ConnectionClosedError):
 
     def __init__(self, channel: str, age: float) -> None:
         super().__init__()
-        self.args = (channel, age)
+        self.args: tuple[Any, ...] = (channel, age)
         self.channel = channel
         self.age = age
 
@@ -145,7 +145,7 @@ class SubscribeTimeout(ConnectionClosedError):
 
     def __init__(self, channels: Sequence[str], timeout: float) -> None:
         super().__init__()
-        self.args = (channels, timeout)
+        self.args: tuple[Any, ...] = (channels, timeout)
         self.channels: tuple[str, ...] = tuple(channels)
         self.timeout = timeout
 
@@ -164,7 +164,7 @@ class MessageNotWritten(ConnectionClosedError):
 
     def __init__(self, outcome: SendOutcome) -> None:
         super().__init__(initiator="transport")
-        self.args = (outcome,)
+        self.args: tuple[Any, ...] = (outcome,)
         self.outcome = outcome
 
     def __str__(self) -> str:

@@ -74,8 +74,8 @@ class FaultConnection(asyncio.BufferedProtocol):
         self.subprotocol: str | None = None
         self.channels: dict[str, None] = {}
         self.close_code: int | None = None
-        self.is_open = False
-        self.is_gone = False
+        self.is_open: bool = False
+        self.is_gone: bool = False
         self._records = records
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None

@@ -49,8 +49,8 @@ class FaultyPeers:
         self._script: list[Step] = []
         self._last: Step = Serve()
         self.dials: list[float] = []
-        self.accepted = 0
-        self.opened = 0
+        self.accepted: int = 0
+        self.opened: int = 0
         self.requests: list[Request] = []
         self.received: list[str | bytes] = []
         self.close_codes: list[int] = []

@@ -57,8 +57,8 @@ class ChaosProxy:
         self._connections: dict[int, ProxyConnection] = {}
         self._is_empty = asyncio.Event()
         self._passed = {"up": 0, "down": 0}
-        self.accepted = 0
-        self.kills = 0
+        self.accepted: int = 0
+        self.kills: int = 0
 
     async def __aenter__(self) -> Self:
         self._door = Door(self._accept, self._port)

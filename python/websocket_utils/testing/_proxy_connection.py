@@ -63,11 +63,11 @@ class ProxyConnection:
         self._on_gone = on_gone
         self._left_to_kill: int | None = None
         self._is_given_up = False
-        self.up = Stream(up, self._random, on_close=self.close, on_reset=self.reset, on_end=self._on_end)
-        self.down = Stream(down, self._random, on_close=self.close, on_reset=self.reset, on_end=self._on_end)
+        self.up: Stream = Stream(up, self._random, on_close=self.close, on_reset=self.reset, on_end=self._on_end)
+        self.down: Stream = Stream(down, self._random, on_close=self.close, on_reset=self.reset, on_end=self._on_end)
         self._client = _End(self, self.up, self.down)
         self._server = _End(self, self.down, self.up)
-        self.is_killed = False
+        self.is_killed: bool = False
 
     async def open(self, accepted: socket.socket, host: str, port: int) -> None:
         """Connect to the server, and let bytes flow.

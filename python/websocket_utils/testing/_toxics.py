@@ -81,9 +81,9 @@ class Stream:
         self._pump: asyncio.Handle | None = None
         self._is_over = False
         self._ends = False
-        self.passed = 0
-        self.swallowed = 0
-        self.has_ended = False
+        self.passed: int = 0
+        self.swallowed: int = 0
+        self.has_ended: bool = False
 
     def set(self, toxics: Toxics) -> None:
         """Change the toxics; what was read before keeps its time."""
