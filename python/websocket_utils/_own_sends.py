@@ -58,7 +58,7 @@ class OwnSends:
         return sent
 
     def _fold(self) -> None:
-        undecided = []
+        undecided: list[Sent] = []
         for sent in self._open:
             outcome = sent.outcome
             if outcome is None:

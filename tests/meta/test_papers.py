@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 500
 # Written by tools, in their own format.
+# Rendered: a table for each bench, as many as there are.
+RENDERED = {"BENCHMARKS.md"}
 GENERATED = {"Cargo.lock", "constraints.txt", "package-lock.json"}
 
 # Put together from pieces, so that this file does not hold what it forbids.
@@ -53,6 +55,8 @@ def test_no_file_is_longer_than_its_budget() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in tracked()
-        if path.suffix != ".json" and (lines := len(text_of(path).splitlines())) > MAX_LINES
+        if path.suffix != ".json"
+        and path.name not in RENDERED
+        and (lines := len(text_of(path).splitlines())) > MAX_LINES
     }
     assert long == {}, f"over {MAX_LINES} lines: split by concept"
