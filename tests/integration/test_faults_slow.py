@@ -70,6 +70,24 @@ async def test_handler_that_blocks_the_loop_is_no_reason_to_take_the_peer_for_de
         assert client.epoch == 1
 
 
+@pytest.mark.filterwarnings("ignore:Executing")
+async def test_loop_that_is_blocked_right_behind_a_ping_does_not_cost_the_peer_its_life() -> None:
+    async with asyncio.timeout(10), FaultServer() as server, connect(server) as client:
+
+        def has_asked(count: int) -> bool:
+            return bool(client._heartbeat._nonce >= count)
+
+        def has_heard(count: int) -> bool:
+            return bool(client.stats().rtt.count >= count)
+
+        for count in range(1, 4):
+            # A ping has left; for longer than its pong has, nothing can be read.
+            await until(functools.partial(has_asked, count))
+            time.sleep(3 * TIMEOUT)  # noqa: ASYNC251  # the fault of this test
+            await until(functools.partial(has_heard, count))
+        assert (client.epoch, server.accepted) == (1, 1)
+
+
 async def test_reader_that_does_not_read_holds_the_peer_and_nobody_is_taken_for_dead() -> None:
     async with (
         asyncio.timeout(10),
