@@ -31,6 +31,7 @@ _logger = logging.getLogger("websocket_utils.client")
 
 # Timers of the fast loop count whole milliseconds: a wait of up to one would take up to two.
 _NO_WAIT = 0.001
+_BEFORE_LOG = 0.001
 # How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
 _BEFORE_NEXT_ROTATION = 30.0
 # A crowd of connections of one age does not go all at once.
@@ -293,8 +294,8 @@ class Link:
             decision = Done() if isinstance(error, ConnectionClosedOK) else Fail(error)
         elif self.lifecycle.attempts <= 1 or self.lifecycle.attempts % _LOGGED_EACH == 0:
             # The dial comes first: a handler of logs may take longer than a handshake.
-            self._loop.call_soon(
-                self._loop.call_soon, _logger.warning, "connection to %s lost: %s", self._shown(session.source), error
+            self._loop.call_later(
+                _BEFORE_LOG, _logger.warning, "connection to %s lost: %s", self._shown(session.source), error
             )
         self._listener.link_lost(self, session, error)
         if self._loss is None or self._loss.done():

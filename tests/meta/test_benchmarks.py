@@ -3,11 +3,13 @@
 import itertools
 import sys
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
-from benches import _payload, _wires, compare, render
-from benches._harness import BenchError, _Run
+from benches import _outages, _payload, _wires, compare, render
+from benches._child import BenchError, Child
+from benches._harness import _Run
 from benches._results import (
     Bar,
     Bench,
@@ -29,6 +31,8 @@ from benches.run import all_benches
 from tests.support.wire import COMPRESSED, FrameReader
 
 from websocket_utils import PriceUpdate
+
+MS = 1_000_000
 
 
 def result_with(*sides: SideResult) -> BenchResult:
@@ -133,6 +137,82 @@ def test_every_bar_names_sides_and_metrics_of_its_bench() -> None:
             assert {bar.ours, bar.peer or bar.ours} <= names
             assert bar.metric in bench.metrics
             assert (bar.at_most is None) != (bar.at_least is None)
+
+
+def ticks(*numbers: int, late: dict[int, int] | None = None) -> list[tuple[int, int, int]]:
+    """Messages of a stream of one each millisecond, received 0.1 ms after they were due, but for late ones."""
+    return [(number, number * MS, number * MS + MS // 10 + (late or {}).get(number, 0)) for number in numbers]
+
+
+def test_numbers_of_a_standby_are_lost_duplicated_and_the_worst_wait_around_each_promotion() -> None:
+    # Promoted behind number 5 and behind number 13, where number 14 was 0.3 ms late; number 2 was so by chance.
+    stream = ticks(*range(1, 21), late={14: 300_000, 2: 900_000})
+    numbers = _outages.standby_numbers(stream, [(5, 40_000, 6 * MS), (13, 50_000, 15 * MS)], [5 * MS, 14 * MS])
+    assert numbers == {
+        "lost": 0,
+        "duplicated": 0,
+        "gap_p50_us": 300,
+        "gap_p99_us": 300,
+        "promotion_p99_us": 50,
+        "takeover_p50_us": 1000,
+    }
+
+
+def test_message_that_is_missing_or_twice_there_is_counted_and_a_wrong_order_is_an_error() -> None:
+    promoted, killed = [(3, 1, 4 * MS)], [3 * MS]
+    missing = _outages.standby_numbers(ticks(1, 2, 3, 5, 6), promoted, killed)
+    assert (missing["lost"], missing["duplicated"]) == (1, 0)
+    twice = _outages.standby_numbers(ticks(1, 2, 3, 3, 4), promoted, killed)
+    assert (twice["lost"], twice["duplicated"]) == (0, 1)
+    with pytest.raises(BenchError, match="out of order"):
+        _outages.standby_numbers(ticks(1, 2, 4, 3), promoted, killed)
+
+
+class Told:
+    """A process of a run that says what the test has it say."""
+
+    def __init__(self, *lines: dict[str, object]) -> None:
+        self._lines = list(lines)
+
+    def hear(self, timeout: float = 60) -> dict[str, object]:
+        del timeout
+        return self._lines.pop(0)
+
+
+class Processes:
+    """Starts no process: both are the test's."""
+
+    def __init__(self, load: Told, subject: Told) -> None:
+        self._load, self._subject = load, subject
+
+    def load(self, mode: str, **options: object) -> Child:
+        del mode, options
+        return cast("Child", self._load)
+
+    def subject(self, **options: object) -> Child:
+        del options
+        return cast("Child", self._subject)
+
+
+def test_gap_of_a_reconnect_is_from_the_reset_to_the_first_message_of_the_next_connection() -> None:
+    def run(dropped: list[int], arrived: list[int]) -> tuple[dict[str, float], float]:
+        start = Processes(Told({"port": 1}, {"dropped": dropped}), Told({"arrived_ns": arrived, "yardstick_ns": 7.0}))
+        return _outages.reconnect(start, all_benches()["reconnect"], 2)
+
+    assert run([10 * MS, 20 * MS], [1, 11 * MS, 23 * MS]) == ({"p50_ms": 3.0, "p99_ms": 3.0}, 7.0)
+    # A drop that nothing followed, and a message from before the connection that it says to be of.
+    for wrong in ([10 * MS], [10 * MS, 24 * MS]):
+        with pytest.raises(BenchError):
+            run(wrong, [1, 11 * MS, 23 * MS])
+
+
+def test_every_kind_of_outage_has_a_bench_and_its_run_reports_the_metrics_of_it() -> None:
+    kinds = {bench.kind for bench in all_benches().values()}
+    assert set(_outages.RUNS) <= kinds
+    for bench in all_benches().values():
+        assert set(bench.metrics) <= set(render.METRICS)
+        # What is shown is in the report's order.
+        assert bench.name in render.ORDER
 
 
 def test_results_survive_their_file() -> None:
