@@ -19,7 +19,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is lost: from here on the strategy is blind, until `Reconnected`. Behind all that it brought."""
+    """The connection is lost: from here on the strategy is blind, until `Reconnected`. Behind all that it brought.
+
+    Also told of a connection that was lost before it was complete: two can follow each other.
+    """
 
     epoch: int
     """Number of the connection, from 1."""
