@@ -30,7 +30,7 @@ pub(super) struct Control {
 pub(crate) struct Looked {
     payload: Vec<u8>,
     format: WireFormat,
-    call: Option<(Py<PyAny>, Py<PyAny>)>,
+    call: Option<Call>,
     is_consumed: bool,
     is_watched: bool,
     /// It came on a muted connection, whose messages are not counted here.
@@ -89,6 +89,9 @@ impl Control {
     }
 }
 
+/// A callback of the library, and the message that is for it.
+type Call = (Py<PyAny>, Py<PyAny>);
+
 impl State {
     /// Looks whether a message is one of the library's own, or watched; `None` if it is neither.
     #[inline(never)]
@@ -105,12 +108,7 @@ impl State {
     }
 
     /// Whom of the library a message is for, with the message, and whether nobody else gets it.
-    fn own(
-        &self,
-        py: Python<'_>,
-        payload: &[u8],
-        format: WireFormat,
-    ) -> PyResult<(Option<(Py<PyAny>, Py<PyAny>)>, bool)> {
+    fn own(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<(Option<Call>, bool)> {
         if !self.control.looks_at(payload.len()) {
             return Ok((None, false));
         }
