@@ -13,7 +13,8 @@ BENCHES = (
             "As the round trip above, answered from inside the callback, with `busy_poll` off and on. The echo server "
             "looks at its socket without a pause in both cases and has a core of its own, so that what differs is "
             "whether our loop sleeps. The CPU time of a loop that never sleeps is the time that passes: one whole core "
-            "while there is traffic."
+            "while there is traffic. The bare sockets have no library and no event loop above them: what the "
+            "kernel takes for two messages."
         ),
         metrics=("p50_us", "p99_us", "cpu_ns"),
         sides=(
@@ -23,6 +24,13 @@ BENCHES = (
                 module="websocket_utils_client",
                 scenario="round_trip_busy",
                 needs=OURS,
+            ),
+            Side(name="bare socket, asleep in epoll", module="bare_trips", scenario="sleeping", needs="msgspec"),
+            Side(
+                name="bare socket, asks epoll without a pause",
+                module="bare_trips",
+                scenario="spinning",
+                needs="msgspec",
             ),
         ),
         bars=(
