@@ -47,6 +47,8 @@ class VirtualClock(asyncio.SelectorEventLoop):
         # Before `super`, which asks for the time.
         self._now = 0.0
         self._jobs = 0
+        # Those that were there before know nothing of this loop.
+        self._others = frozenset(threading.enumerate())
         selector = _Selector()
         super().__init__(selector)
         # The loop's own way to wake itself is no I/O.
@@ -108,7 +110,7 @@ class VirtualClock(asyncio.SelectorEventLoop):
             return ready
         if timeout is None:
             # Another thread or a signal may still wake it.
-            if threading.active_count() > 1:
+            if any(thread not in self._others for thread in threading.enumerate()):
                 return select(None)
             raise RuntimeError("everything waits, and no timer is set: this would be for ever")
         ready = select(0)

@@ -96,3 +96,18 @@ async def test_time_is_real_while_a_thread_works_or_a_socket_is_watched() -> Non
     begin = clock.time()
     await asyncio.sleep(3600)
     assert clock.time() == pytest.approx(begin + 3600)
+
+
+def test_threads_that_were_there_before_are_not_waited_for() -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="for ever"):
+            VirtualClock().run(main())
+    finally:
+        stop.set()
+        thread.join()
