@@ -60,8 +60,8 @@ async def echo_case(url: str, case: int, *, ssl: SSLContext | None, compression:
     # How it ends is for the suite to judge.
     with contextlib.suppress(WebSocketError):
         opening = WebSocketClient.connect(address, config=settings, ssl=ssl, reconnect=False)
-        # The suite sends a message and a violation with its answer to the handshake: an echo that is to leave before the
-        # close frame needs its handlers before the first read.
+        # The suite sends a message and a violation with its answer to the handshake: an echo that is to leave before
+        # the close frame needs its handlers before the first read.
         client = opening._opened  # pyright: ignore[reportPrivateUsage]  # as said above
 
         def echo(message: str | bytes) -> None:

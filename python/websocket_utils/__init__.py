@@ -8,13 +8,13 @@ from ._connection import ServerConnection
 from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
-from ._slow import Backpressure, Conflate, DropOldest
+from ._slow import Backpressure, Conflate, Disconnect, DropOldest
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .client import WebSocketClient
 from .config import WebSocketConfig
-from .events import Disconnected, Event, Gap, Promoted, Reconnected, Restored, Stale, SubscriptionLost
+from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
 from .exceptions import (
     AuthenticationFailed,
     Close,
@@ -46,8 +46,10 @@ from .messages import (
     AccountUpdate,
     FieldId,
     Float32,
+    GoAway,
     Int32,
     Int64,
+    LagNotice,
     Message,
     Ping,
     Pong,
@@ -62,6 +64,7 @@ from .messages import (
     WsMessage,
 )
 from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
+from .namespaces import Namespace
 from .outcomes import SendOutcome
 from .server import WebSocketServer
 from .subscription import Subscription
@@ -84,6 +87,7 @@ __all__ = [
     "ConnectionFlapping",
     "DecodeError",
     "Decoder",
+    "Disconnect",
     "Disconnected",
     "Distribution",
     "Downtime",
@@ -94,18 +98,22 @@ __all__ = [
     "FieldId",
     "Float32",
     "Gap",
+    "GoAway",
     "HandshakeError",
     "HeartbeatTimeout",
     "Histogram",
     "Int32",
     "Int64",
     "InvalidURL",
+    "LagNotice",
+    "Lagged",
     "LegStats",
     "LocalProtocolError",
     "Login",
     "Message",
     "MessageNotWritten",
     "MessageTooBig",
+    "Namespace",
     "Ping",
     "Pong",
     "PriceUpdate",

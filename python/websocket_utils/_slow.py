@@ -6,7 +6,7 @@ from typing import Any
 
 from .messages import WsMessage
 
-__all__ = ["Backpressure", "Conflate", "DropOldest", "SlowPolicy"]
+__all__ = ["Backpressure", "Conflate", "Disconnect", "DropOldest", "NamespacePolicy", "SlowPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,46 +19,75 @@ class Backpressure:
 
 @dataclass(frozen=True, slots=True)
 class DropOldest:
-    """Drop the oldest messages that wait, and count them as `dropped`. Reading never stops; events are never dropped.
+    """Drop the oldest messages that wait, and count them as `dropped`.
 
-    The latest message is kept, however big it is.
+    Of a client: reading never stops; events are never dropped; the latest message is kept, however big it is. Of a
+    server's namespace: for each channel and client, while the client's socket takes nothing.
     """
+
+    most: int | None = None
+    """Messages that may wait; None: as many as fit the bounds in bytes (a client's `max_inbox`, a server's `max_lag`).
+    A client takes `max_inbox_messages` for it, and no number here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflate:
     """Keep only the latest message of each key: `Conflate("symbol")`.
 
-    A message takes the place of an older one of its class and key that still waits when its read has ended, and the
-    older one counts as `conflated`. A reader that keeps up gets all that come in reads of their own. Nothing moves past
-    an event of `events()`. Messages of other classes all wait, and so do those without such a key; where more waits
-    than may, the oldest go, counted as `dropped`. Reading never stops.
+    Of a client: a message takes the place of an older one of its class and key that still waits when its read has
+    ended, and the older one counts as `conflated`. A reader that keeps up gets all that come in reads of their own.
+    Nothing moves past an event of `events()`. Messages of other classes all wait, and so do those without such a key;
+    where more waits than may, the oldest go, counted as `dropped`. Reading never stops.
+
+    Of a server's namespace: while a client's socket takes nothing, the latest message of each key waits for it, in
+    each channel. A client that keeps up gets every message, with no delay.
     """
 
-    key: str | tuple[str, ...] | Callable[[Any], object]
+    key: str | tuple[str, ...] | Callable[[Any], object] | None = None
     """What tells messages apart: a field's name, several of them, or a function of the message. What it raises is
-    reported as what a handler raises, and the message waits by itself."""
+    reported as what a handler raises, and the message waits by itself. None, of a server alone: the channel."""
 
     type: Any = WsMessage
-    """The messages that it is for: a class, a union of classes, or a `Decoder` of them. Each is decoded once more for
-    its key, if anything else waits."""
+    """Of a client: the messages that it is for, a class, a union of classes, or a `Decoder` of them. Each is decoded
+    once more for its key, if anything else waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Of a server's namespace: end the connection of a client that has fallen too far behind; until then all waits.
+
+    The default of servers.
+    """
+
+    size: int | None = None
+    """Bytes that may wait; None: `max_lag`."""
+
+    age: float | None = None
+    """Seconds for which the client's socket may take nothing; None: any time. Prices get old before they get many."""
 
 
 SlowPolicy = Backpressure | DropOldest | Conflate
-"""Any of these."""
+"""What a client may be given."""
+
+NamespacePolicy = Conflate | DropOldest | Disconnect
+"""What a server's namespace may be given."""
 
 
 def describe(policy: SlowPolicy) -> tuple[Any, ...] | None:
     """As the inbox takes it.
 
     Raises:
-        TypeError: If it is no policy.
+        TypeError: If it is no policy of a client.
     """
     match policy:
         case Backpressure():
             return None
-        case DropOldest():
+        case DropOldest(None):
             return ("drop_oldest",)
-        case Conflate(key, type_):
+        case Conflate(key, type_) if key is not None:
             return ("conflate", type_, key)
+        case DropOldest():
+            raise TypeError("slow=DropOldest() of a client takes no number: set max_inbox_messages")
+        case Conflate():
+            raise TypeError("slow=Conflate(key) of a client takes a key: it knows no channels")
     raise TypeError(f"slow takes Backpressure(), DropOldest() or Conflate(key), not {policy!r}")

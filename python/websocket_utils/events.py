@@ -9,6 +9,7 @@ __all__ = [
     "Disconnected",
     "Event",
     "Gap",
+    "Lagged",
     "Promoted",
     "Reconnected",
     "Restored",
@@ -63,6 +64,23 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Lagged:
+    """The server left messages of a channel out, because this side was slow. It stands before the next that came."""
+
+    channel: str
+    """The channel they were published to."""
+
+    first: int
+    """Sequence of the first one left out."""
+
+    last: int
+    """Sequence of the last one left out."""
+
+    count: int
+    """How many: fewer than lie between the two, where some in between did come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stale:
     """A channel has been silent for longer than its `stale_after`, whatever the connection says."""
 
@@ -109,5 +127,5 @@ class Promoted:
     """From the loss of the source before to now; 0 where it had not failed."""
 
 
-Event = Disconnected | Reconnected | Gap | Stale | Restored | SubscriptionLost | Promoted
+Event = Disconnected | Reconnected | Gap | Lagged | Stale | Restored | SubscriptionLost | Promoted
 """Any of these."""

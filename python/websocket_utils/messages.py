@@ -17,8 +17,10 @@ __all__ = [
     "AccountUpdate",
     "FieldId",
     "Float32",
+    "GoAway",
     "Int32",
     "Int64",
+    "LagNotice",
     "Message",
     "Ping",
     "Pong",
@@ -119,11 +121,16 @@ class AccountUpdate(Message, gc=False):
     """Time of the update, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1."""
 
 
-class Subscribe(Message):
+class Subscribe(Message, omit_defaults=True):
     """A client wants what is published on these channels."""
 
     channels: list[str]
-    """Names of channels, such as `prices:SOL-USDC`."""
+    """Names of channels, such as `prices:SOL-USDC`, or patterns: `prices:*` is all that begin with `prices:`."""
+    positions: list[str] = []
+    """What the client has already: `<epoch> <sequence> <channel>` for each channel, none for those it is new to."""
+    slow: str = ""
+    """What happens to these while the client is slow, where it is not what the server's namespaces say: `conflate`,
+    `drop_oldest`, `drop_oldest:100` or `disconnect`."""
 
 
 class Unsubscribe(Message):
@@ -133,11 +140,15 @@ class Unsubscribe(Message):
     """Names of channels, such as `prices:SOL-USDC`."""
 
 
-class Subscribed(Message):
+class Subscribed(Message, omit_defaults=True):
     """A server's acknowledgement of `Subscribe`, to peers that speak one of our subprotocols."""
 
     channels: list[str]
     """Names of channels, as they were asked for."""
+    positions: list[str] = []
+    """Where each channel goes on: `<epoch> <sequence> <channel>`, the publication before the next one to come here."""
+    recovered: list[str] = []
+    """Those of the channels in `positions` of which nothing is missing behind the position that the client named."""
 
 
 class SubscriptionRejected(Message):
@@ -148,6 +159,34 @@ class SubscriptionRejected(Message):
     code: int
     """Why, as a number; those of the server of this package are close codes (RFC 6455 §7.4)."""
     reason: str
+    """Why, in words."""
+
+
+class LagNotice(Message, gc=False):
+    """A server has left publications out for a client that was slow; in front of the channel's next one.
+
+    To peers that speak one of our subprotocols.
+    """
+
+    channel: str
+    """Name of the channel."""
+    first: UInt64
+    """Sequence of the first one left out."""
+    last: UInt64
+    """Sequence of the last one left out."""
+    count: UInt64
+    """How many: fewer than lie between the two, where some in between do come."""
+
+
+class GoAway(Message, gc=False):
+    """A server is about to end the connection: connect anew, elsewhere or to its successor.
+
+    To peers that speak one of our subprotocols.
+    """
+
+    after: float
+    """Seconds to wait before: each client is told another number, so that not all come at once."""
+    reason: str = ""
     """Why, in words."""
 
 

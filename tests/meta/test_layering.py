@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 LAYERS = [
     {"_redaction", "events", "messages", "metrics", "outcomes"},
     {"exceptions"},
-    {"config", "_shapes", "_columns", "_slow"},
+    {"config", "_shapes", "_columns", "_slow", "namespaces"},
     {"schema"},
     {"_core"},
     {

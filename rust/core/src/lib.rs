@@ -20,4 +20,5 @@ pub mod limits;
 pub mod log;
 pub mod mask;
 pub mod opcode;
+pub mod publication;
 pub mod utf8;

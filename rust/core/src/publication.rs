@@ -1,0 +1,137 @@
+//! The position of a publication, in front of its payload, for peers that agreed to one of our subprotocols.
+//!
+//! ```text
+//! 1E <epoch> SP <sequence> SP <previous> SP <channel> LF <payload as every other peer gets it>
+//! 1E LF <payload>                 no publication, but a payload that itself begins with 1E
+//! <payload>                       no publication
+//! ```
+//!
+//! Numbers are decimal. No JSON text, no `MessagePack` map and no Protocol Buffers message begins with 1E (record separator),
+//! so a receiver knows by one byte what it has. A channel name holds no control character, so the first LF ends it.
+
+use std::str;
+
+/// The byte that no message class begins with.
+pub const MARK: u8 = 0x1E;
+
+/// In front of a payload that is no publication and begins with [`MARK`].
+pub const ESCAPE: &[u8] = b"\x1e\n";
+
+/// Where a publication stands in its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// Number of the channel's incarnation: sequences of different epochs have nothing to do with each other.
+    pub epoch: u64,
+    /// Its number in the channel, from 1.
+    pub sequence: u64,
+    /// The number of the publication before it; 0 if there was none.
+    pub previous: u64,
+    /// Name of the channel.
+    pub channel: &'a str,
+}
+
+/// What a received payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// A message that stands in no channel.
+    Bare(&'a [u8]),
+    /// A publication, and its payload.
+    Publication(Position<'a>, &'a [u8]),
+    /// It begins with [`MARK`] and is neither.
+    Malformed,
+}
+
+/// Appends the decimal digits of `number`.
+fn append_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends what stands in front of a publication's payload.
+pub fn append_position(out: &mut Vec<u8>, position: Position<'_>) {
+    out.push(MARK);
+    for number in [position.epoch, position.sequence, position.previous] {
+        append_number(out, number);
+        out.push(b' ');
+    }
+    out.extend_from_slice(position.channel.as_bytes());
+    out.push(b'\n');
+}
+
+/// Tells what a received payload is. Never reads behind the line of the position.
+#[must_use]
+pub fn read_position(payload: &[u8]) -> Received<'_> {
+    let Some((&MARK, rest)) = payload.split_first() else { return Received::Bare(payload) };
+    let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { return Received::Malformed };
+    let (line, body) = (&rest[..end], &rest[end + 1..]);
+    if line.is_empty() {
+        return Received::Bare(body);
+    }
+    let Some((epoch, line)) = split_number(line) else { return Received::Malformed };
+    let Some((sequence, line)) = split_number(line) else { return Received::Malformed };
+    let Some((previous, line)) = split_number(line) else { return Received::Malformed };
+    match str::from_utf8(line) {
+        Ok(channel) if !channel.is_empty() => {
+            Received::Publication(Position { epoch, sequence, previous, channel }, body)
+        }
+        _ => Received::Malformed,
+    }
+}
+
+/// The number up to the first space, and what is behind that; `None` if it is none that fits 64 bits.
+fn split_number(line: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0u64;
+    for (at, &byte) in line.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
+            b' ' if at > 0 => return Some((number, &line[at + 1..])),
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_is_read_back_as_it_was_written() {
+        for (epoch, sequence, previous, channel) in
+            [(0, 1, 0, "a"), (u64::MAX, u64::MAX, u64::MAX - 1, "prices:SOL-USDC"), (7, 10, 9, "with a space")]
+        {
+            let position = Position { epoch, sequence, previous, channel };
+            let mut payload = Vec::new();
+            append_position(&mut payload, position);
+            payload.extend_from_slice(b"{}\n\x1e");
+            assert_eq!(read_position(&payload), Received::Publication(position, b"{}\n\x1e"));
+        }
+    }
+
+    #[test]
+    fn payload_without_mark_and_escaped_payload_are_bare() {
+        assert_eq!(read_position(b"{}"), Received::Bare(b"{}"));
+        assert_eq!(read_position(b""), Received::Bare(b""));
+        assert_eq!(read_position(b"\x1e\n\x1e1 2 1 a\n{}"), Received::Bare(b"\x1e1 2 1 a\n{}"));
+    }
+
+    #[test]
+    fn line_that_is_no_position_is_malformed() {
+        for line in
+            ["1 2 1 a", "1 2 1\n", "1 2 1 \n", "1  1 a\n", "x 2 1 a\n", " 2 1 a\n", "18446744073709551616 1 0 a\n"]
+        {
+            let payload = [&[MARK], line.as_bytes()].concat();
+            assert_eq!(read_position(&payload), Received::Malformed, "{line:?}");
+        }
+        assert_eq!(read_position(b"\x1e1 2 1 \xff\n"), Received::Malformed);
+    }
+}
