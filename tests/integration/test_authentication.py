@@ -2,20 +2,32 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import trustme
 from tests.integration.conftest import UPGRADE, Certificates, Network
+from tests.integration.identities import (
+    DESK,
+    JSON,
+    KEY,
+    PRICES,
+    Order,
+    Switch,
+    bearer,
+    by_key,
+    close_of,
+    closed_with,
+    hear,
+    known_peer,
+    say,
+)
 from tests.integration.quiet import Quiet, frozen, quiet  # noqa: F401  # fixtures, used by every test
-from tests.integration.raw_peer import RawPeer, raw_client
+from tests.integration.raw_peer import raw_client
 from tests.support.tokens import SECRET
 from tests.support.waiting import until
-from tests.support.wire import BINARY, CLOSE, TEXT, Frame
+from tests.support.wire import BINARY, TEXT, Frame
 
 from websocket_utils import (
     Authenticate,
@@ -23,85 +35,17 @@ from websocket_utils import (
     AuthenticationFailed,
     ConnectionClosedError,
     Credentials,
-    Disconnected,
-    Grant,
     HandshakeError,
     Identity,
-    KeyAuthentication,
-    Message,
     Ping,
     Pong,
     PriceUpdate,
-    Reconnected,
-    SubscribeRejected,
+    ServerConnection,
     TokenAuthentication,
     Unauthorized,
-    WebSocketServer,
     in_band,
     issue_token,
 )
-
-JSON = "websocket-utils.json"
-PRICES = (Grant("prices:*"),)
-DESK = Identity("desk", (*PRICES, Grant("orders:1")))
-KEY = "the key of the desk"
-OTHER_KEY = "the key of another one"
-
-
-class Order(Message):
-    number: int
-
-
-class Switch:
-    """An `authenticate` whose answer a test decides on."""
-
-    def __init__(self) -> None:
-        self.asked: list[Credentials] = []
-        self.answers: list[asyncio.Future[Identity]] = []
-
-    def __call__(self, credentials: Credentials) -> Awaitable[Identity]:
-        self.asked.append(credentials)
-        self.answers.append(asyncio.get_running_loop().create_future())
-        return self.answers[-1]
-
-
-def by_key(**more: Identity) -> KeyAuthentication:
-    return KeyAuthentication({KEY: DESK, OTHER_KEY: Identity("other"), **more})
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def say(peer: RawPeer, kind: str, **fields: Any) -> None:
-    peer.send(TEXT, json.dumps({"type": kind, **fields}).encode())
-
-
-async def hear(peer: RawPeer) -> Any:
-    """The next message, or the close frame."""
-    async with asyncio.timeout(5):
-        frame = await peer.read_frame()
-    return json.loads(frame.payload) if frame.opcode != CLOSE else frame
-
-
-def close_of(frame: Frame) -> tuple[int, str]:
-    assert frame.opcode == CLOSE
-    return int.from_bytes(frame.payload[:2], "big"), frame.payload[2:].decode()
-
-
-async def closed_with(peer: RawPeer) -> tuple[int, str]:
-    async with asyncio.timeout(5):
-        return close_of(await peer.read_close())
-
-
-@contextlib.asynccontextmanager
-async def known_peer(server: WebSocketServer, *, key: str = KEY) -> AsyncIterator[RawPeer]:
-    """A plain client that was let in on the connection."""
-    async with raw_client(server.url) as peer:
-        await say(peer, "Authenticate", token=key)
-        assert (await hear(peer))["type"] == "Authenticated"
-        yield peer
-
 
 # --- in the opening handshake ---
 
@@ -110,10 +54,12 @@ async def test_client_with_a_token_is_known_from_the_101_on(network: Network) ->
     heard: list[tuple[str, int]] = []
     async with network.bind(authenticate=TokenAuthentication(secret=SECRET)) as server:
 
-        @server.on(Order)
-        def on_order(connection: Any, order: Order) -> None:
+        def on_order(connection: ServerConnection, order: Order) -> None:
+            assert connection.identity is not None
             assert connection.identity.may("subscribe", "prices:*")
             heard.append((connection.identity.name, order.number))
+
+        server.on(Order, on_order)
 
         async with network.connect(server.url, token=issue_token(SECRET, "desk", PRICES)) as client, asyncio.timeout(5):
             server.broadcast(PriceUpdate("SOL", "USDC", 1.0, timestamp=1))
@@ -210,7 +156,7 @@ async def test_judgement_is_given_up_with_its_opening(plain: Network) -> None:
             await until(lambda: len(switch.answers) == 3)
             await server.close()
             assert await peer.read_until_closed() == b""
-        await until(lambda: switch.answers[2].cancelled())
+        await until(switch.answers[2].cancelled)
         assert server.stats().accepted == 0
         assert server._acceptor.admission.count == 0
 
@@ -224,7 +170,6 @@ async def test_client_that_does_not_wait_for_its_answer_is_heard_afterwards_up_t
             await until(lambda: switch.answers)
             for number in range(3):
                 await say(peer, "Order", number=number)
-                await asyncio.sleep(0.01)
             switch.answers[0].set_result(DESK)
             assert (await peer.read_head()).startswith(b"HTTP/1.1 101 ")
             await until(lambda: heard == [0, 1, 2])
@@ -233,7 +178,7 @@ async def test_client_that_does_not_wait_for_its_answer_is_heard_afterwards_up_t
             await until(lambda: len(switch.answers) == 2)
             peer.write(b"x" * 20_000)
             assert (await peer.read_head()).startswith(b"HTTP/1.1 400 ")
-            await until(lambda: switch.answers[1].cancelled())
+            await until(switch.answers[1].cancelled)
 
 
 @pytest.mark.parametrize("answer", [RuntimeError("the database says s3cret"), "desk", None], ids=repr)
@@ -385,6 +330,7 @@ async def test_client_that_says_nothing_in_time_is_closed(network: Network) -> N
     async with network.bind(authenticate=by_key(), authenticate_timeout=0.1) as server:
         async with network.raw_client(server) as peer:
             frame = await peer.frame()
+            assert frame is not None
             assert close_of(frame) == (4401, "not authenticated within 0.1 s")
         async with network.connect(server.url, authenticate=in_band(KEY)) as client, asyncio.timeout(5):
             # Who is known has all the time there is.
@@ -397,7 +343,127 @@ async def test_client_that_says_nothing_in_time_is_closed(network: Network) -> N
 async def test_pings_do_not_prolong_the_time_to_authenticate(plain: Network) -> None:
     async with plain.bind(authenticate=by_key(), authenticate_timeout=0.2) as server, raw_client(server.url) as peer:
         began = asyncio.get_running_loop().time()
-        while not isinstance(heard := await hear(peer) if peer else None, Frame):
-            assert heard is None or heard == {"type": "Pong"}
+        await say(peer, "Ping")
+        while not isinstance(heard := await hear(peer), Frame):
+            assert heard == {"type": "Pong"}
             await say(peer, "Ping")
         assert asyncio.get_running_loop().time() - began < 2
+
+
+@pytest.mark.parametrize("way", ["at once", "later"])
+async def test_client_that_is_refused_on_the_connection_is_asked_once_more_and_then_ends(
+    way: str, plain: Network
+) -> None:
+    authentication, refreshed = by_key(), list[bool]()
+
+    async def later(credentials: Credentials) -> Identity:
+        await asyncio.sleep(0)
+        return authentication(credentials)
+
+    async def log_in(login: Any) -> None:
+        refreshed.append(login.refresh)
+        await in_band(KEY if login.refresh and way == "later" else "wrong")(login)
+
+    async with plain.bind(authenticate=later if way == "later" else authentication) as server:
+        if way == "later":
+            async with plain.connect(server.url, authenticate=log_in) as client:
+                assert (client.state, client.epoch) == ("live", 2)
+        else:
+            with pytest.raises(AuthenticationFailed, match="unknown key") as caught:
+                await plain.connect(server.url, authenticate=log_in)
+            assert isinstance(caught.value.__cause__, ConnectionClosedError)
+        assert refreshed == [False, True]
+
+
+async def test_client_that_says_nothing_of_itself_learns_why_it_is_closed(plain: Network) -> None:
+    async with plain.bind(authenticate=by_key()) as server:
+        client = await plain.connect(server.url, reconnect=False)
+        with contextlib.suppress(ConnectionClosedError):
+            await client.subscribe("prices:SOL")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await client.receive(PriceUpdate)
+        assert caught.value.received is not None
+        assert caught.value.received.code == 4401
+        await client.close()
+
+
+async def test_one_judgement_at_a_time_is_made_for_a_connection(plain: Network) -> None:
+    switch = Switch()
+
+    def authenticate(credentials: Credentials) -> Any:
+        return switch(credentials) if credentials.token is not None else by_key()(credentials)
+
+    async with plain.bind(authenticate=authenticate) as server:
+        async with raw_client(server.url) as peer:
+            for _ in range(1000):
+                await say(peer, "Authenticate", token="abc")
+            assert await closed_with(peer) == (4401, "one Authenticate at a time")
+            assert len(switch.answers) == 1
+        await until(switch.answers[0].cancelled)
+        # Other messages do not wait for it either.
+        async with raw_client(server.url) as peer:
+            await say(peer, "Authenticate", token="abc")
+            await say(peer, "Order", number=1)
+            assert await closed_with(peer) == (4401, "Authenticate comes first")
+        # Nor does its time.
+        async with raw_client(server.url) as peer:
+            await say(peer, "Authenticate", token="abc")
+            await until(lambda: len(switch.answers) == 3)
+            switch.answers[2].set_exception(Unauthorized("not\ntoday"))
+            assert await closed_with(peer) == (4401, "not\\ntoday")
+
+
+@pytest.mark.parametrize("outcome", [RuntimeError("s3cret"), "desk", asyncio.CancelledError()], ids=repr)
+async def test_authenticate_that_fails_on_the_connection_closes_it_with_1011_and_says_nothing(
+    outcome: Any,
+    plain: Network,
+    quiet: Quiet,  # noqa: F811  # the fixture
+) -> None:
+    async def authenticate(credentials: Credentials) -> Identity:
+        if credentials.token is None:
+            raise Unauthorized
+        await asyncio.sleep(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]  # the point of the test
+
+    async with plain.bind(authenticate=authenticate) as server, raw_client(server.url) as peer:
+        await say(peer, "Authenticate", token="abc")
+        assert await closed_with(peer) == (1011, "internal error")
+    assert len(quiet.errors) == 1
+    quiet.errors.clear()
+
+
+# --- TLS ---
+
+
+async def test_certificate_of_a_client_is_among_its_credentials(transports: None) -> None:
+    del transports
+    authority = trustme.CA()
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    authority.configure_trust(server_side)
+    server_side.verify_mode = ssl.CERT_OPTIONAL
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+    network = Network(Certificates(server_side, client_side))
+
+    def authenticate(credentials: Credentials) -> Identity:
+        certificate = credentials.peer_certificate
+        if certificate is None:
+            raise Unauthorized("no certificate")
+        return Identity(dict(certificate["subjectAltName"])["DNS"], PRICES)
+
+    async with network.bind(authenticate=authenticate, authenticate_timeout=0.1) as server:
+        async with network.raw_client(server) as peer:
+            end = await peer.frame()
+            assert end is not None
+            assert close_of(end)[0] == 4401
+        authority.issue_cert("desk.example").configure_cert(client_side)
+        async with network.connect(server.url) as client, asyncio.timeout(5):
+            await until(lambda: server.connections)
+            (connection,) = server.connections
+            assert connection.identity is not None
+            assert connection.identity.name == "desk.example"
+            client.send(Ping())
+            await client.receive(Pong)
