@@ -6,12 +6,15 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Channel, Columns, Decoder, Encoder, Histogram, Receipt, decode_columns
+from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
+from .authentication import Credentials, Grant, Identity, KeyAuthentication, TokenAuthentication, issue_token
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -40,10 +43,13 @@ from .exceptions import (
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
+    Unauthorized,
     WebSocketError,
 )
 from .messages import (
     AccountUpdate,
+    Authenticate,
+    Authenticated,
     FieldId,
     Float32,
     GoAway,
@@ -72,6 +78,8 @@ from .subscription import Subscription
 __all__ = [
     "AccountUpdate",
     "Aggregator",
+    "Authenticate",
+    "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
     "Channel",
@@ -86,6 +94,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "ConnectionFlapping",
+    "Credentials",
     "DecodeError",
     "Decoder",
     "Disconnect",
@@ -100,12 +109,15 @@ __all__ = [
     "Float32",
     "Gap",
     "GoAway",
+    "Grant",
     "HandshakeError",
     "HeartbeatTimeout",
     "Histogram",
+    "Identity",
     "Int32",
     "Int64",
     "InvalidURL",
+    "KeyAuthentication",
     "LagNotice",
     "Lagged",
     "LegStats",
@@ -146,8 +158,10 @@ __all__ = [
     "SubscriptionLost",
     "SubscriptionProtocol",
     "SubscriptionRejected",
+    "TokenAuthentication",
     "UInt32",
     "UInt64",
+    "Unauthorized",
     "Unsubscribe",
     "Verdict",
     "WebSocketClient",
@@ -156,5 +170,7 @@ __all__ = [
     "WebSocketServer",
     "WsMessage",
     "decode_columns",
+    "in_band",
+    "issue_token",
     "run",
 ]

@@ -8,9 +8,11 @@ from ssl import SSLContext
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from . import _core
-from ._accepting import Acceptance, Acceptor, Refusal, Request
+from ._accepting import Acceptance, Acceptor, Judgement, Refusal, Request
 from ._admission import Admission, is_host_listed, list_faults, normal_origin
 from ._ages import AgeWatch
+from ._authenticating import Authentication, AuthenticationHook, Known
+from ._commands import Commands
 from ._connection import ServerConnection
 from ._faults import Faults
 from ._handshake import Compression, Opened
@@ -54,6 +56,7 @@ class WebSocketServer(Publishing, Closing):
         ssl: SSLContext | None,
         namespaces: Sequence[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
+        authenticate: AuthenticationHook | None = None,
     ) -> None:
         self._config = config
         self._ssl = ssl
@@ -99,11 +102,30 @@ class WebSocketServer(Publishing, Closing):
         self._declared = {space.name for space in namespaces} if undeclared == "refuse" else None
         self._ages = AgeWatch(self._loop, namespaces, getattr(self._broadcaster, "check_ages", int))
         self._channels = ServerChannels(
-            self._broadcaster, _logger, namespaces=namespaces, allows_undeclared=undeclared == "allow"
+            self._broadcaster,
+            _logger,
+            namespaces=namespaces,
+            allows_undeclared=undeclared == "allow",
+            max_channels=config.max_channels_per_connection,
         )
-        self._inbox.on(Subscribe, self._channels.on_subscribe)
-        self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
-        self._inbox.on(Ping, self._channels.on_ping)
+        self._commands = Commands(self._loop, config.commands_per_second, self._channels.answer)
+        self._inbox.on(Subscribe, self._commands.limited(self._channels.on_subscribe))
+        self._inbox.on(Unsubscribe, self._commands.limited(self._channels.on_unsubscribe))
+        self._inbox.on(Ping, self._commands.limited(self._channels.on_ping))
+        self._authentication: Authentication | None = None
+        if authenticate is not None:
+            self._authentication = Authentication(
+                authenticate,
+                loop=self._loop,
+                inbox=self._inbox,
+                faults=self._faults,
+                logger=_logger,
+                commands=self._commands,
+                channels=self._channels,
+                timeout=config.authenticate_timeout,
+                most=config.max_connections_per_identity,
+                on_authenticated=self._broadcaster.add,
+            )
 
     @classmethod
     def bind(
@@ -114,6 +136,7 @@ class WebSocketServer(Publishing, Closing):
         ssl: SSLContext | None = None,
         namespaces: Iterable[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
+        authenticate: AuthenticationHook | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -126,6 +149,9 @@ class WebSocketServer(Publishing, Closing):
             namespaces: What is known of channels beforehand: type, history, and what happens to slow clients.
             undeclared: Whether channels of other namespaces may be subscribed and published to; without history, and
                 slow clients are disconnected at `max_lag`.
+            authenticate: Called with the `Credentials` of each client; returns its `Identity` or raises `Unauthorized`,
+                and may be `async`. A client says who it is in its opening request, or with an `Authenticate` message
+                before anything else. None lets every client in.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -146,7 +172,7 @@ class WebSocketServer(Publishing, Closing):
         faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
         if faults:
             raise ConfigError(faults)
-        server = cls(settings, ssl, declared, undeclared)
+        server = cls(settings, ssl, declared, undeclared, authenticate)
         return Opening(server, server._open)
 
     async def _open(self) -> None:
@@ -213,7 +239,7 @@ class WebSocketServer(Publishing, Closing):
 
     # --- connections ---
 
-    def _judge(self, request: Request) -> Acceptance | Refusal:
+    def _judge(self, request: Request) -> Judgement:
         if self._shutting_down:
             return Refusal(503, "the server is shutting down")
         hosts = self._config.hosts
@@ -224,7 +250,10 @@ class WebSocketServer(Publishing, Closing):
             normal = normal_origin(origin)
             if normal is None or normal not in (self._origins or ()):
                 return Refusal(403, "this origin may not connect")
-        return Acceptance(next((name for name in request.subprotocols if name in SUBPROTOCOLS), None))
+        subprotocol = next((name for name in request.subprotocols if name in SUBPROTOCOLS), None)
+        if self._authentication is not None:
+            return self._authentication.judge(request, subprotocol)
+        return Acceptance(subprotocol)
 
     def _on_refused(self) -> None:
         self._rejected += 1
@@ -254,7 +283,11 @@ class WebSocketServer(Publishing, Closing):
         self._accepted += 1
         self._connections.add(connection)
         self._empty.clear()
-        self._broadcaster.add(connection)
+        # Who is not authenticated gets nothing of what is published.
+        if self._authentication is None or (
+            isinstance(opened.known, Known) and self._authentication.take(connection, opened.known)
+        ):
+            self._broadcaster.add(connection)
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s connected", connection.remote_addr)
         return connection
@@ -262,6 +295,8 @@ class WebSocketServer(Publishing, Closing):
     def connection_closing(self, connection: ServerConnection) -> None:
         """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
         self._channels.leave(connection)
+        if self._authentication is not None:
+            self._authentication.closing(connection)
         self._closing[connection] = self._loop.call_later(self._config.close_timeout, connection.abort)
         fault = connection.fault
         if fault is not None:
@@ -272,6 +307,8 @@ class WebSocketServer(Publishing, Closing):
     def connection_lost(self, connection: ServerConnection, error: BaseException | None) -> None:
         """The connection is over."""
         self._channels.leave(connection)
+        if self._authentication is not None:
+            self._authentication.lost(connection)
         timer = self._closing.pop(connection, None)
         if timer is not None:
             timer.cancel()
@@ -319,8 +356,10 @@ class WebSocketServer(Publishing, Closing):
 
     @property
     def connections(self) -> frozenset[ServerConnection]:
-        """Clients connected now."""
-        return frozenset(self._connections)
+        """Clients connected now, without those that have yet to say who they are."""
+        if self._authentication is None:
+            return frozenset(self._connections)
+        return frozenset(one for one in self._connections if not self._authentication.is_pending(one))
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`)."""
@@ -385,6 +424,8 @@ class WebSocketServer(Publishing, Closing):
             lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,
             unread_disconnects=self._channels.cut,
+            unauthorized=self._authentication.refused if self._authentication is not None else 0,
+            commands_refused=self._commands.refused,
             decode_errors=decode_errors,
             handler_errors=handler_errors,
             unhandled=unhandled,

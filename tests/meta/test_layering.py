@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 LAYERS = [
     {"_redaction", "events", "messages", "metrics", "outcomes"},
     {"exceptions"},
-    {"config", "_shapes", "_columns", "_slow", "namespaces"},
+    {"config", "_shapes", "_columns", "_slow", "namespaces", "authentication"},
     {"schema"},
     {"_core"},
     {
@@ -27,6 +27,10 @@ LAYERS = [
         "_requesting",
         "_listening",
         "_admission",
+        "_authenticating",
+        "_commands",
+        "_in_band",
+        "_rates",
         "_receiving",
         "_connection",
         "_reconnect",
