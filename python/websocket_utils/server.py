@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, overload
 
@@ -10,12 +11,14 @@ from . import _core
 from ._accepting import Acceptance, Acceptor, Refusal, Request
 from ._admission import Admission, is_host_listed, list_faults, normal_origin
 from ._connection import ServerConnection
+from ._draining import drain_faults
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
 from ._listening import Listener
 from ._opening import Closing, Opening
 from ._server_channels import ServerChannels
+from ._server_drain import Drain, on_signals
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
@@ -30,6 +33,11 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("websocket_utils.server")
 
+# Seconds that clients inside their opening handshake get at the end of a drain.
+_FOR_OPENINGS = 0.25
+# Seconds behind a drain's deadline in which handlers that are cancelled may still end.
+_BEHIND_DEADLINE = 0.03
+
 
 class WebSocketServer(Closing):
     """A server that publishes typed messages to its clients and takes theirs.
@@ -41,9 +49,10 @@ class WebSocketServer(Closing):
     event loop it was made on.
     """
 
-    def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:
+    def __init__(self, config: WebSocketConfig, ssl: SSLContext | None, *, reuse_port: bool = False) -> None:
         self._config = config
         self._ssl = ssl
+        self._reuse_port = reuse_port
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
         self._inbox = _core.Inbox(
@@ -76,6 +85,7 @@ class WebSocketServer(Closing):
         self._empty.set()
         self._closed = asyncio.Event()
         self._shutting_down = False
+        self._drain: Drain | None = None
         self._heartbeat: Heartbeat[ServerConnection] | None = None
         self._accepted = 0
         self._rejected = 0
@@ -93,6 +103,7 @@ class WebSocketServer(Closing):
         *,
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
+        reuse_port: bool = False,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -102,6 +113,8 @@ class WebSocketServer(Closing):
                 None takes host and port of `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            reuse_port: Whether other servers of this user may listen on the same address too (`SO_REUSEPORT`): the
+                system gives each client to one of them. All of them have to ask for it.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -111,6 +124,7 @@ class WebSocketServer(Closing):
             ValueError: If `address` is none.
             ConfigError: If a setting is wrong.
             OSError: When awaited, if the address is in use or not this machine's.
+            ValueError: When awaited, if this system can't share a port.
         """
         settings = config or WebSocketConfig()
         if address is not None:
@@ -119,13 +133,15 @@ class WebSocketServer(Closing):
         settings = settings.replace(**overrides)
         if faults := context_faults(ssl) + list_faults(settings.origins, settings.hosts):
             raise ConfigError(faults)
-        server = cls(settings, ssl)
+        server = cls(settings, ssl, reuse_port=reuse_port)
         return Opening(server, server._open)
 
     async def _open(self) -> None:
         config = self._config
         try:
-            self._listener = await listen(config.host, config.port, self._acceptor, ssl=self._ssl)
+            self._listener = await listen(
+                config.host, config.port, self._acceptor, ssl=self._ssl, reuse_port=self._reuse_port
+            )
         except OSError as error:
             error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
             raise
@@ -221,7 +237,7 @@ class WebSocketServer(Closing):
     # --- connections ---
 
     def _judge(self, request: Request) -> Acceptance | Refusal:
-        if self._shutting_down:
+        if self._shutting_down or self._drain is not None:
             return Refusal(503, "the server is shutting down")
         hosts = self._config.hosts
         if hosts is not None and not is_host_listed(request.values("host")[0], hosts):
@@ -287,6 +303,8 @@ class WebSocketServer(Closing):
         connection.leave()
         if not self._connections:
             self._empty.set()
+            if self._drain is not None:
+                self._drain.stop()
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
@@ -328,8 +346,74 @@ class WebSocketServer(Closing):
         """Clients connected now."""
         return frozenset(self._connections)
 
-    async def serve_forever(self) -> None:
-        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`)."""
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes clients: it listens, and is not about to end."""
+        return self._local_addr is not None and not self.is_draining and not self._shutting_down
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is letting its clients go, by `drain`."""
+        return self._drain is not None and not self._closed.is_set()
+
+    async def serve_forever(
+        self, *, drain_on_signal: bool = False, deadline: float = 10.0, window: float = 5.0
+    ) -> None:
+        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`).
+
+        Args:
+            drain_on_signal: Whether SIGTERM and Ctrl-C `drain` it, and a second one of them aborts what is left. Only
+                in the main thread, and not on Windows.
+            deadline: As for `drain`.
+            window: As for `drain`.
+
+        Raises:
+            ConfigError: If a number is wrong.
+        """
+        if faults := drain_faults(deadline, window, 1):
+            raise ConfigError(faults)
+        with on_signals(lambda: self.drain(deadline=deadline, window=window)) if drain_on_signal else nullcontext():
+            await self._closed.wait()
+
+    async def drain(self, *, deadline: float = 10.0, window: float = 5.0, batch: int = 500) -> None:
+        """Let all clients go without haste, then stop: for a restart, or a server that is taken out of service.
+
+        No client is accepted from here on (503 to those that are inside their opening handshake), what is published
+        still goes to those that are there. Clients of this package are told (`GoAway`), and have another connection
+        before they leave this one. All are closed with 1012 (service restart) once they have what was sent to them;
+        what is left at the deadline is aborted: nothing can be done for a client that reads nothing.
+
+        Calling it again waits for the same end; `close` ends it early. Cancelling it aborts all connections.
+
+        Args:
+            deadline: Seconds until the server is closed at the latest; it is as soon as no client is left.
+            window: Seconds over which clients are asked to leave, each at another moment; at most half of `deadline`.
+            batch: The most clients that are told or closed in one turn of the event loop.
+
+        Raises:
+            ConfigError: If a number is wrong. Nothing was done.
+        """
+        if faults := drain_faults(deadline, window, batch):
+            raise ConfigError(faults)
+        if self._shutting_down or self._drain is not None:
+            await self._closed.wait()
+            return
+        _logger.info("draining %d connections within %g s", len(self._connections), deadline)
+        drain = self._drain = Drain(
+            lambda: self._connections, self._broadcaster.flush, deadline=deadline, window=window, batch=batch
+        )
+        if self._listener is not None:
+            self._listener.stop()
+        try:
+            if self._connections:
+                await drain.run()
+            # Those that were inside their opening handshake read why they are refused.
+            await self._acceptor.settle(min(_FOR_OPENINGS, drain.left))
+        finally:
+            if not self._shutting_down:
+                self._shutting_down = True
+                await self._finish(_BEHIND_DEADLINE + drain.left)
+        # `close` has come in between.
         await self._closed.wait()
 
     async def close(self) -> None:
@@ -342,11 +426,9 @@ class WebSocketServer(Closing):
             return
         self._shutting_down = True
         try:
-            if self._listener is not None:
-                self._listener.close()
-            self._acceptor.close()
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
+            self._stop_accepting()
+            if self._drain is not None:
+                self._drain.stop()
             # What was published in this turn leaves before the close frames.
             self._broadcaster.flush()
             for connection in tuple(self._connections):
@@ -354,10 +436,24 @@ class WebSocketServer(Closing):
             # `connection_closing` has given each its deadline, after which it is aborted.
             await self._empty.wait()
         finally:
-            for connection in tuple(self._connections):
-                connection.abort()
-            self._inbox.close()
-            await self._faults.finish()
+            await self._finish(None)
+
+    def _stop_accepting(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._acceptor.close()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    async def _finish(self, within: float | None) -> None:
+        """End what is left at once; handlers get so many seconds to be cancelled."""
+        self._stop_accepting()
+        for connection in tuple(self._connections):
+            connection.abort()
+        self._inbox.close()
+        try:
+            await self._faults.finish(within)
+        finally:
             self._closed.set()
 
     def stats(self) -> ServerStats:
@@ -369,6 +465,7 @@ class WebSocketServer(Closing):
             now_sent, now_bytes = connection.sent_counters()
             sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
         return ServerStats(
+            draining=self.is_draining,
             connections=len(self._connections),
             accepted=self._accepted,
             rejected=self._rejected,
