@@ -31,14 +31,9 @@ pytestmark = pytest.mark.usefixtures("loop_errors")
 OURS = b"Sec-WebSocket-Protocol: websocket-utils.json\r\n"
 JSON = ["websocket-utils.json"]
 UPDATE = PriceUpdate("SOL", "USDC", 1.0, timestamp=1)
+SECONDS = 15
 # What the kernel's buffers of both ends can't hold together.
 FILLING = "x" * (1 << 20)
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    async with asyncio.timeout(30):
-        yield
 
 
 async def went(peer: RawPeer) -> list[str]:
@@ -57,6 +52,7 @@ async def test_client_that_speaks_our_subprotocol_is_told_before_its_close_and_a
     network: Network,
 ) -> None:
     async with (
+        asyncio.timeout(SECONDS),
         network.bind() as server,
         network.raw_client(server, headers=OURS) as ours,
         network.raw_client(server) as plain,
@@ -74,7 +70,7 @@ async def test_client_that_speaks_our_subprotocol_is_told_before_its_close_and_a
 
 async def test_drain_ends_as_soon_as_no_client_is_left(plain: Network) -> None:
     began = asyncio.get_running_loop().time()
-    async with plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
         draining = asyncio.create_task(server.drain(deadline=20.0))
         await peer.frame()
         # It leaves by itself.
@@ -85,14 +81,14 @@ async def test_drain_ends_as_soon_as_no_client_is_left(plain: Network) -> None:
 
 async def test_drain_without_clients_ends_at_once(plain: Network) -> None:
     began = asyncio.get_running_loop().time()
-    async with plain.bind() as server:
+    async with asyncio.timeout(SECONDS), plain.bind() as server:
         await server.drain()
     assert asyncio.get_running_loop().time() - began < 5
 
 
 @pytest.mark.parametrize("settings", [{"deadline": 0.0}, {"window": -1.0}, {"batch": 0}])
 async def test_wrong_number_changes_nothing(plain: Network, settings: dict[str, Any]) -> None:
-    async with plain.pair() as (server, client):
+    async with asyncio.timeout(SECONDS), plain.pair() as (server, client):
         with pytest.raises(ConfigError, match=next(iter(settings))):
             await server.drain(**settings)
         assert server.is_ready
@@ -101,7 +97,7 @@ async def test_wrong_number_changes_nothing(plain: Network, settings: dict[str, 
 
 
 async def test_what_is_published_meanwhile_reaches_those_who_are_still_there(plain: Network) -> None:
-    async with plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
         draining = asyncio.create_task(server.drain(deadline=2.0, window=0.1))
         await peer.frame()
         assert server.broadcast(UPDATE) == 1
@@ -111,7 +107,9 @@ async def test_what_is_published_meanwhile_reaches_those_who_are_still_there(pla
 
 async def test_slow_client_gets_all_that_was_published_before_its_close(plain: Network) -> None:
     async with (
-        plain.bind(max_lag=1 << 30) as server,
+        asyncio.timeout(SECONDS),
+        # Of the closing handshake: a close frame that waits behind all the rest would be too late.
+        plain.bind(max_lag=1 << 30, close_timeout=0.2) as server,
         plain.raw_client(server, receive_buffer=1 << 16) as peer,
     ):
         for _ in range(16):
@@ -133,12 +131,12 @@ async def read_slowly(peer: RawPeer) -> AsyncIterator[tuple[int, int]]:
         if one.opcode == CLOSE:
             assert one.close_code == 1012
             await peer.write(close_frame(1012, masked=True))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
 
 
 async def test_clients_that_read_nothing_are_cut_at_the_deadline(plain: Network) -> None:
     loop = asyncio.get_running_loop()
-    async with contextlib.AsyncExitStack() as stack:
+    async with asyncio.timeout(SECONDS), contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(plain.bind(max_lag=1 << 30))
         kinds = [b"", OURS] * 2
         readers = [await stack.enter_async_context(plain.raw_client(server, headers=one)) for one in kinds * 5]
@@ -178,7 +176,7 @@ async def publish(server: WebSocketServer) -> None:
 
 
 async def test_client_that_opens_meanwhile_is_refused_and_told_when_to_come_again(network: Network) -> None:
-    async with network.bind() as server, network.raw_client(server):
+    async with asyncio.timeout(SECONDS), network.bind() as server, network.raw_client(server):
         host, port = server.local_addr
         reader, writer = await asyncio.open_connection(host, port, ssl=network.client_ssl)
         # Accepted, its request not yet sent.
@@ -201,7 +199,7 @@ async def test_client_that_opens_meanwhile_is_refused_and_told_when_to_come_agai
 
 
 async def test_client_that_waits_in_the_kernel_is_refused_and_not_reset(plain: Network) -> None:
-    async with plain.bind() as server:
+    async with asyncio.timeout(SECONDS), plain.bind() as server:
         # Without a turn of the loop nobody is accepted.
         waiting = [socket.create_connection(server.local_addr, timeout=5) for _ in range(3)]
         for one in waiting:
@@ -214,7 +212,7 @@ async def test_client_that_waits_in_the_kernel_is_refused_and_not_reset(plain: N
 
 
 async def test_second_drain_waits_for_the_end_of_the_first(plain: Network) -> None:
-    async with plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
         both = [asyncio.create_task(server.drain(deadline=2.0, window=0.1)) for _ in range(2)]
         await peer.frame()
         assert not any(one.done() for one in both)
@@ -224,7 +222,7 @@ async def test_second_drain_waits_for_the_end_of_the_first(plain: Network) -> No
 
 
 async def test_cancelled_drain_aborts_all(plain: Network) -> None:
-    async with plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
         draining = asyncio.create_task(server.drain(deadline=60.0))
         assert await peer.frame() is not None
         draining.cancel()
@@ -236,7 +234,7 @@ async def test_cancelled_drain_aborts_all(plain: Network) -> None:
 
 
 async def test_close_ends_a_drain_early(plain: Network) -> None:
-    async with plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server, headers=OURS) as peer:
         draining = asyncio.create_task(server.drain(deadline=60.0))
         assert await peer.frame() is not None
         closing = asyncio.create_task(server.close())
@@ -253,11 +251,12 @@ async def test_handler_that_will_not_end_does_not_hold_the_deadline(plain: Netwo
             with contextlib.suppress(asyncio.CancelledError):
                 await released.wait()
 
-    async with plain.bind() as server, plain.raw_client(server) as peer:
+    async with asyncio.timeout(SECONDS), plain.bind() as server, plain.raw_client(server) as peer:
         server.on(str, handle)
         await peer.write(frame(TEXT, b"hi", masked=True))
         await until(lambda: server.stats().messages_received == 1)
         began = loop.time()
+        loop.call_later(5, released.set)
         await server.drain(deadline=0.5, window=0.0)
         assert loop.time() - began <= 0.7
         released.set()
@@ -266,25 +265,26 @@ async def test_handler_that_will_not_end_does_not_hold_the_deadline(plain: Netwo
 async def test_clients_of_this_package_move_to_the_other_server_of_the_port_without_being_blind(
     plain: Network,
 ) -> None:
-    first = await plain.bind(reuse_port=True)
-    second = await WebSocketServer.bind("{}:{}".format(*first.local_addr), reuse_port=True)
-    clients = [await plain.connect(first.url, subprotocols=JSON) for _ in range(20)]
-    told: list[Any] = []
-    for client in clients:
-        client.on(Reconnected, told.append)
-        client.on(Disconnected, told.append)
-        await client.subscribe("prices")
-    there = len(first.connections)
-    # The kernel deals them out.
-    assert 0 < there < len(clients)
-    await first.drain(deadline=10.0, window=0.3)
-    assert len(second.connections) == len(clients)
-    assert [(type(one), getattr(one, "downtime_ns", None)) for one in told] == [(Reconnected, 0)] * there
-    assert second.publish("prices", UPDATE) is not None
-    assert [await client.receive(PriceUpdate) for client in clients] == [UPDATE] * len(clients)
-    for client in clients:
-        await client.close()
-    await second.close()
+    async with asyncio.timeout(SECONDS):
+        first = await plain.bind(reuse_port=True)
+        second = await WebSocketServer.bind("{}:{}".format(*first.local_addr), reuse_port=True)
+        clients = [await plain.connect(first.url, subprotocols=JSON) for _ in range(20)]
+        told: list[Any] = []
+        for client in clients:
+            client.on(Reconnected, told.append)
+            client.on(Disconnected, told.append)
+            await client.subscribe("prices")
+        there = len(first.connections)
+        # The kernel deals them out.
+        assert 0 < there < len(clients)
+        await first.drain(deadline=10.0, window=0.3)
+        assert len(second.connections) == len(clients)
+        assert [(type(one), getattr(one, "downtime_ns", None)) for one in told] == [(Reconnected, 0)] * there
+        assert second.publish("prices", UPDATE) is not None
+        assert [await client.receive(PriceUpdate) for client in clients] == [UPDATE] * len(clients)
+        for client in clients:
+            await client.close()
+        await second.close()
 
 
 # --- signals ---
@@ -313,7 +313,8 @@ async def serving(deadline: float, loop: str) -> AsyncIterator[tuple[asyncio.sub
     )
     assert process.stdout is not None
     try:
-        yield process, f"ws://127.0.0.1:{int(await process.stdout.readline())}"
+        async with asyncio.timeout(SECONDS):
+            yield process, f"ws://127.0.0.1:{int(await process.stdout.readline())}"
     finally:
         if process.returncode is None:
             process.kill()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual_clock
 
 @pytest.fixture
 async def network() -> AsyncIterator[MemoryNetwork]:
-    async with asyncio.timeout(3600), MemoryNetwork(latency=0.001) as network:
+    async with MemoryNetwork(latency=0.001) as network:
         yield network
 
 
@@ -47,7 +47,7 @@ async def test_successor_is_live_at_the_time_that_the_server_named_and_the_strat
     network: MemoryNetwork,
 ) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL, subprotocols=OURS) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL, subprotocols=OURS) as client:
         seen = seen_by(client)
         old = await subscribed(server, client)
         told = asyncio.get_running_loop().time()
@@ -65,7 +65,7 @@ async def test_refused_successor_is_tried_again_and_the_old_connection_is_used_m
     network: MemoryNetwork,
 ) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL, subprotocols=OURS) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL, subprotocols=OURS) as client:
         seen = seen_by(client)
         old = await subscribed(server, client)
         network.refuse(URL)
@@ -83,7 +83,7 @@ async def test_connection_that_is_closed_before_its_successor_is_there_is_dialle
     network: MemoryNetwork,
 ) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL, subprotocols=OURS) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL, subprotocols=OURS) as client:
         seen = seen_by(client)
         old = await subscribed(server, client)
         old.send(GoAway(30.0))
@@ -100,7 +100,7 @@ async def test_notice_of_another_endpoint_is_followed_to_the_next_one_when_the_f
     network: MemoryNetwork,
 ) -> None:
     server, other = network.listen(URL), network.listen("ws://other.test/")
-    async with WebSocketClient.connect([URL, "ws://other.test/"], subprotocols=OURS) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect([URL, "ws://other.test/"], subprotocols=OURS) as client:
         old = await subscribed(server, client)
         network.refuse(URL)
         old.send(GoAway(0.0))
@@ -112,7 +112,7 @@ async def test_notice_of_another_endpoint_is_followed_to_the_next_one_when_the_f
 @pytest.mark.parametrize("after", [-1.0, math.inf, math.nan, 1e300])
 async def test_time_that_is_none_does_no_harm(network: MemoryNetwork, after: float) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL, codec="msgpack") as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL, codec="msgpack") as client:
         old = await subscribed(server, client)
         old.send(GoAway(after))
         await taken(server)
@@ -122,10 +122,12 @@ async def test_time_that_is_none_does_no_harm(network: MemoryNetwork, after: flo
 
 async def test_repeated_notices_are_one(network: MemoryNetwork) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL, subprotocols=OURS) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL, subprotocols=OURS) as client:
         old = await subscribed(server, client)
         for _ in range(100):
             old.send(GoAway(1.0))
+        await asyncio.sleep(0.5)
+        assert len(client._links[0]._timers) == 1
         await taken(server)
         await old.until_closed()
         assert len(server.dials) == 2
@@ -134,7 +136,7 @@ async def test_repeated_notices_are_one(network: MemoryNetwork) -> None:
 
 async def test_server_without_our_subprotocol_says_nothing_by_it(network: MemoryNetwork) -> None:
     server = network.listen(URL)
-    async with WebSocketClient.connect(URL) as client:
+    async with asyncio.timeout(3600), WebSocketClient.connect(URL) as client:
         seen = seen_by(client)
         peer = await server.peer()
         peer.send(GoAway(0.0))
