@@ -2,23 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from ssl import SSLContext
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from . import _core
 from ._accepting import Acceptance, Acceptor, Refusal, Request
 from ._admission import Admission, is_host_listed, list_faults, normal_origin
+from ._ages import AgeWatch
 from ._connection import ServerConnection
-from ._draining import drain_faults
+from ._ending import Ending
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
 from ._listening import Listener
 from ._opening import Closing, Opening
+from ._publishing import Publishing
 from ._server_channels import ServerChannels
-from ._server_drain import Drain, on_signals
+from ._server_drain import Drain
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
@@ -26,6 +28,7 @@ from .config import ConfigOverrides, WebSocketConfig
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
+from .namespaces import Namespace, twice
 
 __all__ = ["WebSocketServer"]
 
@@ -33,13 +36,11 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("websocket_utils.server")
 
-# Seconds that clients inside their opening handshake get at the end of a drain.
-_FOR_OPENINGS = 0.25
-# Seconds behind a drain's deadline in which handlers that are cancelled may still end.
-_BEHIND_DEADLINE = 0.03
+# Epochs begin anywhere below this, and stay below what JavaScript counts exactly (2**53) for as long as a server lives.
+_EPOCH_BITS = 52
 
 
-class WebSocketServer(Closing):
+class WebSocketServer(Publishing, Ending, Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
@@ -49,7 +50,15 @@ class WebSocketServer(Closing):
     event loop it was made on.
     """
 
-    def __init__(self, config: WebSocketConfig, ssl: SSLContext | None, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self,
+        config: WebSocketConfig,
+        ssl: SSLContext | None,
+        namespaces: Sequence[Namespace] = (),
+        undeclared: Literal["allow", "refuse"] = "allow",
+        *,
+        reuse_port: bool = False,
+    ) -> None:
         self._config = config
         self._ssl = ssl
         self._reuse_port = reuse_port
@@ -63,6 +72,8 @@ class WebSocketServer(Closing):
             self._on_lag,
             self._faults.report,
             max_lag=config.max_lag,
+            # Numbers of an earlier server must mean nothing to this one: clients name what they have by both.
+            first_epoch=secrets.randbits(_EPOCH_BITS),
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
         )
@@ -91,7 +102,10 @@ class WebSocketServer(Closing):
         self._rejected = 0
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
-        self._channels = ServerChannels(self._broadcaster, _logger)
+        self._ages = AgeWatch(self._loop, namespaces, self._broadcaster.check_ages)
+        self._channels = ServerChannels(
+            self._broadcaster, _logger, namespaces=namespaces, allows_undeclared=undeclared == "allow"
+        )
         self._inbox.on(Subscribe, self._channels.on_subscribe)
         self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
         self._inbox.on(Ping, self._channels.on_ping)
@@ -104,6 +118,8 @@ class WebSocketServer(Closing):
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
         reuse_port: bool = False,
+        namespaces: Iterable[Namespace] = (),
+        undeclared: Literal["allow", "refuse"] = "allow",
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -115,6 +131,9 @@ class WebSocketServer(Closing):
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
             reuse_port: Whether other servers of this user may listen on the same address too (`SO_REUSEPORT`): the
                 system gives each client to one of them. All of them have to ask for it.
+            namespaces: What is known of channels beforehand: type, history, and what happens to slow clients.
+            undeclared: Whether channels of other namespaces may be subscribed and published to; without history, and
+                slow clients are disconnected at `max_lag`.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -131,9 +150,12 @@ class WebSocketServer(Closing):
             host, port = parse_address(address)
             settings = settings.replace(host=host, port=port)
         settings = settings.replace(**overrides)
-        if faults := context_faults(ssl) + list_faults(settings.origins, settings.hosts):
+        declared = tuple(namespaces)
+        faults = context_faults(ssl) + list_faults(settings.origins, settings.hosts)
+        faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
+        if faults:
             raise ConfigError(faults)
-        server = cls(settings, ssl, reuse_port=reuse_port)
+        server = cls(settings, ssl, declared, undeclared, reuse_port=reuse_port)
         return Opening(server, server._open)
 
     async def _open(self) -> None:
@@ -156,42 +178,8 @@ class WebSocketServer(Closing):
                 on_dead=self._on_dead,
             )
             self._heartbeat.start()
+        self._ages.start()
         _logger.info("listening on %s", self.url)
-
-    # --- publishing ---
-
-    def broadcast(self, message: Any, compress: bool | None = None) -> int:
-        """Queue a message for every connection; never waits for any of them.
-
-        It is encoded once for each codec in use and leaves with everything else of this event loop turn.
-
-        Args:
-            message: A message object, `str` (a text message) or bytes-like (a binary one).
-            compress: For clients that agreed to `compression`: None compresses from `compression_threshold` on, True
-                always, False never (a secret beside text that an attacker chooses must not be compressed). It is done
-                once, whatever the number of clients.
-
-        Returns:
-            Connections it is queued for.
-
-        Raises:
-            EncodeError: If the message has no form in any codec that these clients speak. If it has one in some, those
-                who speak them get it and the error is logged: what codec a client chose is nobody else's concern.
-        """
-        return self._broadcaster.broadcast(message, compress=compress)
-
-    def publish(self, channel: str, message: Any, compress: bool | None = None) -> int:
-        """Queue a message for the subscribers of one channel; otherwise as `broadcast`.
-
-        Args:
-            channel: The exact name that clients subscribe to.
-            message: As for `broadcast`.
-            compress: As for `broadcast`.
-
-        Returns:
-            Subscribers it is queued for; 0 where there are none.
-        """
-        return self._broadcaster.publish(channel, message, compress=compress)
 
     # --- receiving ---
 
@@ -308,14 +296,14 @@ class WebSocketServer(Closing):
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
-    def _on_lag(self, connection: ServerConnection, queued: int) -> None:
+    def _on_lag(self, connection: ServerConnection, queued: int, reason: Literal["size", "age"]) -> None:
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
-                "client %s is %d bytes behind, over max_lag of %d: disconnected",
+                "client %s is %d bytes behind, %s: disconnected",
                 connection.remote_addr,
                 queued,
-                self._config.max_lag,
+                f"over its bound (max_lag is {self._config.max_lag})" if reason == "size" else "for too long",
             )
             # A close frame would wait behind all that the client does not read: the connection is cut.
             connection.abort()
@@ -346,120 +334,10 @@ class WebSocketServer(Closing):
         """Clients connected now."""
         return frozenset(self._connections)
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it takes clients: it listens, and is not about to end."""
-        return self._local_addr is not None and not self.is_draining and not self._shutting_down
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether it is letting its clients go, by `drain`."""
-        return self._drain is not None and not self._closed.is_set()
-
-    async def serve_forever(
-        self, *, drain_on_signal: bool = False, deadline: float = 10.0, window: float = 5.0
-    ) -> None:
-        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`).
-
-        Args:
-            drain_on_signal: Whether SIGTERM and Ctrl-C `drain` it, and a second one of them aborts what is left. Only
-                in the main thread, and not on Windows.
-            deadline: As for `drain`.
-            window: As for `drain`.
-
-        Raises:
-            ConfigError: If a number is wrong.
-        """
-        if faults := drain_faults(deadline, window, 1):
-            raise ConfigError(faults)
-        with on_signals(lambda: self.drain(deadline=deadline, window=window)) if drain_on_signal else nullcontext():
-            await self._closed.wait()
-
-    async def drain(self, *, deadline: float = 10.0, window: float = 5.0, batch: int = 500) -> None:
-        """Let all clients go without haste, then stop: for a restart, or a server that is taken out of service.
-
-        No client is accepted from here on (503 to those that are inside their opening handshake), what is published
-        still goes to those that are there. Clients of this package are told (`GoAway`), and have another connection
-        before they leave this one. All are closed with 1012 (service restart) once they have what was sent to them;
-        what is left at the deadline is aborted: nothing can be done for a client that reads nothing.
-
-        Calling it again waits for the same end; `close` ends it early. Cancelling it aborts all connections.
-
-        Args:
-            deadline: Seconds until the server is closed at the latest; it is as soon as no client is left.
-            window: Seconds over which clients are asked to leave, each at another moment; at most half of `deadline`.
-            batch: The most clients that are told or closed in one turn of the event loop.
-
-        Raises:
-            ConfigError: If a number is wrong. Nothing was done.
-        """
-        if faults := drain_faults(deadline, window, batch):
-            raise ConfigError(faults)
-        if self._shutting_down or self._drain is not None:
-            await self._closed.wait()
-            return
-        _logger.info("draining %d connections within %g s", len(self._connections), deadline)
-        drain = self._drain = Drain(
-            lambda: self._connections, self._broadcaster.flush, deadline=deadline, window=window, batch=batch
-        )
-        if self._listener is not None:
-            self._listener.stop()
-        try:
-            if self._connections:
-                await drain.run()
-            # Those that were inside their opening handshake read why they are refused.
-            await self._acceptor.settle(min(_FOR_OPENINGS, drain.left))
-        finally:
-            if not self._shutting_down:
-                self._shutting_down = True
-                await self._finish(_BEHIND_DEADLINE + drain.left)
-        # `close` has come in between.
-        await self._closed.wait()
-
-    async def close(self) -> None:
-        """Stop: no new clients, 1001 (going away) to all, `close_timeout` seconds for their answers, then abort.
-
-        Calling it again waits for the same end.
-        """
-        if self._shutting_down:
-            await self._closed.wait()
-            return
-        self._shutting_down = True
-        try:
-            self._stop_accepting()
-            if self._drain is not None:
-                self._drain.stop()
-            # What was published in this turn leaves before the close frames.
-            self._broadcaster.flush()
-            for connection in tuple(self._connections):
-                connection.close(1001, "server is shutting down")
-            # `connection_closing` has given each its deadline, after which it is aborted.
-            await self._empty.wait()
-        finally:
-            await self._finish(None)
-
-    def _stop_accepting(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-        self._acceptor.close()
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-
-    async def _finish(self, within: float | None) -> None:
-        """End what is left at once; handlers get so many seconds to be cancelled."""
-        self._stop_accepting()
-        for connection in tuple(self._connections):
-            connection.abort()
-        self._inbox.close()
-        try:
-            await self._faults.finish(within)
-        finally:
-            self._closed.set()
-
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
         messages, size, decode_errors, handler_errors, unhandled, *_ = self._inbox.counters()
-        published, deliveries, delivered_bytes, lagging, _ = self._broadcaster.counters()
+        counted = self._broadcaster.counters()
         sent, sent_bytes = self._sent_before
         for connection in self._connections:
             now_sent, now_bytes = connection.sent_counters()
@@ -471,10 +349,20 @@ class WebSocketServer(Closing):
             rejected=self._rejected,
             messages_received=messages,
             bytes_received=size,
-            messages_sent=published + sent,
-            deliveries=deliveries + sent,
-            bytes_sent=delivered_bytes + sent_bytes,
-            lagging=lagging,
+            messages_sent=counted["published"] + sent,
+            deliveries=counted["deliveries"] + sent,
+            bytes_sent=counted["bytes"] + sent_bytes,
+            channels=counted["channels"],
+            subscriptions=counted["subscriptions"],
+            conflated=counted["conflated"],
+            dropped=counted["dropped"],
+            lag_notices=counted["lag_notices"],
+            recovered=counted["recovered"],
+            unrecovered=counted["unrecovered"],
+            history_messages=counted["history_messages"],
+            history_bytes=counted["history_bytes"],
+            log_bytes=counted["held_bytes"],
+            lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,
             unread_disconnects=self._channels.cut,
             decode_errors=decode_errors,
