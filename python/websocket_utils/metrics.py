@@ -218,6 +218,9 @@ class ServerStats:
     Bytes are message payloads, without frame headers and TLS.
     """
 
+    draining: bool
+    """Whether it is letting its clients go, now."""
+
     connections: int
     """Connections that are open, now."""
 

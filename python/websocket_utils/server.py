@@ -14,6 +14,7 @@ from ._ages import AgeWatch
 from ._authenticating import Authentication, AuthenticationHook, Known
 from ._commands import Commands
 from ._connection import ServerConnection
+from ._ending import Ending
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
@@ -21,6 +22,7 @@ from ._listening import Listener
 from ._opening import Closing, Opening
 from ._publishing import Publishing
 from ._server_channels import ServerChannels
+from ._server_drain import Drain
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
@@ -40,7 +42,7 @@ _logger = logging.getLogger("websocket_utils.server")
 _EPOCH_BITS = 52
 
 
-class WebSocketServer(Publishing, Closing):
+class WebSocketServer(Publishing, Ending, Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
@@ -57,9 +59,12 @@ class WebSocketServer(Publishing, Closing):
         namespaces: Sequence[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
         authenticate: AuthenticationHook | None = None,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self._config = config
         self._ssl = ssl
+        self._reuse_port = reuse_port
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
         self._inbox = _core.Inbox(
@@ -94,6 +99,7 @@ class WebSocketServer(Publishing, Closing):
         self._empty.set()
         self._closed = asyncio.Event()
         self._shutting_down = False
+        self._drain: Drain | None = None
         self._heartbeat: Heartbeat[ServerConnection] | None = None
         self._accepted = 0
         self._rejected = 0
@@ -134,6 +140,7 @@ class WebSocketServer(Publishing, Closing):
         *,
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
+        reuse_port: bool = False,
         namespaces: Iterable[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
         authenticate: AuthenticationHook | None = None,
@@ -146,6 +153,8 @@ class WebSocketServer(Publishing, Closing):
                 None takes host and port of `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            reuse_port: Whether other servers of this user may listen on the same address too (`SO_REUSEPORT`): the
+                system gives each client to one of them. All of them have to ask for it.
             namespaces: What is known of channels beforehand: type, history, and what happens to slow clients.
             undeclared: Whether channels of other namespaces may be subscribed and published to; without history, and
                 slow clients are disconnected at `max_lag`.
@@ -161,6 +170,7 @@ class WebSocketServer(Publishing, Closing):
             ValueError: If `address` is none.
             ConfigError: If a setting is wrong.
             OSError: When awaited, if the address is in use or not this machine's.
+            ValueError: When awaited, if this system can't share a port.
         """
         settings = config or WebSocketConfig()
         if address is not None:
@@ -172,13 +182,15 @@ class WebSocketServer(Publishing, Closing):
         faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
         if faults:
             raise ConfigError(faults)
-        server = cls(settings, ssl, declared, undeclared, authenticate)
+        server = cls(settings, ssl, declared, undeclared, authenticate, reuse_port=reuse_port)
         return Opening(server, server._open)
 
     async def _open(self) -> None:
         config = self._config
         try:
-            self._listener = await listen(config.host, config.port, self._acceptor, ssl=self._ssl)
+            self._listener = await listen(
+                config.host, config.port, self._acceptor, ssl=self._ssl, reuse_port=self._reuse_port
+            )
         except OSError as error:
             error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
             raise
@@ -240,7 +252,7 @@ class WebSocketServer(Publishing, Closing):
     # --- connections ---
 
     def _judge(self, request: Request) -> Judgement:
-        if self._shutting_down:
+        if self._shutting_down or self._drain is not None:
             return Refusal(503, "the server is shutting down")
         hosts = self._config.hosts
         if hosts is not None and not is_host_listed(request.values("host")[0], hosts):
@@ -318,6 +330,8 @@ class WebSocketServer(Publishing, Closing):
         connection.leave()
         if not self._connections:
             self._empty.set()
+            if self._drain is not None:
+                self._drain.stop()
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
@@ -361,39 +375,6 @@ class WebSocketServer(Publishing, Closing):
             return frozenset(self._connections)
         return frozenset(one for one in self._connections if not self._authentication.is_pending(one))
 
-    async def serve_forever(self) -> None:
-        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`)."""
-        await self._closed.wait()
-
-    async def close(self) -> None:
-        """Stop: no new clients, 1001 (going away) to all, `close_timeout` seconds for their answers, then abort.
-
-        Calling it again waits for the same end.
-        """
-        if self._shutting_down:
-            await self._closed.wait()
-            return
-        self._shutting_down = True
-        try:
-            if self._listener is not None:
-                self._listener.close()
-            self._acceptor.close()
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
-            self._ages.stop()
-            # What was published in this turn leaves before the close frames.
-            self._broadcaster.flush()
-            for connection in tuple(self._connections):
-                connection.close(1001, "server is shutting down")
-            # `connection_closing` has given each its deadline, after which it is aborted.
-            await self._empty.wait()
-        finally:
-            for connection in tuple(self._connections):
-                connection.abort()
-            self._inbox.close()
-            await self._faults.finish()
-            self._closed.set()
-
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
         messages, size, decode_errors, handler_errors, unhandled, *_ = self._inbox.counters()
@@ -403,6 +384,7 @@ class WebSocketServer(Publishing, Closing):
             now_sent, now_bytes = connection.sent_counters()
             sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
         return ServerStats(
+            draining=self.is_draining,
             connections=len(self._connections),
             accepted=self._accepted,
             rejected=self._rejected,

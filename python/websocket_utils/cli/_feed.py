@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from websocket_utils._feed import MARKETS, Market, RandomWalk, Replay, Source, channel_of, check_recording, play
+from websocket_utils._server_drain import on_signals
 from websocket_utils.cli._failures import cannot_listen
 from websocket_utils.cli._loop import counted, run_until_stopped, say
 from websocket_utils.cli._output import LineWriter
@@ -83,6 +84,14 @@ Examples:
 )
 @click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
 @click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Ctrl-C and SIGTERM let clients go within this time; a second one ends at once.",
+)
 @click.option("--until-eof", is_flag=True, help="End when standard input ends: for programs that start a feed.")
 def feed(
     host: str | None,
@@ -94,6 +103,7 @@ def feed(
     speed: float | None,
     loop: bool,
     broadcast: bool,
+    drain: float,
     until_eof: bool,
 ) -> None:
     """Serve a feed: invented prices of some markets, or a recording.
@@ -113,7 +123,13 @@ def feed(
         source = Replay(replay, speed=speed, loop=loop)
         what = f"{counted(recorded, 'message')} of {replay}, as soon as somebody listens"
     run_until_stopped(
-        _serve(config, source, what, markets, broadcast=broadcast, waits=replay is not None, until_eof=until_eof)
+        _serve(
+            *(config, source, what, markets),
+            broadcast=broadcast,
+            waits=replay is not None,
+            drain=drain,
+            until_eof=until_eof,
+        )
     )
 
 
@@ -125,6 +141,7 @@ async def _serve(
     *,
     broadcast: bool,
     waits: bool,
+    drain: float,
     until_eof: bool,
 ) -> None:
     try:
@@ -138,11 +155,12 @@ async def _serve(
         if not waits and not broadcast:
             say(f"look at it: websocket-utils tail {server.url} --channels {','.join(m.channel for m in markets)}")
         playing = asyncio.create_task(_play(server, source, broadcast=broadcast, waits=waits))
-        ends = {playing}
+        ends = {playing, asyncio.create_task(server.serve_forever())}
         if until_eof:
             ends.add(asyncio.create_task(_stdin_end()))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            with on_signals(lambda: _drain(server, drain)):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if playing.done():
                 playing.result()
         finally:
@@ -154,6 +172,12 @@ async def _serve(
                 f"served {counted(stats.messages_sent, 'message')} in {stats.deliveries:,} deliveries "
                 f"to {counted(stats.accepted, 'client')}"
             )
+
+
+async def _drain(server: WebSocketServer, seconds: float) -> None:
+    if server.connections:
+        say(f"{counted(len(server.connections), 'client')} may go within {seconds:g} s; once more ends at once")
+    await server.drain(deadline=seconds)
 
 
 async def _play(server: WebSocketServer, source: Source, *, broadcast: bool, waits: bool) -> None:
