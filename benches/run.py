@@ -33,6 +33,9 @@ MODULES = (
     "standby",
     "flapping",
     "broadcast",
+    "spread",
+    "channels",
+    "stalled",
     "deflate",
     "targets",
     "memory",
@@ -96,6 +99,7 @@ def table(result: BenchResult) -> str:
     for side in result.sides:
         values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
         lines.append(f"  {side.name:<{width}}  {values}")
+    lines += [f"  NOT RUN, for want of what it needs: {name}" for name in result.left_out]
     return "\n".join([*lines, *_verdicts(result)])
 
 

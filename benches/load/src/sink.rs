@@ -220,7 +220,8 @@ fn count(
         let slowest = open.map(|counter| counter.messages).min().unwrap_or(u64::MAX);
         if busy {
             quiet_since = monotonic_ns();
-            if first == 0 {
+            // Brokers say something of their own first.
+            if first == 0 && counters.iter().any(|counter| counter.messages > 0) {
                 first = quiet_since;
             }
             last = quiet_since;
