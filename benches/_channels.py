@@ -1,13 +1,13 @@
 """Channels as users of a library without them write them: a set of connections for each name."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
 from benches._many import PREFIX
-from benches._payload import CYCLE, PriceUpdateClass, cycle
+from benches._payload import CYCLE, PriceUpdate, PriceUpdateClass, cycle
 
 C = TypeVar("C")
 MessageT = TypeVar("MessageT")
@@ -44,19 +44,10 @@ def names(channels: int) -> list[str]:
 
 def publications(cls: PriceUpdateClass[MessageT]) -> Callable[[int, int], MessageT]:
     """Return what makes the message of a channel out of its number and a time stamp."""
-    fields: Sequence[Any] = [
-        (message.input_mint, message.output_mint, message.price, message.volume) for message in cycle(_Fields)
-    ]
+    fields = [(one.input_mint, one.output_mint, one.price, one.volume) for one in cycle(PriceUpdate)]
 
     def publication(channel: int, stamp: int) -> MessageT:
-        return cls(*fields[channel % CYCLE], stamp + channel)
+        input_mint, output_mint, price, volume = fields[channel % CYCLE]
+        return cls(input_mint, output_mint, price, volume, stamp + channel)
 
     return publication
-
-
-class _Fields(msgspec.Struct):
-    input_mint: str
-    output_mint: str
-    price: float
-    volume: int
-    timestamp: int

@@ -7,6 +7,7 @@ the rate, from which the number of messages of the other rounds follows.
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from benches import _many, _outages, _wires
 from benches._child import TIMEOUT, BenchError, Child
-from benches._payload import CYCLE
+from benches._payload import CYCLE, SUBSCRIBERS
 from benches._results import (
     ROOT,
     Bench,
@@ -32,12 +33,23 @@ from benches._results import (
     versions,
 )
 
-__all__ = ["DISTURBED", "MOST_TRIES", "BenchError", "Progress", "Runner", "build_load_generator", "run_bench"]
+__all__ = [
+    "DISTURBED",
+    "MOST_TRIES",
+    "BenchError",
+    "Progress",
+    "Runner",
+    "build_load_generator",
+    "lacks_descriptors",
+    "run_bench",
+]
 
 # Called with the runs done, the runs planned, and what runs now.
 Progress = Callable[[int, int, str], None]
 # Round trips of a first round; the rates of round trips are too different to guess.
 FIRST_MESSAGES = 20 * CYCLE
+# Descriptors of a process that are no client's.
+SPARE_DESCRIPTORS = 100
 # Connections opened before the measured ones of an idle bench: they pay for what a process makes once.
 WARM_CLIENTS = 50
 
@@ -245,6 +257,12 @@ def _price_sum(messages: int) -> float:
     return messages // CYCLE * one_cycle
 
 
+def lacks_descriptors(bench: Bench) -> bool:
+    """Tell whether this system lets a process have fewer descriptors than a bench has clients."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most != resource.RLIM_INFINITY and most < bench.clients + SPARE_DESCRIPTORS
+
+
 def build_load_generator() -> Path:
     """Build the load generator and return where cargo put it."""
     command = ["cargo", "build", "--release", "--package", "websocket_utils_load", "--message-format", "json"]
@@ -333,7 +351,7 @@ def _first_messages(bench: Bench, side: Side, seconds: float) -> int:
 
 def _messages(bench: Bench, seconds: float, numbers: Numbers) -> int:
     if bench.kind == "channels":
-        return max(1, round(numbers["rate"] / (bench.channels * _many.SUBSCRIBERS) * seconds))
+        return max(1, round(numbers["rate"] / (bench.channels * SUBSCRIBERS) * seconds))
     if bench.messages:
         return max(1, round(bench.messages * seconds))
     if bench.rate or "rate" not in numbers:

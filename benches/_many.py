@@ -1,4 +1,4 @@
-"""Runs of benches with many clients or channels: how far apart a broadcast arrives, many channels, a client that stalls."""
+"""Runs of benches with many clients or channels: how far apart a broadcast arrives, many channels, a stalled client."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ PREFIX = "prices:"
 # Channel of all clients of a bench with a stalled one, and the channel that fills the socket of that one.
 SHARED_CHANNEL = "prices:all"
 FILLED_CHANNEL = "fill:one"
-# Bytes of a message there, and how far a client may fall behind before it is cut, for each message of a run: a client that
-# reads nothing is that far behind when two fifths of them are sent. That is the budget by which memory may grow.
+# Bytes of a message there, and how far a client may fall behind before it is cut, for each message of a run: a client
+# that reads nothing is that far behind when two fifths of them are sent. That is the budget by which memory may grow.
 STALLED_MESSAGE = 2560
 BUDGET = 1024
 # Ticks that the sinks leave one message alone, before they read it: all of them have it then.

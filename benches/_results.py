@@ -30,6 +30,7 @@ LIBRARIES: Final = (
     "websockets",
     "aiohttp",
     "nautilus_trader",
+    "socketify",
 )
 MICRO_LIBRARIES: Final = (
     "websocket_utils",
@@ -121,7 +122,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     extensions: str = ""
     # Messages that may be on their way to the slowest sink; 0 leaves it to the process under test.
     window: int = 0
-    # What idle clients are subscribed to: a channel each, whose name begins with this; and what they ask the server for.
+    # What idle clients are subscribed to: a channel each, whose name begins with this; and what subprotocol they offer.
     channel: str = ""
     subprotocol: str = ""
     # Channels that are published on, ten clients on each.

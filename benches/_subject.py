@@ -130,7 +130,7 @@ class Run:
         self.result(**found())
 
     async def serve(self, port: int, there: Callable[[], int], expected: int | None = None) -> None:
-        """Announce a server on `port` and wait until its clients, or what `expected` counts, are there; and for "go"."""
+        """Announce a server on `port`; wait for "go", and until its clients, or what `expected` counts, are there."""
         self.say(port=port)
         await self.command("go")
         await until(lambda: there() >= (self.options.clients if expected is None else expected))
@@ -197,8 +197,8 @@ class Run:
     async def sweeps(self, send_turn: Callable[[Sequence[int], int], Awaitable[None] | None]) -> None:
         """Have one message published on each channel, over and over, in an order that is none.
 
-        `send_turn` gets the numbers of the channels of one event-loop turn, and what is added to each for the time stamp of
-        its message.
+        `send_turn` gets the numbers of the channels of one event-loop turn, and what is added to each for the time
+        stamp of its message.
         """
         burst, channels = self.options.burst, self.options.channels
         order = list(range(channels))
@@ -397,6 +397,9 @@ def main(peer: str, scenario: str, options: str) -> None:
     signal.alarm(parsed.timeout)
     if parsed.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {parsed.core})
+    # A descriptor for each client, where the system lets us have them.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvloop.run(_main(peer, scenario, parsed))
 
 

@@ -5,14 +5,15 @@ import msgspec
 from benches._results import Bar, Bench, Side
 
 METHOD = (
-    "{clients} bare sinks connect; the server sends prepared typed messages to all of them, {turn} per turn of its event "
-    "loop, and never runs further ahead of the slowest sink than {window} messages. The sinks check every payload; the "
-    "rate is theirs, in deliveries, from the first to the last. CPU is the server's, per delivery."
+    "{clients} bare sinks connect; the server sends prepared typed messages to all of them, {turn} per turn of its "
+    "event loop, and never runs further ahead of the slowest sink than {window} messages. The sinks check every "
+    "payload; the rate is theirs, in deliveries, from the first to the last. CPU is the server's, per delivery."
 )
 OURS = "websocket_utils broadcast"
 PICOWS = "picows loop + msgspec"
 PEERS = (PICOWS, "websockets broadcast + msgspec", "aiohttp loop + msgspec")
-# No library for Python, and no rival either: what a separate broker gives its users.
+# In other languages, and run where they are installed: no bar compares with them. A broker is fed by requests, where
+# libraries are called.
 BROKER = Side(
     name="Centrifugo (Go), its own process, HTTP API",
     module="centrifugo",
@@ -20,6 +21,13 @@ BROKER = Side(
     needs="aiohttp",
     program="centrifugo",
     guess=2000,
+)
+UWEBSOCKETS = Side(
+    name="uWebSockets (C++), socketify publish + msgspec",
+    module="uwebsockets",
+    scenario="broadcast",
+    needs="socketify",
+    guess=50_000,
 )
 BEST = "the deliveries/s of the best of picows' loop, websockets, aiohttp"
 
@@ -62,7 +70,7 @@ BENCHES = (
         metrics=("rate", "cpu_ns"),
         clients=10,
         burst=16,
-        sides=(*_sides(200_000), BROKER),
+        sides=(*_sides(200_000), UWEBSOCKETS, BROKER),
         bars=(
             Bar(
                 scenario="broadcast to 10 clients, 16 messages a turn",
@@ -90,7 +98,7 @@ BENCHES = (
         metrics=("rate", "cpu_ns"),
         clients=10,
         burst=1,
-        sides=(*_sides(50_000), BROKER),
+        sides=(*_sides(50_000), UWEBSOCKETS, BROKER),
         bars=(
             Bar(
                 scenario="broadcast to 10 clients, one message a turn",

@@ -100,6 +100,9 @@ METHOD = f"""\
 - The other end is a bare load generator and sink in Rust (`benches/load`), pinned to another core. It is no WebSocket
   library, and it checks what arrives: every payload, or the sum of a field. A run with a wrong result is an error.
 - Messages are a cycle of 64 different `PriceUpdate`s of 122 bytes JSON.
+- Centrifugo, a broker in Go, and uWebSockets, in C++ and called by way of socketify, have a row where they were
+  installed. The broker is a process of its own, on the same core as the one that publishes by its HTTP API, and its CPU
+  time is counted in. No bar compares with either.
 - CPU time is user and system time of the process under test, the kernel's work for its sockets included, divided by the
   number of messages.
 - A run counts when a fixed calculation right before and right after it took at most {DISTURBED} times the best time
