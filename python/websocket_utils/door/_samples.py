@@ -3,31 +3,15 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ._facts import Quantiles, Rates, Sample
+from ._facts import Counted, Quantiles, Rates, Sample
 
-__all__ = ["Counted", "Samples", "quantiles"]
+__all__ = ["Samples", "quantiles"]
 
 _INTERVAL = 1.0
 _KEPT = 120
 _RATE_SECONDS = 5.0
 _LAG_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Counters at one time."""
-
-    connections: int = 0
-    lagging: int = 0
-    published: int = 0
-    deliveries: int = 0
-    bytes_sent: int = 0
-    messages_received: int = 0
-    dropped: int = 0
-    conflated: int = 0
-    behind: int = 0
 
 
 def quantiles(durations: Sequence[float]) -> Quantiles | None:
@@ -58,6 +42,10 @@ class Samples:
         self._samples: deque[Sample] = deque(maxlen=_KEPT)
         self._lags: deque[tuple[float, float]] = deque()
         self._worst = 0.0
+
+    def age(self, now: float) -> float:
+        """Seconds since the beginning."""
+        return now - self._began
 
     def is_due(self, now: float) -> bool:
         """Whether the next sample is to be taken."""
