@@ -61,6 +61,8 @@ LAYERS = [
         "_statistics",
         "_watching",
     },
+    # It knows a server by what it needs of it, and is opened by one.
+    {"door"},
     {"client", "server", "aggregator"},
     {"testing"},
     {"__init__"},

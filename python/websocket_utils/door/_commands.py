@@ -138,7 +138,10 @@ class Commands:
         channels = command.channels
         if not 0 < len(channels) <= MAX_CHANNELS:
             raise Refusal(
-                400, BAD_REQUEST, f"a broadcast has 1 to {MAX_CHANNELS} channels, not {len(channels)}", path="$.channels"
+                400,
+                BAD_REQUEST,
+                f"a broadcast has 1 to {MAX_CHANNELS} channels, not {len(channels)}",
+                path="$.channels",
             )
         size = len(command.b64data) if isinstance(command.data, msgspec.UnsetType) else len(memoryview(command.data))
         if size * len(channels) > _MAX_FAN_OUT:

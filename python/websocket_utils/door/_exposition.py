@@ -76,18 +76,16 @@ class Exposition(Collector):
         facts = self._facts()
         stats = facts.stats
         for name, field, text in _GAUGES:
-            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
+            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
         for name, field, text in _COUNTERS:
-            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
+            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
         recover = CounterMetricFamily(
             _PREFIX + "client_recover", "Channels that clients came back to.", labels=["recovered"]
         )
-        recover.add_metric(["true"], stats.recovered)
-        recover.add_metric(["false"], stats.unrecovered)
+        recover.add_metric(["true"], getattr(stats, "recovered", 0))
+        recover.add_metric(["false"], getattr(stats, "unrecovered", 0))
         yield recover
-        cut = CounterMetricFamily(
-            _PREFIX + "server_disconnects", "Connections that the server cut.", labels=["reason"]
-        )
+        cut = CounterMetricFamily(_PREFIX + "server_disconnects", "Connections that the server cut.", labels=["reason"])
         cut.add_metric(["lag"], stats.lag_disconnects)
         cut.add_metric(["unread_answers"], stats.unread_disconnects)
         yield cut

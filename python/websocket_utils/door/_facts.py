@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
-from websocket_utils._core import Broadcaster, Inbox
 from websocket_utils._connection import ServerConnection
+from websocket_utils._core import Broadcaster, Inbox
 from websocket_utils.metrics import ServerStats
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Who may ask the door: whoever has the key; without a key, programs of this machine and the door's own page.
 
 A key in a header can't be sent by a web page of somebody else: a browser asks first whether it may, and the door never
-says yes. Without a key that holds nobody off: a page that the user of this machine looks at can send to 127.0.0.1, and a
-name that was made to point there can read from it. So the names of this machine alone are served then, and what says
-that it comes from another page is not.
+says yes. Without a key that holds nobody off: a page that the user of this machine looks at can send to 127.0.0.1, and
+one under a name that was made to point there can read from it. So the names of this machine alone are served then, and
+what says that it comes from another page is not.
 """
 
 import hashlib

@@ -23,9 +23,7 @@ def quantiles(durations: Sequence[float]) -> Quantiles | None:
     def at(part: float) -> float:
         return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
-    return Quantiles(
-        count=len(ordered), p50=at(0.5), p90=at(0.9), p99=at(0.99), p999=at(0.999), max=ordered[-1]
-    )
+    return Quantiles(count=len(ordered), p50=at(0.5), p90=at(0.9), p99=at(0.99), p999=at(0.999), max=ordered[-1])
 
 
 class Samples:
