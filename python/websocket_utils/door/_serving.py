@@ -34,9 +34,10 @@ _TLS_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _TURNS_TO_END = 100
 
+_FULL_BODY = b'{"error":{"code":108,"message":"too many connections at once"}}'
 _FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 61\r\n"
-    b'Connection: close\r\n\r\n{"error":{"code":108,"message":"too many connections at once"}}'
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
 )
 
 
