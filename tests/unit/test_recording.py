@@ -63,6 +63,7 @@ class HeldDisk:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.is_waiting = threading.Event()
+        # Raised by one write.
         self.error: OSError | None = None
         # Bytes that are written of what a failing write was given.
         self.part = 0
@@ -76,9 +77,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldDisk:
         def write(self, data: Any) -> int:
             disk.is_waiting.set()
             assert disk.go.wait(10)
-            if disk.error is not None:
+            error, disk.error = disk.error, None
+            if error is not None:
                 super().write(bytes(data)[: disk.part])
-                raise disk.error
+                raise error
             return super().write(data) or 0
 
     monkeypatch.setattr(module, "FileIO", HeldFile)
@@ -234,7 +236,6 @@ async def test_failing_disk_ends_the_recording_keeps_what_is_whole_and_close_say
             publisher.publish("a", "lost")
             await until(lambda: recording.error is not None)
             assert publisher.taps == {}
-            held.error = None
             recording.add("a", 7, 9, 8, "ignored")
     assert recording is not None
     assert (recording.count, recording.dropped, recording.waiting) == (1, 2, 0)
@@ -252,7 +253,6 @@ async def test_nothing_is_written_behind_half_a_line(tmp_path: Path, held: HeldD
             await until(held.is_waiting.is_set)
             publisher.publish("a", "waits")
             held.go.set()
-            held.error.args = (errno.EIO, "broken")
     assert (recording.count, recording.dropped) == (0, 2)
     assert (tmp_path / "r").stat().st_size == 10
 
