@@ -59,7 +59,7 @@ class Source(Protocol[T_co]):
         ...
 
 
-async def _end_turn() -> None:
+async def _next_turn() -> None:
     await asyncio.sleep(0)
 
 
@@ -81,7 +81,7 @@ class Player(Generic[T]):
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        end_turn: Callable[[], Awaitable[None]] = _end_turn,
+        end_turn: Callable[[], Awaitable[None]] = _next_turn,
     ) -> None:
         self._deliver = deliver
         self._clock = clock

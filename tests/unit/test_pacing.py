@@ -101,7 +101,7 @@ async def test_play_forgives_arrears_after_a_pause_of_the_process() -> None:
 
 
 async def test_play_yields_to_the_event_loop_by_itself() -> None:
-    turns = []
+    turns: list[None] = []
     asyncio.get_running_loop().call_soon(turns.append, None)
     await Player[Message](lambda _: None).play(Listed([0.0] * (MOST_PER_TURN + 1)))
     assert turns
