@@ -20,6 +20,7 @@ from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
+from .door import Door, check_libraries, checked_address
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
@@ -81,6 +82,9 @@ class WebSocketServer(Closing):
         self._rejected = 0
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
+        self._door: Door | None = None
+        self._http_address: tuple[str, int] | None = None
+        self._http_key: str | None = None
         self._channels = ServerChannels(self._broadcaster, _logger)
         self._inbox.on(Subscribe, self._channels.on_subscribe)
         self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
@@ -93,6 +97,8 @@ class WebSocketServer(Closing):
         *,
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
+        http: str | None = None,
+        http_key: str | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -102,6 +108,9 @@ class WebSocketServer(Closing):
                 None takes host and port of `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            http: `host:port` of the HTTP side door: publishing, facts, metrics and health; port 0 takes a free one. It
+                needs the extra `http`, and `http_key` where other machines can reach it. None opens none.
+            http_key: What requests to the door present as `X-API-Key`, at least 16 characters.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -110,7 +119,8 @@ class WebSocketServer(Closing):
         Raises:
             ValueError: If `address` is none.
             ConfigError: If a setting is wrong.
-            OSError: When awaited, if the address is in use or not this machine's.
+            ModuleNotFoundError: If there is to be a door, and the extra `http` is not installed.
+            OSError: When awaited, if an address is in use or not this machine's.
         """
         settings = config or WebSocketConfig()
         if address is not None:
@@ -119,7 +129,11 @@ class WebSocketServer(Closing):
         settings = settings.replace(**overrides)
         if faults := context_faults(ssl) + list_faults(settings.origins, settings.hosts):
             raise ConfigError(faults)
+        http_address = checked_address(http, http_key)
+        if http_address is not None:
+            check_libraries()
         server = cls(settings, ssl)
+        server._http_address, server._http_key = http_address, http_key
         return Opening(server, server._open)
 
     async def _open(self) -> None:
@@ -140,7 +154,25 @@ class WebSocketServer(Closing):
                 on_dead=self._on_dead,
             )
             self._heartbeat.start()
+        if self._http_address is not None:
+            await self._open_door(*self._http_address)
         _logger.info("listening on %s", self.url)
+
+    async def _open_door(self, host: str, port: int) -> None:
+        try:
+            await self._made_door().listen(host, port, self._ssl)
+        except BaseException as error:
+            error.add_note(f"while opening the HTTP side door on {host}:{port}; port 0 takes a free one")
+            # Whoever awaits `bind` gets no server that could be closed.
+            await self.close()
+            raise
+
+    def _made_door(self) -> Door:
+        if self._door is None:
+            if self._shutting_down:
+                raise RuntimeError("the server is closed: it has no side door any more")
+            self._door = Door(self, key=self._http_key, max_body=self._config.max_message_size)
+        return self._door
 
     # --- publishing ---
 
@@ -324,6 +356,31 @@ class WebSocketServer(Closing):
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
+    def http_url(self) -> str | None:
+        """A URL that reaches the HTTP side door from this machine; None if it does not listen."""
+        return None if self._door is None else self._door.url
+
+    @property
+    def http_app(self) -> Door:
+        """The side door as an ASGI application, to mount elsewhere; `http_key` is asked for there too.
+
+        Raises:
+            ModuleNotFoundError: If the extra `http` is not installed.
+            RuntimeError: If the server is closed, and this was not asked for before.
+        """
+        return self._made_door()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients are welcome: it listens, and is not about to end."""
+        return self._local_addr is not None and not self._shutting_down
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has begun to close: nothing is published any more."""
+        return self._shutting_down
+
+    @property
     def connections(self) -> frozenset[ServerConnection]:
         """Clients connected now."""
         return frozenset(self._connections)
@@ -357,6 +414,9 @@ class WebSocketServer(Closing):
             for connection in tuple(self._connections):
                 connection.abort()
             self._inbox.close()
+            # Last: until here it tells that the server is not ready any more.
+            if self._door is not None:
+                await self._door.close()
             await self._faults.finish()
             self._closed.set()
 

@@ -65,6 +65,8 @@ LAYERS = [
         "recording",
         "replay",
     },
+    # It knows a server by what it needs of it, and is opened by one.
+    {"door"},
     {"client", "server", "aggregator"},
     {"testing"},
     {"__init__"},

@@ -6,9 +6,30 @@ types as the header `X-API-Key` with each `GET /api/info`, which is answered 401
 cheap: an answer holds at most 20 channels, 20 clients and 120 samples.
 """
 
-from typing import TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
 
-__all__ = ["ChannelRow", "ClientRow", "Info", "Latency", "Quantiles", "Rates", "Sample"]
+from websocket_utils._connection import ServerConnection
+from websocket_utils._core import Broadcaster, Inbox
+from websocket_utils.metrics import ServerStats
+
+__all__ = [
+    "ChannelRow",
+    "ClientRow",
+    "Counted",
+    "Facts",
+    "Info",
+    "Latency",
+    "Quantiles",
+    "Rates",
+    "Sample",
+    "Served",
+    "Server",
+]
+
+_CHANNELS = 20
+_CLIENTS = 20
 
 
 class Quantiles(TypedDict):
@@ -131,3 +152,160 @@ class Info(TypedDict):
 
     slowest: list[ClientRow]
     """Those most behind, these first; empty where nobody is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Counters at one time, which are cheap to read once a second."""
+
+    connections: int = 0
+    lagging: int = 0
+    published: int = 0
+    deliveries: int = 0
+    bytes_sent: int = 0
+    messages_received: int = 0
+    dropped: int = 0
+    conflated: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A server at one time."""
+
+    url: str
+    is_ready: bool
+    stats: ServerStats
+    counted: Counted
+    channels: tuple[tuple[str, int, int, int], ...] = ()
+    """Name, subscribers, epoch and sequence of the channels with most subscribers."""
+
+    slowest: tuple[tuple[str, int, float], ...] = ()
+    """Address, bytes behind and seconds blocked of the clients that are most behind."""
+
+    round_trips: tuple[float, ...] = ()
+    """The last one of each connection, in seconds."""
+
+
+class Server(Protocol):
+    """What the door needs of a `WebSocketServer`."""
+
+    _broadcaster: Broadcaster
+    _inbox: Inbox
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients are welcome."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be published any more."""
+
+    @property
+    def connections(self) -> frozenset[ServerConnection]:
+        """Clients connected now."""
+
+    def stats(self) -> ServerStats:
+        """What it has done."""
+
+    def publish(self, channel: str, message: Any) -> Any:
+        """Publish a message."""
+
+
+class Served:
+    """A server as the door sees it: what can be read of it, and where publications go."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def types(self) -> Mapping[str, Any]:
+        """Declared namespaces and the type of their messages; None or Any where they take any."""
+        # TODO(#6): the server's, once it has namespaces.
+        return {}
+
+    @property
+    def allows_undeclared(self) -> bool:
+        """Whether channels of other namespaces may be published to."""
+        return True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be published any more."""
+        return self._server.is_closed
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients are welcome."""
+        return self._server.is_ready
+
+    def publish(self, channel: str, message: Any) -> tuple[int, int]:
+        """Publish a message, and return epoch and sequence."""
+        receipt = self._server.publish(channel, message)
+        if isinstance(receipt, int):  # TODO(#6): until publish returns a receipt
+            return 0, receipt
+        return receipt.epoch, receipt.sequence
+
+    def counted(self) -> Counted:
+        """Read the counters that are cheap."""
+        counters = self._counters()
+        slowest = self._slowest(1)
+        return Counted(
+            connections=len(self._server.connections),
+            lagging=counters["lagging"],
+            published=counters["published"],
+            deliveries=counters["deliveries"],
+            bytes_sent=counters["bytes"],
+            messages_received=self._server._inbox.counters()[0],
+            dropped=counters.get("dropped", 0),
+            conflated=counters.get("conflated", 0),
+            behind=slowest[0][1] if slowest else 0,
+        )
+
+    def facts(self) -> Facts:
+        """Read all of it."""
+        round_trips = (connection.last_rtt_ns for connection in self._server.connections)
+        return Facts(
+            url=self._server.url,
+            is_ready=self._server.is_ready,
+            stats=self._server.stats(),
+            counted=self.counted(),
+            channels=tuple(self._channels(_CHANNELS)),
+            slowest=tuple(self._slowest(_CLIENTS)),
+            round_trips=tuple(nanoseconds / 1e9 for nanoseconds in round_trips if nanoseconds),
+        )
+
+    def _counters(self) -> Mapping[str, int]:
+        counters: Any = self._server._broadcaster.counters()
+        if isinstance(counters, tuple):  # TODO(#6): until counters are named
+            return dict(zip(("published", "deliveries", "bytes", "lagging"), counters, strict=False))
+        return counters
+
+    def _channels(self, limit: int) -> list[tuple[str, int, int, int]]:
+        broadcaster: Any = self._server._broadcaster
+        if not hasattr(broadcaster, "channel_table"):  # TODO(#6): until it has
+            sizes = sorted(broadcaster.channel_sizes().items(), key=lambda item: -item[1])
+            return [(name, size, 0, 0) for name, size in sizes[:limit]]
+        return broadcaster.channel_table(limit)
+
+    def _slowest(self, limit: int) -> list[tuple[str, int, float]]:
+        broadcaster: Any = self._server._broadcaster
+        if not hasattr(broadcaster, "slowest"):  # TODO(#6): until it has
+            return []
+        return [
+            (_address(connection), behind, blocked_ns / 1e9)
+            for connection, behind, blocked_ns in broadcaster.slowest(limit)
+            if behind
+        ]
+
+
+def _address(connection: ServerConnection) -> str:
+    address = connection.remote_addr
+    if not address:
+        return "unknown"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
