@@ -35,6 +35,7 @@ from .exceptions import (
     ProtocolError,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     RemoteProtocolError,
     SendQueueFull,
     StaleData,
@@ -66,6 +67,8 @@ from .messages import (
 from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
 from .namespaces import Namespace
 from .outcomes import SendOutcome
+from .recording import Recorded, Recording, read_recording
+from .replay import Replay
 from .server import WebSocketServer
 from .subscription import Subscription
 
@@ -124,7 +127,11 @@ __all__ = [
     "ReconnectGaveUp",
     "ReconnectPolicy",
     "Reconnected",
+    "Recorded",
+    "Recording",
+    "RecordingError",
     "RemoteProtocolError",
+    "Replay",
     "Restored",
     "SendCounts",
     "SendOutcome",
@@ -154,5 +161,6 @@ __all__ = [
     "WebSocketServer",
     "WsMessage",
     "decode_columns",
+    "read_recording",
     "run",
 ]

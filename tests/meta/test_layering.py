@@ -60,6 +60,10 @@ LAYERS = [
         "_session",
         "_statistics",
         "_watching",
+        "_pacing",
+        "_recorded",
+        "recording",
+        "replay",
     },
     # It knows a server by what it needs of it, and is opened by one.
     {"door"},

@@ -2,23 +2,26 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
-from websocket_utils._feed import MARKETS, Market, RandomWalk, Replay, Source, channel_of, check_recording, play
+from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
+from websocket_utils._pacing import Player
+from websocket_utils._recorded import Recorded, check_recording
 from websocket_utils.cli._failures import cannot_listen
 from websocket_utils.cli._loop import counted, run_until_stopped, say
 from websocket_utils.cli._output import LineWriter
 from websocket_utils.cli._stdin import read_chunks
 from websocket_utils.config import WebSocketConfig
 from websocket_utils.messages import Message
+from websocket_utils.replay import Replay
 from websocket_utils.server import WebSocketServer
 
-# How often to look whether somebody listens yet, or whether all have taken what was sent.
+# How often to look whether somebody listens yet.
 _LISTENER_CHECK = 0.02
-_LAG_CHECK = 0.001
 
 
 def _markets(_: click.Context, __: click.Parameter, names: str) -> list[Market]:
@@ -106,25 +109,28 @@ def feed(
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = WebSocketConfig.from_env(**given)  # type: ignore[arg-type]  # mypy can't see which value has which name
     if replay is None:
-        source: Source = RandomWalk(markets, rate=rate, seed=seed)
         what = f"{counted(len(markets), 'market')}, {rate:,g} prices a second"
+
+        async def play(server: WebSocketServer) -> None:
+            deliver = server.broadcast if broadcast else _publisher(server)
+            await Player(deliver).play(RandomWalk(markets, rate=rate, seed=seed))
     else:
-        recorded = check_recording(replay)
-        source = Replay(replay, speed=speed, loop=loop)
-        what = f"{counted(recorded, 'message')} of {replay}, as soon as somebody listens"
-    run_until_stopped(
-        _serve(config, source, what, markets, broadcast=broadcast, waits=replay is not None, until_eof=until_eof)
-    )
+        file = replay
+        what = f"{counted(check_recording(replay), 'message')} of {replay}, as soon as somebody listens"
+
+        async def play(server: WebSocketServer) -> None:
+            await _replay(server, file, speed=speed, loop=loop, broadcast=broadcast)
+
+    look = None if replay or broadcast else ",".join(market.channel for market in markets)
+    run_until_stopped(_serve(config, play, what, look, until_eof=until_eof))
 
 
 async def _serve(
     config: WebSocketConfig,
-    source: Source,
+    play: Callable[[WebSocketServer], Coroutine[Any, Any, None]],
     what: str,
-    markets: list[Market],
+    look: str | None,
     *,
-    broadcast: bool,
-    waits: bool,
     until_eof: bool,
 ) -> None:
     try:
@@ -135,9 +141,9 @@ async def _serve(
         # For programs that start a feed: the address, on stdout, in a line of its own.
         LineWriter().write([f"listening on {server.url}"])
         say(f"serving {what}; Ctrl-C ends")
-        if not waits and not broadcast:
-            say(f"look at it: websocket-utils tail {server.url} --channels {','.join(m.channel for m in markets)}")
-        playing = asyncio.create_task(_play(server, source, broadcast=broadcast, waits=waits))
+        if look is not None:
+            say(f"look at it: websocket-utils tail {server.url} --channels {look}")
+        playing = asyncio.create_task(play(server))
         ends = {playing}
         if until_eof:
             ends.add(asyncio.create_task(_stdin_end()))
@@ -156,17 +162,23 @@ async def _serve(
             )
 
 
-async def _play(server: WebSocketServer, source: Source, *, broadcast: bool, waits: bool) -> None:
-    while waits and not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
+async def _replay(server: WebSocketServer, path: Path, *, speed: float | None, loop: bool, broadcast: bool) -> None:
+    while not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
         await asyncio.sleep(_LISTENER_CHECK)
 
-    async def taken() -> None:
-        await asyncio.sleep(0)
-        while waits and server.stats().lagging:  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(_LAG_CHECK)
+    publish = _publisher(server)
 
-    await play(source, server.broadcast if broadcast else _publisher(server), end_turn=taken)
-    await taken()
+    def deliver(entry: Recorded) -> None:
+        if broadcast:
+            server.broadcast(entry.message)
+        elif entry.channel is None:
+            publish(entry.message)
+        else:
+            server.publish(entry.channel, entry.message)
+
+    replay = Replay(path, deliver, speed=speed, loop=loop, is_behind=lambda: server.stats().lagging)
+    async with replay:
+        await replay
 
 
 def _publisher(server: WebSocketServer) -> Callable[[Message], object]:

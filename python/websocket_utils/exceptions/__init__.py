@@ -23,7 +23,8 @@
     ├─ AuthenticationFailed           .reason                       the server refused who we say we are
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
-    └─ ReconnectGaveUp                .attempts .last_error
+    ├─ ReconnectGaveUp                .attempts .last_error
+    └─ RecordingError                 .path .line .reason           a file of recorded publications is at fault
 
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
 unwrapped: a caller who handles them already need not learn new names.
@@ -46,6 +47,7 @@ from ._endings import (
     MessageNotWritten,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
@@ -89,6 +91,7 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "ReconnectGaveUp",
+    "RecordingError",
     "RemoteProtocolError",
     "SendQueueFull",
     "StaleData",
