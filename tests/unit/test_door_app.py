@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, cast
 
 import pytest
@@ -196,7 +196,7 @@ async def test_sender_that_leaves_in_the_middle_publishes_nothing_and_is_no_erro
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent: list[Any] = []
-    messages = iter(
+    messages: Iterator[dict[str, Any]] = iter(
         [{"type": "http.request", "body": b'{"channel":"x",', "more_body": True}, {"type": "http.disconnect"}]
     )
 
