@@ -286,7 +286,7 @@ class Broadcaster:
     def __new__(
         cls,
         event_loop: asyncio.AbstractEventLoop,
-        # (connection, bytes, "size" or "age")
+        # Gets the connection, the bytes it is behind, and whether "size" or "age" is too much.
         on_lag: Callable[[Any, int, str], object],
         on_fault: Callable[[Exception], object],
         *,
@@ -329,7 +329,7 @@ class Broadcaster:
         at: tuple[int, int, int] | None = None,
     ) -> Receipt: ...
     def channel(self, name: str) -> Channel[Any]: ...
-    # callback(channel, epoch, sequence, previous, message)
+    # The callback gets channel, epoch, sequence, previous and message.
     def tap(self, pattern: str, callback: Callable[[str, int, int, int, Any], object]) -> int: ...
     def untap(self, token: int) -> bool: ...
     def position(self, channel: str) -> tuple[int, int] | None: ...

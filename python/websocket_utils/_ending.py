@@ -14,6 +14,7 @@ from ._faults import Faults
 from ._heartbeat import Heartbeat
 from ._listening import Listener
 from ._server_drain import Drain, on_signals
+from .door import Door
 from .exceptions import ConfigError
 
 __all__ = ["Ending"]
@@ -34,6 +35,7 @@ class Ending:
     _broadcaster: _core.Broadcaster
     _closed: asyncio.Event
     _connections: set[ServerConnection]
+    _door: Door | None
     _drain: Drain | None
     _empty: asyncio.Event
     _faults: Faults
@@ -150,6 +152,9 @@ class Ending:
             connection.abort()
         self._inbox.close()
         try:
+            # Last: until here it tells that the server is not ready any more.
+            if self._door is not None:
+                await self._door.close()
             await self._faults.finish(within)
         finally:
             self._closed.set()

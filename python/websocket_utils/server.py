@@ -23,10 +23,12 @@ from ._opening import Closing, Opening
 from ._publishing import Publishing
 from ._server_channels import ServerChannels
 from ._server_drain import Drain
+from ._side_door import SideDoor
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
+from .door import Door, check_libraries, checked_address
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
@@ -42,7 +44,7 @@ _logger = logging.getLogger("websocket_utils.server")
 _EPOCH_BITS = 52
 
 
-class WebSocketServer(Publishing, Ending, Closing):
+class WebSocketServer(Publishing, SideDoor, Ending, Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
@@ -132,6 +134,9 @@ class WebSocketServer(Publishing, Ending, Closing):
                 most=config.max_connections_per_identity,
                 on_authenticated=self._broadcaster.add,
             )
+        self._door: Door | None = None
+        self._http_address: tuple[str, int] | None = None
+        self._http_key: str | None = None
 
     @classmethod
     def bind(
@@ -144,6 +149,8 @@ class WebSocketServer(Publishing, Ending, Closing):
         namespaces: Iterable[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
         authenticate: AuthenticationHook | None = None,
+        http: str | None = None,
+        http_key: str | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -161,6 +168,9 @@ class WebSocketServer(Publishing, Ending, Closing):
             authenticate: Called with the `Credentials` of each client; returns its `Identity` or raises `Unauthorized`,
                 and may be `async`. A client says who it is in its opening request, or with an `Authenticate` message
                 before anything else. None lets every client in.
+            http: `host:port` of the HTTP side door: publishing, facts, metrics and health; port 0 takes a free one. It
+                needs the extra `http`, and `http_key` where other machines can reach it. None opens none.
+            http_key: What requests to the door present as `X-API-Key`, at least 16 characters.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -169,7 +179,8 @@ class WebSocketServer(Publishing, Ending, Closing):
         Raises:
             ValueError: If `address` is none.
             ConfigError: If a setting is wrong.
-            OSError: When awaited, if the address is in use or not this machine's.
+            ModuleNotFoundError: If there is to be a door, and the extra `http` is not installed.
+            OSError: When awaited, if an address is in use or not this machine's.
             ValueError: When awaited, if this system can't share a port.
         """
         settings = config or WebSocketConfig()
@@ -182,7 +193,11 @@ class WebSocketServer(Publishing, Ending, Closing):
         faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
         if faults:
             raise ConfigError(faults)
+        http_address = checked_address(http, http_key)
+        if http_address is not None:
+            check_libraries()
         server = cls(settings, ssl, declared, undeclared, authenticate, reuse_port=reuse_port)
+        server._http_address, server._http_key = http_address, http_key
         return Opening(server, server._open)
 
     async def _open(self) -> None:
@@ -206,6 +221,8 @@ class WebSocketServer(Publishing, Ending, Closing):
             )
             self._heartbeat.start()
         self._ages.start()
+        if self._http_address is not None:
+            await self._open_door(*self._http_address)
         _logger.info("listening on %s", self.url)
 
     # --- receiving ---

@@ -83,6 +83,7 @@ DOCUMENTED = {
         "MessageTooBig",
         "ProtocolError",
         "ReconnectGaveUp",
+        "RecordingError",
         "RemoteProtocolError",
         "SendQueueFull",
         "WebSocketError",
@@ -96,6 +97,8 @@ DOCUMENTED = {
     "_session": ["Login"],
     "_slow": ["Backpressure", "Conflate", "Disconnect", "DropOldest"],
     "namespaces": ["Namespace"],
+    "recording": ["Recorded", "Recording", "read_recording"],
+    "replay": ["Replay"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],
 }

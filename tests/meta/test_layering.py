@@ -70,7 +70,13 @@ LAYERS = [
         "_session",
         "_statistics",
         "_watching",
+        "_pacing",
+        "_recorded",
+        "recording",
+        "replay",
     },
+    # It knows a server by what it needs of it, and is opened by one.
+    {"door"},
     {"client", "server", "aggregator"},
     {"testing"},
     {"__init__"},
