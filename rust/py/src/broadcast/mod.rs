@@ -25,9 +25,11 @@ mod audience;
 mod channels;
 mod flushing;
 mod handle;
+mod history;
 mod policy;
 mod publishing;
 mod python;
+mod recovering;
 mod subscribing;
 mod taps;
 mod variant;
@@ -41,6 +43,7 @@ use websocket_utils_core::log::Log;
 use self::audience::Audience;
 use self::channels::Channels;
 pub(crate) use self::handle::{Channel, Receipt};
+pub(crate) use self::recovering::Aside;
 use self::taps::Tap;
 use self::variant::VARIANTS;
 pub(crate) use self::variant::Variant;
@@ -93,6 +96,11 @@ struct Counts {
     deliveries: Cell<u64>,
     bytes: Cell<u64>,
     subscriptions: Cell<u64>,
+    history_messages: Cell<u64>,
+    history_bytes: Cell<u64>,
+    /// Resubscribed channels of which nothing was missing, and others.
+    recovered: Cell<u64>,
+    unrecovered: Cell<u64>,
 }
 
 fn add(count: &Cell<u64>, more: u64) {
