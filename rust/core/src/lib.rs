@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod assembler;
+pub mod backlog;
 pub mod close;
 pub mod codec;
 pub mod connection;
