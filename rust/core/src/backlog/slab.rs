@@ -77,13 +77,13 @@ impl<T: Default> Slab<T> {
             slot.value = value;
             place
         };
-        self.link(list, place);
+        self.attach(list, place);
         place
     }
 
     /// Takes the value at `place` out of `list`, of which it is one.
     pub(super) fn remove(&mut self, list: &mut List, place: u32) -> T {
-        self.unlink(list, place);
+        self.detach(list, place);
         let slot = &mut self.slots[place as usize];
         slot.behind = self.free;
         self.free = place;
@@ -93,13 +93,13 @@ impl<T: Default> Slab<T> {
     /// Makes the value at `place`, one of `list`, the last one.
     pub(super) fn move_to_end(&mut self, list: &mut List, place: u32) {
         if list.last != place {
-            self.unlink(list, place);
-            self.link(list, place);
+            self.detach(list, place);
+            self.attach(list, place);
         }
     }
 
     /// The places of `list`, from its end.
-    pub(super) fn from_end(&self, list: &List) -> impl Iterator<Item = u32> {
+    pub(super) fn backwards(&self, list: &List) -> impl Iterator<Item = u32> {
         let mut place = list.last;
         std::iter::from_fn(move || {
             let this = place;
@@ -110,18 +110,17 @@ impl<T: Default> Slab<T> {
         })
     }
 
-    fn link(&mut self, list: &mut List, place: u32) {
+    fn attach(&mut self, list: &mut List, place: u32) {
         let slot = &mut self.slots[place as usize];
         (slot.before, slot.behind) = (list.last, NONE);
-        match list.last {
+        match std::mem::replace(&mut list.last, place) {
             NONE => list.first = place,
-            last => self.slots[last as usize].behind = place,
+            before => self.slots[before as usize].behind = place,
         }
-        list.last = place;
         list.len += 1;
     }
 
-    fn unlink(&mut self, list: &mut List, place: u32) {
+    fn detach(&mut self, list: &mut List, place: u32) {
         let Slot { before, behind, .. } = self.slots[place as usize];
         match before {
             NONE => list.first = behind,

@@ -126,7 +126,7 @@ fn memory_of_replaced_frames_is_used_again_and_all_is_given_back_at_the_end() {
     while backlog.next(usize::MAX, &mut out, |_, _, _| {}).is_some() {}
     assert_eq!(out.len(), 20 * 100);
     for place in 0..20 {
-        backlog.push(place, LATEST, 0, 0, &[7; 100_000]);
+        backlog.push(place, LATEST, 0, 0, &vec![7; 100_000]);
         backlog.push(place, LATEST, 0, 1, &[7; 100]);
     }
     let held: usize = (0..20).map(|place| backlog.publications.get(place).frame.capacity()).sum();
