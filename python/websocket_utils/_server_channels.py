@@ -58,7 +58,7 @@ class ServerChannels:
         for channel in dict.fromkeys(message.channels):
             reason = self._refusal(connection, channel)
             if reason is None:
-                if self._broadcaster.subscribe(connection, channel):
+                if self._broadcaster.subscribe(connection, channel)[0]:
                     connection.channels.add(channel)
                 accepted.append(channel)
                 continue

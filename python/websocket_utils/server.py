@@ -175,7 +175,7 @@ class WebSocketServer(Closing):
         Returns:
             Subscribers it is queued for; 0 where there are none.
         """
-        return self._broadcaster.publish(channel, message, compress=compress)
+        return self._broadcaster.publish(channel, message, compress=compress).subscribers
 
     # --- receiving ---
 
@@ -290,7 +290,8 @@ class WebSocketServer(Closing):
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
-    def _on_lag(self, connection: ServerConnection, queued: int) -> None:
+    def _on_lag(self, connection: ServerConnection, queued: int, reason: str) -> None:
+        del reason
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
@@ -363,7 +364,7 @@ class WebSocketServer(Closing):
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
         messages, size, decode_errors, handler_errors, unhandled, *_ = self._inbox.counters()
-        published, deliveries, delivered_bytes, lagging, _ = self._broadcaster.counters()
+        broadcasts = self._broadcaster.counters()
         sent, sent_bytes = self._sent_before
         for connection in self._connections:
             now_sent, now_bytes = connection.sent_counters()
@@ -374,10 +375,10 @@ class WebSocketServer(Closing):
             rejected=self._rejected,
             messages_received=messages,
             bytes_received=size,
-            messages_sent=published + sent,
-            deliveries=deliveries + sent,
-            bytes_sent=delivered_bytes + sent_bytes,
-            lagging=lagging,
+            messages_sent=broadcasts["published"] + sent,
+            deliveries=broadcasts["deliveries"] + sent,
+            bytes_sent=broadcasts["bytes"] + sent_bytes,
+            lagging=broadcasts["lagging"],
             lag_disconnects=self._lag_disconnects,
             unread_disconnects=self._channels.cut,
             decode_errors=decode_errors,
