@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, overload
@@ -56,6 +58,7 @@ class WebSocketServer(Closing):
             max_lag=config.max_lag,
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
+            threads=_fan_out_threads(config),
         )
         self._acceptor = Acceptor(
             judge=self._judge,
@@ -388,3 +391,9 @@ class WebSocketServer(Closing):
 
     def __repr__(self) -> str:
         return f"<WebSocketServer {self.url if self._local_addr else 'unbound'} {len(self._connections)} connections>"
+
+
+def _fan_out_threads(config: WebSocketConfig) -> int:
+    """How many threads write to clients: where it is left to us, half of the cores are for who reads and who computes."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return config.fan_out_threads or max(1, min(4, cores // 2))
