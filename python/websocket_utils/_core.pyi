@@ -294,6 +294,7 @@ class Broadcaster:
         first_epoch: int = 1,
         compression_window_bits: int = 15,
         compression_threshold: int = 1024,
+        threads: int = 1,
     ) -> Self: ...
     def declare(
         self,

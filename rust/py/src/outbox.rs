@@ -202,11 +202,12 @@ impl Outbox {
         self.own_start = 0;
     }
 
-    /// The front of the queue as slices for one write, at most `MAX_SLICES`.
+    /// Adds the front of the queue as slices for one write, at most `MAX_SLICES`.
     pub(crate) fn front<'a>(&'a self, log: Option<&'a Log>, slices: &mut Vec<IoSlice<'a>>) {
         let mut own_at = self.own_start;
+        let most = slices.len() + MAX_SLICES;
         for piece in &self.pieces {
-            if slices.len() >= MAX_SLICES {
+            if slices.len() >= most {
                 return;
             }
             match piece {
@@ -215,7 +216,7 @@ impl Outbox {
                     own_at += length;
                 }
                 Piece::Log(range) => {
-                    let room = MAX_SLICES - slices.len();
+                    let room = most - slices.len();
                     slices.extend(log.into_iter().flat_map(|log| log.slices(*range)).take(room).map(IoSlice::new));
                 }
             }

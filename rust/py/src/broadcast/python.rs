@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::audience::Audience;
 use super::channels::Channels;
+use super::fan_out::FanOut;
 use super::handle::{Channel, Receipt};
 use super::policy::{Namespace, Policy, nanoseconds};
 use super::recovering::GoesOnTuple;
@@ -22,8 +24,10 @@ use crate::loop_bound::{Guarded, LoopBound};
 impl Broadcaster {
     #[new]
     #[pyo3(signature = (
-        event_loop, on_lag, on_fault, *, max_lag, first_epoch=1, compression_window_bits=15, compression_threshold=1024
+        event_loop, on_lag, on_fault, *, max_lag, first_epoch=1, compression_window_bits=15, compression_threshold=1024,
+        threads=1
     ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
         event_loop: &Bound<'_, PyAny>,
         on_lag: Py<PyAny>,
@@ -32,8 +36,12 @@ impl Broadcaster {
         first_epoch: u64,
         compression_window_bits: u8,
         compression_threshold: usize,
+        threads: usize,
     ) -> PyResult<Self> {
         compression::check_window_bits(compression_window_bits)?;
+        if threads == 0 {
+            return Err(PyValueError::new_err("threads must be at least 1"));
+        }
         Ok(Self {
             state: LoopBound::new(State {
                 call_soon: event_loop.getattr(intern!(event_loop.py(), "call_soon"))?.unbind(),
@@ -50,6 +58,7 @@ impl Broadcaster {
                 listed: Guarded::default(),
                 lagging: Guarded::default(),
                 frames: Guarded::default(),
+                fan_out: FanOut::new(threads),
                 flush_method: Guarded::default(),
                 flushing: Cell::new(false),
                 scheduled: Cell::new(false),
