@@ -16,7 +16,16 @@ from ._connection import Connection
 from ._handshake import Opened
 from ._heartbeat import MessageHeartbeat, system_clocks
 from ._own_sends import OwnSends
-from ._subscriptions import Acknowledgements, SubscriptionProtocol, Subscriptions, Waiters
+from ._recovery import Recovery, Renewal
+from ._subscriptions import (
+    SUBPROTOCOLS,
+    Acknowledgements,
+    RecoveringProtocol,
+    SubscriptionProtocol,
+    Subscriptions,
+    Waiters,
+    Wish,
+)
 from .config import WebSocketConfig
 from .exceptions import (
     AuthenticationFailed,
@@ -37,6 +46,7 @@ T = TypeVar("T")
 # Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
 _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
+_PROTOCOL_ERROR = 1002
 
 
 @dataclass(slots=True)
@@ -60,6 +70,11 @@ class SessionOwner(Protocol):
     @property
     def inbox(self) -> _core.Inbox:
         """Where received messages go."""
+        ...
+
+    @property
+    def recovery(self) -> Recovery:
+        """What is known of its channels."""
         ...
 
     def session_authenticated(self, session: "Session") -> None: ...
@@ -121,6 +136,12 @@ class Session:
         epoch: Number of the connection.
         opened: What the opening handshake left.
         source: Which of the link's endpoints it leads to.
+        now_ns: When that was (monotonic).
+        is_successor: Whether it runs beside the connection that it is to replace.
+
+    Attributes:
+        renewal: What its server says to the positions of this side; None where it sends none.
+        is_recovered: Whether it was proven that nothing is missing between the connection before and this one.
     """
 
     __slots__ = (
@@ -135,10 +156,12 @@ class Session:
         "epoch",
         "has_ended",
         "is_authenticated",
+        "is_recovered",
         "is_restored",
         "opened_ns",
         "own",
         "owner",
+        "renewal",
         "source",
     )
 
@@ -147,19 +170,33 @@ class Session:
     epoch: int
     has_ended: bool
     is_authenticated: bool
+    is_recovered: bool
     is_restored: bool
     opened_ns: int
     own: OwnSends
     owner: SessionOwner
+    renewal: Renewal | None
     source: int
 
-    def __init__(self, owner: SessionOwner, terms: Terms, epoch: int, opened: Opened, source: int, now_ns: int) -> None:
+    def __init__(
+        self,
+        owner: SessionOwner,
+        terms: Terms,
+        epoch: int,
+        opened: Opened,
+        source: int,
+        now_ns: int,
+        *,
+        is_successor: bool = False,
+    ) -> None:
         self.owner = owner
         self._terms = terms
         self.epoch = epoch
         self.source = source
         self.opened_ns = now_ns
         config = terms.config
+        # Publications to who agreed to one of our subprotocols say where they stand, whoever asks for them.
+        has_positions = opened.subprotocol in SUBPROTOCOLS
         self.connection = Connection(
             is_client=True,
             format=terms.codec,
@@ -176,10 +213,13 @@ class Session:
             compression_threshold=config.compression_threshold,
             epoch=epoch,
             rtt=terms.rtt,
+            positions=owner.recovery.positions if has_positions else None,
         )
         self.own = OwnSends(self.connection)
         opened.announce(self.connection)
         self.acknowledges = bool(terms.protocol.replies) and terms.protocol.speaks(opened.subprotocol)
+        is_sequenced = has_positions and self.acknowledges and isinstance(terms.protocol, RecoveringProtocol)
+        self.renewal = owner.recovery.begin(is_successor=is_successor) if is_sequenced else None
         self._acknowledgements = Acknowledgements()
         self._deadline: asyncio.TimerHandle | None = None
         self._closing_timer: asyncio.TimerHandle | None = None
@@ -187,6 +227,7 @@ class Session:
         self._heartbeat: MessageHeartbeat | None = None
         self.is_authenticated = False
         self.is_restored = False
+        self.is_recovered = False
         self.has_ended = False
 
     # --- towards live ---
@@ -252,12 +293,39 @@ class Session:
             self._acknowledgements.expect(channels, self._terms.loop.time(), self._terms.config.subscribe_timeout)
             self.owner.expect_replies()
             self._watch_deadline()
-        for message in self._terms.protocol.subscribe(channels):
+        for message in self._requests(channels):
             self.own.send(message)
         if not self.acknowledges:
             # Whoever waits had hoped for a server that does.
             for channel in channels:
                 self._terms.waiters.settle(channel)
+
+    def _requests(self, channels: Sequence[str]) -> Sequence[Any]:
+        protocol, requests = self._terms.protocol, self._terms.protocol.subscribe(channels)
+        if not isinstance(protocol, RecoveringProtocol):
+            return requests
+        return [made for request in requests for made in protocol.present(request, self._wish)]
+
+    def _wish(self, name: str) -> Wish:
+        positions = () if self.renewal is None else self.renewal.positions(name)
+        return Wish(name, self._terms.subscriptions.slow(name), positions)
+
+    # Any: a message of whatever class the venue speaks.
+    def take_reply(self, reply: Any) -> None:
+        """The server has answered."""
+        protocol = self._terms.protocol
+        settled = protocol.settle(reply)
+        if self.renewal is not None and isinstance(protocol, RecoveringProtocol):
+            positions, recovered = protocol.goes_on(reply)
+            wanted = [name for name, error in settled if error is None and name in self._terms.subscriptions]
+            try:
+                self.renewal.answer(wanted, positions, recovered)
+            except ValueError as error:
+                self.connection.close(_PROTOCOL_ERROR, str(error))
+                self.fail(RemoteProtocolError(_PROTOCOL_ERROR, str(error)))
+                return
+        for channel, refusal in settled:
+            self.settle(channel, refusal)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Tell the server that channels are not wanted any more."""
@@ -293,6 +361,8 @@ class Session:
         if error is not None:
             # Also of one that was acknowledged before: the server has changed its mind.
             was_due |= self._terms.subscriptions.forget(channel)
+            if self.renewal is not None:
+                self.renewal.refuse(channel)
         if not was_due:
             return
         if not self._terms.waiters.settle(channel, error) and error is not None:
@@ -305,6 +375,8 @@ class Session:
             self._deadline = None
         if self.is_authenticated and not self.is_restored and not self.has_ended and self._acknowledgements.is_complete:
             self.is_restored = True
+            if self.renewal is not None:
+                self.is_recovered = self.renewal.complete()
             self.owner.session_restored(self)
 
     def _watch_deadline(self) -> None:

@@ -19,6 +19,7 @@ use crate::compression::{self, AgreementTuple};
 use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
+use crate::positions::Positions;
 use crate::pull::Drain;
 use crate::scratch;
 use crate::sent::Sent;
@@ -29,7 +30,8 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
+        positions=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -50,6 +52,7 @@ impl Connection {
         compression_threshold: usize,
         epoch: u64,
         rtt: Option<Py<PyAny>>,
+        positions: Option<Py<Positions>>,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
         let format = WireFormat::from_name(format)?;
@@ -69,6 +72,7 @@ impl Connection {
                 format,
                 protocol: Guarded::new(protocol),
                 inbox,
+                positions,
                 owner: Guarded::new(Some(owner)),
                 transport: Guarded::new(Some(transport)),
                 call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
@@ -100,6 +104,7 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 muted: Cell::new(false),
+                follows: Cell::new(false),
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
@@ -264,9 +269,11 @@ impl Connection {
     }
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
-    /// counts none of them, and a full one does not hold their reading.
-    #[pyo3(name = "mute")]
-    fn py_mute(&self, py: Python<'_>) -> PyResult<()> {
+    /// counts none of them, and a full one does not hold their reading. With `follows`, publications that follow in order
+    /// what was delivered are delivered all the same, here and from another connection with the same positions, each once.
+    #[pyo3(name = "mute", signature = (*, follows=false))]
+    fn py_mute(&self, py: Python<'_>, follows: bool) -> PyResult<()> {
+        self.state()?.follows.set(follows);
         self.state()?.mute(py)
     }
 
