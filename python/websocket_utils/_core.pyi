@@ -190,7 +190,7 @@ class Positions:
     """Where each channel stands that a link receives, and what its publications prove by that.
 
     At most 65 536 channels and 8 MiB of names are known; for a new one beyond that the longest unused is forgotten,
-    which is a gap too. `on_gap` is called with the channel, the last sequence, and the next one; None where that is unknown.
+    which is a gap too. `on_gap` is called with the channel, the last sequence, and the next one, None where unknown.
     """
 
     def __new__(cls, on_gap: Callable[[str, int | None, int | None], object]) -> Self: ...

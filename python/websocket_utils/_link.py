@@ -24,9 +24,7 @@ from ._pings import Pings
 from ._recovery import Recovery
 from ._replies import Replies
 from ._session import Session, Terms
-from .events import Gap, Lagged
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
-from .messages import LagNotice
 
 __all__ = ["Link"]
 
@@ -93,7 +91,7 @@ class Link:
         self._timers: list[asyncio.TimerHandle] = []
         self._replies = Replies(self._loop, inbox, terms.protocol, self._sessions)
         self._acknowledges = False
-        self.recovery = Recovery(self._tell)
+        self.recovery = Recovery(lambda event: listener.link_told(self, event))
         self._gone = asyncio.Event()
         self._attempted = asyncio.Event()
         self.connects = 0
@@ -229,8 +227,7 @@ class Link:
         session = self._made(opened, epoch, self._source)
         self.session = session
         self.inbox.begin_epoch()
-        if session.renewal is None:
-            self.recovery.begin_blind()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.begin(refresh=self._refresh)
         return session.connection
@@ -239,21 +236,12 @@ class Link:
         session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns(), is_successor=is_successor)
         if session.renewal is not None:
             # From here on also on connections without positions, whose servers know no such message.
-            self.inbox.control(LagNotice, self._on_lag_notice, consume=True)
+            self.recovery.listen(self.inbox, lambda one: self.session is not None and one is self.session.connection)
         self._acknowledges = session.acknowledges
         self._sessions[session.connection] = session
         self._gone.clear()
         self.connects += 1
         return session
-
-    def _tell(self, event: Gap | Lagged) -> None:
-        self._listener.link_told(self, event)
-
-    def _on_lag_notice(self, connection: _core.Connection, notice: LagNotice) -> None:
-        session = self._sessions.get(connection)
-        # What a successor is not sent, the connection beside it brings.
-        if session is not None and session.renewal is not None and session is self.session:
-            self.recovery.lagged(notice)
 
     # --- what sessions tell ---
 
@@ -430,8 +418,7 @@ class Link:
         self._source = session.source
         self._tried = {self._source}
         self.inbox.begin_epoch()
-        if session.renewal is None:
-            self.recovery.begin_blind()
+        session.take_place()
         if old is not None:
             self._listener.link_replaced(self, old, session)
             self.inbox.forget_connection()
@@ -450,10 +437,7 @@ class Link:
         self.session = session
         self._source = session.source
         self.inbox.begin_epoch()
-        if session.renewal is None:
-            self.recovery.begin_blind()
-        else:
-            session.renewal.take_over()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.connection.unmute()
         if self._successor_live is not None and not self._successor_live.done():

@@ -3,8 +3,8 @@
 Theory of operation:
 
 - `Recovery` belongs to a link and outlives its connections. It knows which names and patterns a server has
-  acknowledged, and, in `positions`, where each channel stands. The core keeps that up to date with each publication, and
-  says where the chain of a channel is broken.
+  acknowledged, and, in `positions`, where each channel stands. The core keeps that up to date with each publication,
+  and says where the chain of a channel is broken.
 - `Renewal` belongs to one connection. It presents positions, and judges what the server answers: a channel that goes on
   exactly where it stands here has lost nothing; every other one leaves a `Gap`, told before its next message.
 - A successor runs beside the connection it is to replace, which still moves the positions on. What follows in order is
@@ -133,10 +133,15 @@ class Recovery:
         if gone and len(self.positions):
             self.positions.forget(gone, list(wanted))
 
-    def lagged(self, notice: LagNotice) -> None:
-        """The server has left publications out."""
-        self.positions.lag(notice.channel, notice.last)
-        self._tell(Lagged(notice.channel, notice.first, notice.last, notice.count))
+    def listen(self, inbox: _core.Inbox, is_used: Callable[[_core.Connection], bool]) -> None:
+        """Hear from now on what servers leave out, on a connection that is used: one beside it may bring that."""
+
+        def take(connection: _core.Connection, notice: LagNotice) -> None:
+            if is_used(connection):
+                self.positions.lag(notice.channel, notice.last)
+                self._tell(Lagged(notice.channel, notice.first, notice.last, notice.count))
+
+        inbox.control(LagNotice, take, consume=True)
 
 
 class Renewal:

@@ -310,6 +310,13 @@ class Session:
         positions = () if self.renewal is None else self.renewal.positions(name)
         return Wish(name, self._terms.subscriptions.slow(name), positions)
 
+    def take_place(self) -> None:
+        """It is the link's connection from here on: the first one, or in the place of another."""
+        if self.renewal is None:
+            self.owner.recovery.begin_blind()
+        else:
+            self.renewal.take_over()
+
     # Any: a message of whatever class the venue speaks.
     def take_reply(self, reply: Any) -> None:
         """The server has answered."""

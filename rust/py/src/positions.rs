@@ -100,6 +100,7 @@ impl Positions {
 
     /// Positions of the known channels that these names or patterns cover, as texts: epoch, sequence, channel.
     #[pyo3(name = "matching", signature = (names, /))]
+    #[expect(clippy::needless_pass_by_value, reason = "a list of Python comes as a value")]
     fn py_matching(&self, names: Vec<String>) -> PyResult<Vec<String>> {
         let mut found = Vec::new();
         self.state()?.table.lock()?.visit_matching(&slices(&names), |channel, epoch, sequence| {
@@ -110,6 +111,7 @@ impl Positions {
 
     /// Forgets the channels that these names or patterns cover, but for those that `kept` covers.
     #[pyo3(name = "forget", signature = (names, /, kept=Vec::new()))]
+    #[expect(clippy::needless_pass_by_value, reason = "a list of Python comes as a value")]
     fn py_forget(&self, names: Vec<String>, kept: Vec<String>) -> PyResult<()> {
         self.state()?.table.lock()?.forget(&slices(&names), &slices(&kept));
         Ok(())
