@@ -16,30 +16,21 @@ Nothing here sleeps, reads a clock or sends.
 from collections.abc import Callable, Iterable, Sequence
 
 from . import _core
+from ._positions import read_positions
 from .events import Gap, Lagged
 from .messages import LagNotice
 
-__all__ = ["Recovery", "Renewal", "covers", "read_position"]
+__all__ = ["Recovery", "Renewal", "covers"]
 
 Position = tuple[int, int]
 """Epoch and sequence."""
 
-_MOST = 1 << 64
+# What servers may say of channels before they say whose: as many as are known here.
+_MOST_LISTED = 65_536
 
 
-def read_position(text: str) -> tuple[str, Position]:
-    """Read a position as messages have it, `<epoch> <sequence> <channel>`.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    epoch, _, rest = text.partition(" ")
-    sequence, _, channel = rest.partition(" ")
-    if channel and all(number.isascii() and number.isdigit() and len(number) <= 20 for number in (epoch, sequence)):  # noqa: PLR2004  # the digits of 2**64 - 1
-        position = int(epoch), int(sequence)
-        if max(position) < _MOST:
-            return channel, position
-    raise ValueError(f"no position of a channel: {text[:64]!r}")
+def _by_channel(texts: Iterable[str]) -> dict[str, Position]:
+    return {channel: (epoch, sequence) for channel, epoch, sequence in read_positions(texts)}
 
 
 def _is_behind(one: Position, other: Position) -> bool:
@@ -153,7 +144,18 @@ class Renewal:
         is_successor: Whether the connection runs beside the one that it is to replace.
     """
 
-    __slots__ = ("_answered", "_goes_on", "_is_proven", "_open", "_presented", "_recovery", "_renews", "is_successor")
+    __slots__ = (
+        "_answered",
+        "_goes_on",
+        "_is_proven",
+        "_listed",
+        "_open",
+        "_presented",
+        "_recovered",
+        "_recovery",
+        "_renews",
+        "is_successor",
+    )
 
     is_successor: bool
 
@@ -163,6 +165,9 @@ class Renewal:
         # Without a channel there is nothing to prove anything by.
         self._renews = bool(held)
         self._answered: set[str] = set()
+        # What was said of channels whose names are still to be acknowledged.
+        self._listed: dict[str, Position] = {}
+        self._recovered: set[str] = set()
         # A server that has proven anything about a channel is the one that was there before.
         self._is_proven = False
         self.is_successor = is_successor
@@ -176,7 +181,7 @@ class Renewal:
             return ()
         found = self._recovery.positions.matching([name])
         if self.is_successor:
-            self._presented.update(map(read_position, found))
+            self._presented.update(_by_channel(found))
         return found
 
     def answer(self, names: Sequence[str], positions: Sequence[str], recovered: Sequence[str]) -> None:
@@ -184,25 +189,41 @@ class Renewal:
 
         Args:
             names: Names and patterns, as they were asked for.
-            positions: Where each channel of those goes on.
+            positions: Where channels go on: those of the names, here or in answers before.
             recovered: Channels of which nothing is missing.
 
         Raises:
-            ValueError: If a position is none. Nothing has changed.
+            ValueError: If a position is none, or there are too many. Nothing has changed.
         """
-        listed = dict(map(read_position, positions))
+        found = _by_channel(positions)
+        if len(self._listed) + len(found) > _MOST_LISTED:
+            raise ValueError(f"more than {_MOST_LISTED} positions of channels that are not acknowledged")
+        self._listed.update(found)
+        self._recovered.update(channel for channel in recovered if channel in found)
+        if not names:
+            return
+        listed = self._take_listed(names)
         renewed = [name for name in names if name in self._open]
         # What is asked for again on the same connection goes on as it did.
         new = [name for name in names if name not in self._open and name not in self._answered]
         self._answered.update(names)
         self._recovery.hold(names)
-        judged = self._judge(renewed, listed, frozenset(recovered)) if renewed else set()
+        judged = self._judge(renewed, listed) if renewed else set()
         for name in renewed:
             self._open.pop(name, None)
         is_new = covers(new)
         for channel, goes_on in listed.items():
             if channel not in judged and is_new(channel):
                 self._begin(channel, goes_on)
+        self._recovered.difference_update(listed)
+
+    def _take_listed(self, names: Sequence[str]) -> dict[str, Position]:
+        """Take out what was said of the channels that these mean."""
+        is_meant = covers(names)
+        listed = {channel: position for channel, position in self._listed.items() if is_meant(channel)}
+        for channel in listed:
+            del self._listed[channel]
+        return listed
 
     def _begin(self, channel: str, goes_on: Position) -> None:
         known = self._recovery.positions.position(channel)
@@ -210,18 +231,18 @@ class Renewal:
         if known is None or known[0] != goes_on[0]:
             self._recovery.positions.set(channel, *goes_on)
 
-    def _judge(self, renewed: Sequence[str], listed: dict[str, Position], recovered: frozenset[str]) -> set[str]:
+    def _judge(self, renewed: Sequence[str], listed: dict[str, Position]) -> set[str]:
         """Look at each channel that a renewed name means, known here or there; return them."""
         judged: set[str] = set()
         blank: list[str] = []
         for name in renewed:
-            known = dict(map(read_position, self._recovery.positions.matching([name])))
+            known = _by_channel(self._recovery.positions.matching([name]))
             if not known:
                 blank.append(name)
             for channel, position in known.items():
                 if channel not in judged:
                     judged.add(channel)
-                    self._judge_known(channel, position, listed.get(channel), channel in recovered)
+                    self._judge_known(channel, position, listed.get(channel), channel in self._recovered)
         # A pattern that has brought nothing yet has lost nothing, if it is the same server that says so.
         unproven = [name for name in blank if not (name.endswith("*") and self._is_proven)]
         is_unproven = covers(unproven)
@@ -282,4 +303,6 @@ class Renewal:
             # Its data came, and no answer.
             self._recovery.tell_gap(Gap(name))
         self._open.clear()
+        self._listed.clear()
+        self._recovered.clear()
         return self._recovery.live() and self._renews

@@ -49,6 +49,8 @@ LAYERS = [
         "_subscriptions",
         "_freshness",
         "_server_channels",
+        "_positions",
+        "_publishing",
         "subscription",
         "_alone",
         "_assembly",
