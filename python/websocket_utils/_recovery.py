@@ -13,7 +13,7 @@ Theory of operation:
 Nothing here sleeps, reads a clock or sends.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from . import _core
 from ._positions import read_positions
@@ -147,7 +147,9 @@ class Renewal:
     __slots__ = (
         "_answered",
         "_goes_on",
+        "_is_complete",
         "_is_proven",
+        "_judged",
         "_listed",
         "_open",
         "_presented",
@@ -165,9 +167,11 @@ class Renewal:
         # Without a channel there is nothing to prove anything by.
         self._renews = bool(held)
         self._answered: set[str] = set()
-        # What was said of channels whose names are still to be acknowledged.
+        self._is_complete = False
+        # What was said of channels, which may be before their names are acknowledged; and those that were looked at.
         self._listed: dict[str, Position] = {}
         self._recovered: set[str] = set()
+        self._judged: set[str] = set()
         # A server that has proven anything about a channel is the one that was there before.
         self._is_proven = False
         self.is_successor = is_successor
@@ -184,13 +188,16 @@ class Renewal:
             self._presented.update(_by_channel(found))
         return found
 
-    def answer(self, names: Sequence[str], positions: Sequence[str], recovered: Sequence[str]) -> None:
+    def answer(
+        self, names: Sequence[str], positions: Sequence[str], recovered: Sequence[str], wanted: Container[str]
+    ) -> None:
         """A server acknowledges subscriptions, and says where they go on.
 
         Args:
             names: Names and patterns, as they were asked for.
             positions: Where channels go on: those of the names, here or in answers before.
             recovered: Channels of which nothing is missing.
+            wanted: Names and patterns that are still wanted.
 
         Raises:
             ValueError: If a position is none, or there are too many. Nothing has changed.
@@ -200,30 +207,28 @@ class Renewal:
             raise ValueError(f"more than {_MOST_LISTED} positions of channels that are not acknowledged")
         self._listed.update(found)
         self._recovered.update(channel for channel in recovered if channel in found)
-        if not names:
-            return
-        listed = self._take_listed(names)
-        renewed = [name for name in names if name in self._open]
+        asked = [name for name in names if name in wanted]
+        renewed = [name for name in asked if name in self._open]
         # What is asked for again on the same connection goes on as it did.
-        new = [name for name in names if name not in self._open and name not in self._answered]
-        self._answered.update(names)
-        self._recovery.hold(names)
-        judged = self._judge(renewed, listed) if renewed else set()
+        new = [name for name in asked if name not in self._open and name not in self._answered]
+        self._answered.update(asked)
+        self._recovery.hold(asked)
+        if renewed:
+            self._judge(renewed)
         for name in renewed:
-            self._open.pop(name, None)
-        is_new = covers(new)
-        for channel, goes_on in listed.items():
-            if channel not in judged and is_new(channel):
-                self._begin(channel, goes_on)
-        self._recovered.difference_update(listed)
+            del self._open[name]
+        if new:
+            is_new = covers(new)
+            for channel, goes_on in self._listed.items():
+                if channel not in self._judged and is_new(channel):
+                    self._begin(channel, goes_on)
+        if names and self._is_complete:
+            self._forget_answers()
 
-    def _take_listed(self, names: Sequence[str]) -> dict[str, Position]:
-        """Take out what was said of the channels that these mean."""
-        is_meant = covers(names)
-        listed = {channel: position for channel, position in self._listed.items() if is_meant(channel)}
-        for channel in listed:
-            del self._listed[channel]
-        return listed
+    def _forget_answers(self) -> None:
+        self._listed.clear()
+        self._recovered.clear()
+        self._judged.clear()
 
     def _begin(self, channel: str, goes_on: Position) -> None:
         known = self._recovery.positions.position(channel)
@@ -231,9 +236,9 @@ class Renewal:
         if known is None or known[0] != goes_on[0]:
             self._recovery.positions.set(channel, *goes_on)
 
-    def _judge(self, renewed: Sequence[str], listed: dict[str, Position]) -> set[str]:
-        """Look at each channel that a renewed name means, known here or there; return them."""
-        judged: set[str] = set()
+    def _judge(self, renewed: Sequence[str]) -> None:
+        """Look at each channel that a renewed name means, known here or there."""
+        judged = self._judged
         blank: list[str] = []
         for name in renewed:
             known = _by_channel(self._recovery.positions.matching([name]))
@@ -242,12 +247,12 @@ class Renewal:
             for channel, position in known.items():
                 if channel not in judged:
                     judged.add(channel)
-                    self._judge_known(channel, position, listed.get(channel), channel in self._recovered)
+                    self._judge_known(channel, position, self._listed.get(channel), channel in self._recovered)
         # A pattern that has brought nothing yet has lost nothing, if it is the same server that says so.
         unproven = [name for name in blank if not (name.endswith("*") and self._is_proven)]
         is_unproven = covers(unproven)
         is_renewed = covers(renewed)
-        for channel, goes_on in listed.items():
+        for channel, goes_on in self._listed.items():
             if channel in judged or not is_renewed(channel):
                 continue
             judged.add(channel)
@@ -257,7 +262,6 @@ class Renewal:
                 self._recovery.tell_gap(Gap(channel))
         for name in unproven:
             self._recovery.tell_gap(Gap(name))
-        return judged
 
     def _judge_known(self, channel: str, known: Position, goes_on: Position | None, is_recovered: bool) -> None:
         # Beside another connection, that one may have brought more by now than was presented.
@@ -303,6 +307,6 @@ class Renewal:
             # Its data came, and no answer.
             self._recovery.tell_gap(Gap(name))
         self._open.clear()
-        self._listed.clear()
-        self._recovered.clear()
+        self._is_complete = True
+        self._forget_answers()
         return self._recovery.live() and self._renews

@@ -324,9 +324,9 @@ class Session:
         settled = protocol.settle(reply)
         if self.renewal is not None and isinstance(protocol, RecoveringProtocol):
             positions, recovered = protocol.goes_on(reply)
-            wanted = [name for name, error in settled if error is None and name in self._terms.subscriptions]
+            names = [name for name, refusal in settled if refusal is None]
             try:
-                self.renewal.answer(wanted, positions, recovered)
+                self.renewal.answer(names, positions, recovered, self._terms.subscriptions)
             except ValueError as error:
                 self.connection.close(_PROTOCOL_ERROR, str(error))
                 self.fail(RemoteProtocolError(_PROTOCOL_ERROR, str(error)))

@@ -192,6 +192,8 @@ class Link:
         compression_threshold: int = 1024,
         epoch: int = 0,
         rtt: Any = None,
+        positions: _core.Positions | None = None,
+        inbox: _core.Inbox | None = None,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
@@ -207,7 +209,7 @@ class Link:
             del connection, nbytes
             awaitables.append(awaitable)
 
-        self.inbox = _core.Inbox(
+        self.inbox = inbox or _core.Inbox(
             self.loop,
             self.faults.append,
             run or note,
@@ -233,6 +235,7 @@ class Link:
             compression_threshold=compression_threshold,
             epoch=epoch,
             rtt=rtt,
+            positions=positions,
         )
         self.transport.protocol = self.connection
         self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)
