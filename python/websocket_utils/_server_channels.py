@@ -126,7 +126,8 @@ class ServerChannels:
         if is_answered:
             self._accept(connection, accepted, going_on)
             self._refuse(connection, refused)
-        self._broadcaster.replay(connection)
+        if hasattr(self._broadcaster, "replay"):
+            self._broadcaster.replay(connection)
 
     def _subscribe(
         self, connection: ServerConnection, name: str, rule: Rule | None, positions: Iterable[Position]

@@ -96,7 +96,8 @@ class WebSocketServer(Publishing, Closing):
         self._rejected = 0
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
-        self._ages = AgeWatch(self._loop, namespaces, self._broadcaster.check_ages)
+        self._declared = {space.name for space in namespaces} if undeclared == "refuse" else None
+        self._ages = AgeWatch(self._loop, namespaces, getattr(self._broadcaster, "check_ages", int))
         self._channels = ServerChannels(
             self._broadcaster, _logger, namespaces=namespaces, allows_undeclared=undeclared == "allow"
         )
@@ -244,6 +245,7 @@ class WebSocketServer(Publishing, Closing):
             max_message_size=self._config.max_message_size,
             max_send_queue=self._config.max_send_queue,
             broadcaster=self._broadcaster,
+            sequenced=opened.subprotocol in SUBPROTOCOLS,
             deflate=opened.deflate,
             compression_threshold=self._config.compression_threshold,
             leave=opened.leave,
@@ -372,13 +374,13 @@ class WebSocketServer(Publishing, Closing):
             bytes_sent=counted["bytes"] + sent_bytes,
             channels=counted["channels"],
             subscriptions=counted["subscriptions"],
-            conflated=counted["conflated"],
-            dropped=counted["dropped"],
-            lag_notices=counted["lag_notices"],
-            recovered=counted["recovered"],
-            unrecovered=counted["unrecovered"],
-            history_messages=counted["history_messages"],
-            history_bytes=counted["history_bytes"],
+            conflated=counted.get("conflated", 0),
+            dropped=counted.get("dropped", 0),
+            lag_notices=counted.get("lag_notices", 0),
+            recovered=counted.get("recovered", 0),
+            unrecovered=counted.get("unrecovered", 0),
+            history_messages=counted.get("history_messages", 0),
+            history_bytes=counted.get("history_bytes", 0),
             log_bytes=counted["held_bytes"],
             lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,

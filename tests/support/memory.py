@@ -194,6 +194,7 @@ class Link:
         rtt: Any = None,
         positions: _core.Positions | None = None,
         inbox: _core.Inbox | None = None,
+        sequenced: bool = False,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
@@ -236,6 +237,7 @@ class Link:
             epoch=epoch,
             rtt=rtt,
             positions=positions,
+            sequenced=sequenced,
         )
         self.transport.protocol = self.connection
         self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)
