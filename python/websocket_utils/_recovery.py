@@ -279,6 +279,12 @@ class Renewal:
         else:
             self._recovery.positions.set(channel, *goes_on)
 
+    def leave(self, names: Iterable[str]) -> None:
+        """Channels are not wanted any more: what this server said of them is of no use, nor what it has yet to say."""
+        for name in names:
+            self._open.pop(name, None)
+            self._answered.discard(name)
+
     def refuse(self, name: str) -> None:
         """The server refuses to renew a subscription."""
         self._open.pop(name, None)

@@ -338,9 +338,14 @@ class Session:
         """Tell the server that channels are not wanted any more."""
         for channel in channels:
             self._acknowledgements.settle(channel)
+        if self.renewal is not None:
+            self.renewal.leave(channels)
         if channels and self.is_authenticated and self.connection.is_open:
             for message in self._terms.protocol.unsubscribe(channels):
                 self.own.send(message)
+        if channels:
+            # Its answers may have been all that was missing.
+            self._look_for_end_of_restoring()
 
     def unacknowledged(self, channels: Sequence[str]) -> tuple[str, ...]:
         """Those of the channels that are still to be answered for."""

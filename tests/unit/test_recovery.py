@@ -14,8 +14,8 @@ from tests.support.waiting import until
 from tests.support.wire import CLOSE, TEXT, frame
 
 from websocket_utils import (
-    Conflate,
     ConfigError,
+    Conflate,
     Disconnect,
     Disconnected,
     DropOldest,
@@ -29,6 +29,7 @@ from websocket_utils import (
     Subscribed,
     SubscribeRejected,
     SubscriptionRejected,
+    Unsubscribe,
     WebSocketClient,
     _core,
 )
@@ -57,11 +58,14 @@ class Server:
         self._scripts = list(scripts)
         self.asked: list[Subscribe] = []
         self.peers: list[MemoryPeer] = []
+        self.network = MemoryNetwork()
 
     async def __call__(self, peer: MemoryPeer) -> None:
         self.peers.append(peer)
         script = self._scripts.pop(0)
-        while (request := await peer.receive(Subscribe)) is not None:
+        while (request := await peer.receive(Subscribe | Unsubscribe)) is not None:
+            if isinstance(request, Unsubscribe):
+                continue
             self.asked.append(request)
             done = script(peer, request)
             if done is not None:
@@ -71,7 +75,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def link(*scripts: Script, **settings: Any) -> AsyncIterator[tuple[WebSocketClient, Server, Seen]]:
     server = Server(*scripts)
-    async with asyncio.timeout(10), MemoryNetwork() as network:
+    async with asyncio.timeout(10), server.network as network:
         network.listen(URL, server)
         given = {"recover": True, "reconnect": AT_ONCE, "max_reconnect_attempts": None, **settings}
         async with WebSocketClient.connect(URL, **given) as client, watched(client) as seen:
@@ -220,7 +224,8 @@ async def test_malformed_position_of_an_answer_fails_the_connection(position: st
 async def lose(server: Server, seen: Seen, epoch: int = 2) -> Reconnected:
     server.peers[-1].reset()
     await seen.until_seen(("Reconnected", epoch))
-    return next(one for one in seen.of(Reconnected) if one.epoch == epoch)
+    told: list[Reconnected] = seen.of(Reconnected)
+    return next(one for one in told if one.epoch == epoch)
 
 
 async def test_position_is_presented_and_what_is_missing_comes_without_a_gap() -> None:
@@ -285,7 +290,7 @@ async def test_server_that_says_nothing_about_positions_proves_nothing() -> None
 
 
 async def test_client_without_channels_has_nothing_proven() -> None:
-    async with link(answering(), answering()) as (client, server, seen):
+    async with link(answering(), answering()) as (_, server, seen):
         await until(lambda: len(server.peers) == 1)
         assert not (await lose(server, seen)).recovered
 
@@ -331,10 +336,15 @@ async def test_channel_that_is_new_on_the_connection_has_missed_nothing() -> Non
     async with link(FIRST, answering(["7 6 a", "8 3 b"], ["a"])) as (client, server, seen):
         await client.subscribe("a")
         await seen.until_seen(6)
-        server.peers[-1].vanish()
+        server.network.refuse(URL)
+        server.peers[-1].reset()
+        await seen.until_seen(("Disconnected", 1))
         subscribing = asyncio.ensure_future(client.subscribe("b"))
-        assert (await lose(server, seen)).recovered
+        await until(lambda: "b" in client.channels)
+        server.network.restore(URL)
         await subscribing
+        await seen.until_seen(("Reconnected", 2))
+        assert seen.of(Reconnected)[0].recovered
         assert server.asked[-1] == Subscribe(["a", "b"], ["7 6 a"])
         assert seen.of(Gap) == []
 
@@ -351,6 +361,21 @@ async def test_channel_left_and_wanted_anew_begins_anew() -> None:
         assert server.asked[1] == Subscribe(["a"])
         assert (await lose(server, seen)).recovered is False
         assert seen.of(Gap) == [Gap("a", 4)]
+
+
+async def test_channel_left_while_its_renewal_is_unanswered_keeps_nobody_waiting() -> None:
+    def answer_one(peer: MemoryPeer, request: Subscribe) -> None:
+        peer.send(Subscribed(["a"], ["7 6 a"], ["a"]))
+
+    async with link(FIRST, answer_one) as (client, server, seen):
+        await client.subscribe("a", "b")
+        await seen.until_seen(6)
+        server.peers[-1].reset()
+        await until(lambda: len(server.asked) == 2)
+        await client.unsubscribe("b")
+        await seen.until_seen(("Reconnected", 2))
+        assert seen.of(Reconnected)[0].recovered
+        assert seen.of(Gap) == []
 
 
 async def test_positions_may_come_in_answers_before_the_names() -> None:
@@ -698,11 +723,11 @@ def test_full_inbox_holds_both_connections_that_fill_it_and_lets_both_go() -> No
 
 def test_positions_are_collected_with_who_is_told() -> None:
     class Owner:
-        positions: Any
+        def __init__(self) -> None:
+            self.positions = _core.Positions(self.take)
 
-    owner = Owner()
-    owner.positions = _core.Positions(lambda *_: owner)
-    gone = weakref.ref(owner)
-    del owner
+        def take(self, *_: object) -> None: ...
+
+    gone = weakref.ref(Owner())
     gc.collect()
     assert gone() is None
