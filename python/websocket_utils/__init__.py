@@ -5,7 +5,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._core import Channel, Columns, Decoder, Encoder, Histogram, Receipt, decode_columns
 from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
@@ -37,6 +37,7 @@ from .exceptions import (
     ProtocolError,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     RemoteProtocolError,
     SendQueueFull,
     StaleData,
@@ -71,6 +72,8 @@ from .messages import (
 from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
 from .namespaces import Namespace
 from .outcomes import SendOutcome
+from .recording import Recorded, Recording, read_recording
+from .replay import Replay
 from .server import WebSocketServer
 from .subscription import Subscription
 
@@ -81,6 +84,7 @@ __all__ = [
     "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
+    "Channel",
     "ClientStats",
     "Close",
     "ClosePolicy",
@@ -132,10 +136,15 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "Raw",
+    "Receipt",
     "ReconnectGaveUp",
     "ReconnectPolicy",
     "Reconnected",
+    "Recorded",
+    "Recording",
+    "RecordingError",
     "RemoteProtocolError",
+    "Replay",
     "Restored",
     "SendCounts",
     "SendOutcome",
@@ -169,5 +178,6 @@ __all__ = [
     "decode_columns",
     "in_band",
     "issue_token",
+    "read_recording",
     "run",
 ]

@@ -17,6 +17,8 @@ _logger = logging.getLogger("websocket_utils.server")
 
 # How long a refused peer may take to read its answer and go; closing with its bytes unread would destroy the answer.
 _LINGER_SECONDS = 1.0
+# How often a server that ends looks whether they have gone.
+_SETTLE_SECONDS = 0.005
 # Refused peers that get time to read their answer; more are cut at once, so that refusing costs no descriptors.
 _MAX_LINGERING = 256
 # What is kept of a client that does not wait for its answer: as much as of its head.
@@ -110,6 +112,13 @@ class Acceptor:
     def forget(self, opening: "ServerOpening") -> None:
         """An opening has ended, in one way or the other."""
         self._openings.discard(opening)
+
+    async def settle(self, within: float) -> None:
+        """Wait until nothing is opening any more, for so many seconds at most."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + within
+        while self._openings and loop.time() < ends:  # noqa: ASYNC110  # only at a server's end: no event is worth it
+            await asyncio.sleep(_SETTLE_SECONDS)
 
     def close(self) -> None:
         """End what is still opening."""

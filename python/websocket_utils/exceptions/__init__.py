@@ -24,7 +24,8 @@
     ├─ Unauthorized                   .reason                       raised by a server's `authenticate`
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
-    └─ ReconnectGaveUp                .attempts .last_error
+    ├─ ReconnectGaveUp                .attempts .last_error
+    └─ RecordingError                 .path .line .reason           a file of recorded publications is at fault
 
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
 unwrapped: a caller who handles them already need not learn new names.
@@ -47,6 +48,7 @@ from ._endings import (
     MessageNotWritten,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
@@ -91,6 +93,7 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "ReconnectGaveUp",
+    "RecordingError",
     "RemoteProtocolError",
     "SendQueueFull",
     "StaleData",

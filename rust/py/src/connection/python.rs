@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::close::CloseCode;
@@ -29,7 +30,8 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
+        sequenced=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -50,8 +52,12 @@ impl Connection {
         compression_threshold: usize,
         epoch: u64,
         rtt: Option<Py<PyAny>>,
+        sequenced: bool,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
+        if is_client && sequenced {
+            return Err(PyValueError::new_err("only a server's connections tell positions"));
+        }
         let format = WireFormat::from_name(format)?;
         let limits = Limits { max_message_size, ..Limits::default() };
         let agreement = deflate.map(compression::agreement).transpose()?;
@@ -60,8 +66,8 @@ impl Connection {
             None => Protocol::new(role, limits),
         };
         let variant = match &broadcaster {
-            Some(broadcaster) => broadcaster.get().variant(format, agreement)?,
-            None => Variant::plain(format),
+            Some(broadcaster) => broadcaster.get().variant(format, sequenced, agreement)?,
+            None => Variant::new(format, sequenced, false),
         };
         Ok(Self {
             state: LoopBound::new(State {
@@ -107,6 +113,7 @@ impl Connection {
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
+                reached: Cell::new(0),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
                 active: Cell::new(true),
