@@ -76,14 +76,14 @@ class Exposition(Collector):
         facts = self._facts()
         stats = facts.stats
         for name, field, text in _GAUGES:
-            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
+            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
         for name, field, text in _COUNTERS:
-            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
+            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
         recover = CounterMetricFamily(
             _PREFIX + "client_recover", "Channels that clients came back to.", labels=["recovered"]
         )
-        recover.add_metric(["true"], getattr(stats, "recovered", 0))
-        recover.add_metric(["false"], getattr(stats, "unrecovered", 0))
+        recover.add_metric(["true"], stats.recovered)
+        recover.add_metric(["false"], stats.unrecovered)
         yield recover
         cut = CounterMetricFamily(_PREFIX + "server_disconnects", "Connections that the server cut.", labels=["reason"])
         cut.add_metric(["lag"], stats.lag_disconnects)
