@@ -72,6 +72,8 @@ class Relay:
         # Asked and no answer yet; an answer that is coming; none is wanted.
         self._filling: Literal["asked", "coming"] | None = "asked"
         self._current = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._lost.set()
         # What has come since the connection was lost or begun, until it is known what was before it.
         self._waiting: deque[tuple[Position | None, Any]] = deque()
         self._waiting_since = 0
@@ -100,6 +102,7 @@ class Relay:
             ssl=self._ssl,
             max_reconnect_attempts=None,
         )
+        self._lost.clear()
         try:
             client.on(self._of, self._take)
             client.on(HistoryBegun, self._on_begun)
@@ -126,6 +129,10 @@ class Relay:
     async def until_current(self) -> None:
         """Wait until its server is where the other one is."""
         await self._current.wait()
+
+    async def until_lost(self) -> None:
+        """Wait until its connection is lost, behind all that it brought; returns at once while there is none."""
+        await self._lost.wait()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -218,10 +225,12 @@ class Relay:
         if not self._is_closed:
             _logger.warning("lost %s: %s", self._url, event.error)
         self._current.clear()
+        self._lost.set()
         if self._client is not None and not self._waiting:
             self._waiting_since = self._client._inbox.counters()[1]
 
     def _on_reconnected(self, event: Reconnected) -> None:
+        self._lost.clear()
         if event.recovered and self._filling is None:
             self._go_on()
         else:
