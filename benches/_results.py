@@ -62,6 +62,8 @@ Numbers = dict[str, float]
 Version = Literal["before", "after", "control"]
 # More of these is better; of all other metrics, less is.
 GAINS: Final = frozenset({"rate", "mb_s"})
+# How many times as many runs as rounds are asked for are tried until enough are undisturbed.
+MOST_TRIES: Final = 5
 # "Not slower", within the noise that is granted.
 MOST_SLOWER: Final = 1.03
 
@@ -132,6 +134,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     settle: float = 0.2
     # In a round of one second: drops, promotions.
     messages: int = 0
+    # As many as rounds times this are run, to have enough that are undisturbed.
+    tries: int = MOST_TRIES
     # With what a server ends each connection at once; 0: without a close frame.
     close_code: int = 0
 
