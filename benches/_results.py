@@ -97,6 +97,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     peer: str | None = None
     best_of: tuple[str, ...] = ()
+    # A value counts as far as it is above that of this side.
+    beyond: str | None = None
     at_most: float | None = None
     at_least: float | None = None
 
@@ -297,6 +299,9 @@ def judge(result: BenchResult | MicroResult) -> list[Verdict]:
             found = [peer.median(bar.metric) for peer in map(result.side, peers) if peer is not None]
             best = max if bar.metric in GAINS else min
             measured = measured / best(found) if found else None
+        if bar.beyond is not None and measured is not None:
+            usual = result.side(bar.beyond)
+            measured = max(0.0, measured - usual.median(bar.metric)) if usual else None
         verdicts.append(Verdict(bar, measured))
     return verdicts
 

@@ -63,7 +63,7 @@ async def stalled_conflate(run: Run) -> None:
 
 async def _stalled(run: Run, policy: str, slow: Disconnect | DropOldest | Conflate) -> None:
     is_stalled = run.options.is_stalled
-    prices = Namespace(PREFIX.rstrip(":"), PriceUpdate, slow=slow)
+    prices = Namespace(PREFIX.rstrip(":"), slow=slow)
     async with WebSocketServer.bind("127.0.0.1:0", namespaces=[prices], max_lag=run.messages * BUDGET) as server:
         await run.serve(server.local_addr[1], lambda: _subscriptions(server), run.options.clients + is_stalled)
         # Until the kernel takes no more for it.
