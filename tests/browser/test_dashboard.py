@@ -227,7 +227,7 @@ async def test_page_asks_for_the_key_and_keeps_it_for_this_window_alone(window: 
         assert await shown(window, "#connections") == "\N{EN DASH}"
         for wrong, said in (("not the key of it", "ASCII"), ("not-the-key-of-it", "did not take")):
             await asyncio.to_thread(window.type, "#key", wrong + "\n")
-            notice = "return document.getElementById('notice').innerText.includes(%s)" % json.dumps(said)
+            notice = f"return document.getElementById('notice').innerText.includes({json.dumps(said)})"
             await until_shown(window, notice, bool)
         await asyncio.to_thread(window.type, "#key", KEY + "\n")
         await until_state(window, "ready")
