@@ -376,11 +376,6 @@ class WebSocketServer(Closing):
         return self._local_addr is not None and not self._shutting_down
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it has begun to close: nothing is published any more."""
-        return self._shutting_down
-
-    @property
     def connections(self) -> frozenset[ServerConnection]:
         """Clients connected now."""
         return frozenset(self._connections)

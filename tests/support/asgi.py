@@ -59,6 +59,4 @@ async def ask(
         "server": ("127.0.0.1", 9002),
     }
     await app(scope, receive, send)
-    return Answer(
-        started["status"], {name.decode(): value.decode() for name, value in started["headers"]}, bytes(body)
-    )
+    return Answer(started["status"], {name.decode(): value.decode() for name, value in started["headers"]}, bytes(body))

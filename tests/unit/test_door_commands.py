@@ -82,9 +82,7 @@ def test_data_of_the_wrong_type_is_a_400_that_names_the_place_and_nothing_is_pub
     commands: Commands, channels: Channels
 ) -> None:
     refusal = refusal_of(commands, "publish", body(channel="prices:SOL-USDC", data=PRICE | {"price": "much"}))
-    assert refusal.body == {
-        "error": {"code": 107, "message": "Expected `float`, got `str`", "path": "$.data.price"}
-    }
+    assert refusal.body == {"error": {"code": 107, "message": "Expected `float`, got `str`", "path": "$.data.price"}}
     assert refusal.status == 400
     refusal = refusal_of(commands, "publish", body(channel="orders:1", data={"type": "Loan"}))
     assert (refusal.status, refusal.code, refusal.path) == (400, 107, "$.data.type")
@@ -196,9 +194,7 @@ def test_broadcast_without_a_form_for_some_subscribers_says_so_for_their_channel
     assert refusal_of(commands, "publish", body(channel="b", data=1)).status == 400
 
 
-@pytest.mark.parametrize(
-    ("api", "fields"), [("publish", {"channel": "x"}), ("broadcast", {"channels": ["x", "y"]})]
-)
+@pytest.mark.parametrize(("api", "fields"), [("publish", {"channel": "x"}), ("broadcast", {"channels": ["x", "y"]})])
 def test_same_idempotency_key_again_is_answered_alike_and_publishes_nothing(
     commands: Commands, channels: Channels, api: str, fields: dict[str, Any]
 ) -> None:

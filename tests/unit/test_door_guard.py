@@ -107,7 +107,7 @@ def test_refused_requests_are_logged_at_powers_of_ten(caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9002", ":9002", "192.0.2.1:9002", "[::]:9002", "feed.example:9002"])
 def test_door_that_others_can_reach_without_a_key_is_a_config_error_that_says_so(address: str) -> None:
-    with pytest.raises(ConfigError, match="reachable from other machines.*set http_key"):
+    with pytest.raises(ConfigError, match=r"reachable from other machines.*set http_key"):
         checked_address(address, None)
     assert checked_address(address, KEY) is not None
 

@@ -11,11 +11,13 @@ import click
 from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
 from websocket_utils._pacing import Player
 from websocket_utils._recorded import Recorded, check_recording
-from websocket_utils.cli._failures import cannot_listen
+from websocket_utils._url import parse_address
+from websocket_utils.cli._failures import Failure, cannot_listen, one_line
 from websocket_utils.cli._loop import counted, run_until_stopped, say
 from websocket_utils.cli._output import LineWriter
 from websocket_utils.cli._stdin import read_chunks
 from websocket_utils.config import WebSocketConfig
+from websocket_utils.door import check_libraries
 from websocket_utils.messages import Message
 from websocket_utils.replay import Replay
 from websocket_utils.server import WebSocketServer
@@ -43,6 +45,24 @@ def _speed(_: click.Context, __: click.Parameter, text: str) -> float | None:
     if not 0.0 < factor < float("inf"):
         raise click.BadParameter(f"{text!r} is neither 'max' nor a factor above 0")
     return factor
+
+
+def _http(_: click.Context, __: click.Parameter, address: str | None) -> str | None:
+    if address is not None:
+        try:
+            parse_address(address)
+            check_libraries()
+        except (ValueError, ModuleNotFoundError) as error:
+            raise click.BadParameter(str(error)) from error
+    return address
+
+
+def _key(_: click.Context, __: click.Parameter, file: Path | None) -> str | None:
+    # A file, because everybody on a machine sees the words of a command.
+    try:
+        return None if file is None else file.read_text("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{file} is no text: {error}") from error
 
 
 @click.command(
@@ -86,6 +106,20 @@ Examples:
 )
 @click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
 @click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
+@click.option(
+    "--http",
+    callback=_http,
+    metavar="HOST:PORT",
+    help="Open the HTTP side door there: /api/publish, /api/broadcast, /api/info, /metrics, /healthz, /readyz.",
+)
+@click.option(
+    "--http-key-file",
+    "http_key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_key,
+    metavar="FILE",
+    help="Holds the key that requests to the door present; needed where other machines can reach it.",
+)
 @click.option("--until-eof", is_flag=True, help="End when standard input ends: for programs that start a feed.")
 def feed(
     host: str | None,
@@ -97,6 +131,8 @@ def feed(
     speed: float | None,
     loop: bool,
     broadcast: bool,
+    http: str | None,
+    http_key: str | None,
     until_eof: bool,
 ) -> None:
     """Serve a feed: invented prices of some markets, or a recording.
@@ -122,7 +158,7 @@ def feed(
             await _replay(server, file, speed=speed, loop=loop, broadcast=broadcast)
 
     look = None if replay or broadcast else ",".join(market.channel for market in markets)
-    run_until_stopped(_serve(config, play, what, look, until_eof=until_eof))
+    run_until_stopped(_serve(config, play, what, look, http=http, http_key=http_key, until_eof=until_eof))
 
 
 async def _serve(
@@ -131,16 +167,23 @@ async def _serve(
     what: str,
     look: str | None,
     *,
+    http: str | None,
+    http_key: str | None,
     until_eof: bool,
 ) -> None:
     try:
-        server = await WebSocketServer.bind(config=config)
+        server = await WebSocketServer.bind(config=config, http=http, http_key=http_key)
     except OSError as error:
+        for note in getattr(error, "__notes__", ()):
+            if "side door" in note:
+                raise Failure(f"{one_line(error)} {note}") from error
         raise cannot_listen(config.host, config.port, error) from error
     async with server:
         # For programs that start a feed: the address, on stdout, in a line of its own.
         LineWriter().write([f"listening on {server.url}"])
         say(f"serving {what}; Ctrl-C ends")
+        if server.http_url is not None:
+            say(f"side door: {server.http_url}")
         if look is not None:
             say(f"look at it: websocket-utils tail {server.url} --channels {look}")
         playing = asyncio.create_task(play(server))

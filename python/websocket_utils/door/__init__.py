@@ -89,13 +89,16 @@ class Door:
         """A URL that reaches it from this machine; None if it does not listen."""
         if self._serving is None:
             return None
-        host, port = self._serving.address[:2]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
+        bound, port = self._serving.address[:2]
+        host: str = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound) or str(bound)  # noqa: S104  # read, not bound
         scheme = "https" if self._is_secure else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
-    async def close(self) -> None:
-        """Stop listening, in bounded time; a mounted application answers on, without measuring anything."""
+    async def close(self, grace: float = 1.0) -> None:
+        """Stop listening; requests under way get `grace` seconds, then they are cut.
+
+        A mounted application answers on, without measuring anything.
+        """
         self._pulse.stop()
         if self._serving is not None:
-            await self._serving.close()
+            await self._serving.close(grace)

@@ -78,7 +78,7 @@ class App:
         if scope["type"] != "http":
             await self._starlette(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         # Labels that a client chooses would be without number.
         endpoint = path if path in self._endpoints else "other"
 

@@ -31,17 +31,21 @@ class Channels(Protocol):
     @property
     def types(self) -> Mapping[str, Any]:
         """Declared namespaces and the type of their messages; None or Any where they take any."""
+        ...
 
     @property
     def allows_undeclared(self) -> bool:
         """Whether channels of other namespaces may be published to."""
+        ...
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing can be published any more."""
+        ...
 
     def publish(self, channel: str, message: Any) -> tuple[int, int]:
         """Publish a message, and return epoch and sequence."""
+        ...
 
 
 class _Common(msgspec.Struct):

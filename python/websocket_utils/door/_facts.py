@@ -192,28 +192,30 @@ class Server(Protocol):
 
     _broadcaster: Broadcaster
     _inbox: Inbox
+    _shutting_down: bool
 
     @property
     def url(self) -> str:
         """Where clients connect."""
+        ...
 
     @property
     def is_ready(self) -> bool:
         """Whether clients are welcome."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be published any more."""
+        ...
 
     @property
     def connections(self) -> frozenset[ServerConnection]:
         """Clients connected now."""
+        ...
 
     def stats(self) -> ServerStats:
         """What it has done."""
+        ...
 
     def publish(self, channel: str, message: Any) -> Any:
         """Publish a message."""
+        ...
 
 
 class Served:
@@ -236,7 +238,7 @@ class Served:
     @property
     def is_closed(self) -> bool:
         """Whether nothing can be published any more."""
-        return self._server.is_closed
+        return self._server._shutting_down
 
     @property
     def is_ready(self) -> bool:

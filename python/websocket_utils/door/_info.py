@@ -21,7 +21,7 @@ def info(facts: Facts, samples: Samples, *, now: float, wall_time: float) -> Inf
         lagging=facts.stats.lagging,
         channel_count=getattr(facts.stats, "channels", 0),  # TODO(#6)
         subscriptions=getattr(facts.stats, "subscriptions", 0),  # TODO(#6)
-        totals=dataclasses.asdict(facts.stats),
+        totals={name: int(value) for name, value in dataclasses.asdict(facts.stats).items()},
         rates=samples.rates(facts.counted, now),
         latency=Latency(
             # Nothing measures it yet.

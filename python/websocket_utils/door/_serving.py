@@ -30,13 +30,12 @@ _MAX_CONNECTIONS = 64
 _REQUEST_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 15
 _TLS_SECONDS = 10.0
-# How long requests that are under way may go on once the door closes.
-_GRACE_SECONDS = 1.0
 _TURNS_TO_END = 100
 
+_FULL_BODY = b'{"error":{"code":108,"message":"too many connections at once"}}'
 _FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 61\r\n"
-    b'Connection: close\r\n\r\n{"error":{"code":108,"message":"too many connections at once"}}'
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
 )
 
 
@@ -174,8 +173,8 @@ class Serving:
         for one in self._sockets:
             one.close()
 
-    async def close(self) -> None:
-        """Stop listening; requests under way get a second, then they are cut."""
+    async def close(self, grace: float) -> None:
+        """Stop listening; requests under way get `grace` seconds, then they are cut."""
         self._stop_listening()
         try:
             for protocol in tuple(self._open):
@@ -183,7 +182,7 @@ class Serving:
                 with contextlib.suppress(Exception):
                     protocol.shutdown()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE_SECONDS):
+                async with asyncio.timeout(grace):
                     await self._empty.wait()
         finally:
             for protocol in tuple(self._open):
