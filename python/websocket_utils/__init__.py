@@ -5,7 +5,7 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 """
 
 from ._connection import ServerConnection
-from ._core import Columns, Decoder, Encoder, Histogram, decode_columns
+from ._core import Channel, Columns, Decoder, Encoder, Histogram, Receipt, decode_columns
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
@@ -77,6 +77,7 @@ __all__ = [
     "Aggregator",
     "AuthenticationFailed",
     "Backpressure",
+    "Channel",
     "ClientStats",
     "Close",
     "ClosePolicy",
@@ -124,6 +125,7 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "Raw",
+    "Receipt",
     "ReconnectGaveUp",
     "ReconnectPolicy",
     "Reconnected",

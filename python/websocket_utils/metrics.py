@@ -242,6 +242,36 @@ class ServerStats:
     bytes_sent: int
     """Bytes of those deliveries."""
 
+    channels: int
+    """Channels that are subscribed to, or were published to and not forgotten, now."""
+
+    subscriptions: int
+    """Subscriptions of all connections, to channels and patterns, now."""
+
+    conflated: int
+    """Deliveries left out because a newer message of their key took their place (`slow=Conflate()`)."""
+
+    dropped: int
+    """Deliveries left out because a slow client had too many waiting (`slow=DropOldest()`)."""
+
+    lag_notices: int
+    """`LagNotice` messages sent: how often clients were told of either."""
+
+    recovered: int
+    """Channels that clients came back to and missed nothing of."""
+
+    unrecovered: int
+    """Channels that clients came back to and missed something of, or may have."""
+
+    history_messages: int
+    """Publications kept for those who come back, now."""
+
+    history_bytes: int
+    """Bytes of those, now."""
+
+    log_bytes: int
+    """Memory of the logs that clients are sent from, now."""
+
     lagging: int
     """Connections that have not yet taken all that was published to them, now."""
 

@@ -2,19 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from ssl import SSLContext
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from . import _core
 from ._accepting import Acceptance, Acceptor, Refusal, Request
 from ._admission import Admission, is_host_listed, list_faults, normal_origin
+from ._ages import AgeWatch
 from ._connection import ServerConnection
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
 from ._listening import Listener
 from ._opening import Closing, Opening
+from ._publishing import Publishing
 from ._server_channels import ServerChannels
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
@@ -24,6 +27,7 @@ from .door import Door, check_libraries, checked_address
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
+from .namespaces import Namespace, twice
 
 __all__ = ["WebSocketServer"]
 
@@ -31,8 +35,11 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("websocket_utils.server")
 
+# Epochs begin anywhere below this, and stay below what JavaScript counts exactly (2**53) for as long as a server lives.
+_EPOCH_BITS = 52
 
-class WebSocketServer(Closing):
+
+class WebSocketServer(Publishing, Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
@@ -42,7 +49,13 @@ class WebSocketServer(Closing):
     event loop it was made on.
     """
 
-    def __init__(self, config: WebSocketConfig, ssl: SSLContext | None) -> None:
+    def __init__(
+        self,
+        config: WebSocketConfig,
+        ssl: SSLContext | None,
+        namespaces: Sequence[Namespace] = (),
+        undeclared: Literal["allow", "refuse"] = "allow",
+    ) -> None:
         self._config = config
         self._ssl = ssl
         self._loop = asyncio.get_running_loop()
@@ -55,6 +68,8 @@ class WebSocketServer(Closing):
             self._on_lag,
             self._faults.report,
             max_lag=config.max_lag,
+            # Numbers of an earlier server must mean nothing to this one: clients name what they have by both.
+            first_epoch=secrets.randbits(_EPOCH_BITS),
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
         )
@@ -82,10 +97,13 @@ class WebSocketServer(Closing):
         self._rejected = 0
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
+        self._ages = AgeWatch(self._loop, namespaces, self._broadcaster.check_ages)
+        self._channels = ServerChannels(
+            self._broadcaster, _logger, namespaces=namespaces, allows_undeclared=undeclared == "allow"
+        )
         self._door: Door | None = None
         self._http_address: tuple[str, int] | None = None
         self._http_key: str | None = None
-        self._channels = ServerChannels(self._broadcaster, _logger)
         self._inbox.on(Subscribe, self._channels.on_subscribe)
         self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
         self._inbox.on(Ping, self._channels.on_ping)
@@ -97,6 +115,8 @@ class WebSocketServer(Closing):
         *,
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
+        namespaces: Iterable[Namespace] = (),
+        undeclared: Literal["allow", "refuse"] = "allow",
         http: str | None = None,
         http_key: str | None = None,
         **overrides: Unpack[ConfigOverrides],
@@ -108,6 +128,9 @@ class WebSocketServer(Closing):
                 None takes host and port of `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            namespaces: What is known of channels beforehand: type, history, and what happens to slow clients.
+            undeclared: Whether channels of other namespaces may be subscribed and published to; without history, and
+                slow clients are disconnected at `max_lag`.
             http: `host:port` of the HTTP side door: publishing, facts, metrics and health; port 0 takes a free one. It
                 needs the extra `http`, and `http_key` where other machines can reach it. None opens none.
             http_key: What requests to the door present as `X-API-Key`, at least 16 characters.
@@ -127,12 +150,15 @@ class WebSocketServer(Closing):
             host, port = parse_address(address)
             settings = settings.replace(host=host, port=port)
         settings = settings.replace(**overrides)
-        if faults := context_faults(ssl) + list_faults(settings.origins, settings.hosts):
+        declared = tuple(namespaces)
+        faults = context_faults(ssl) + list_faults(settings.origins, settings.hosts)
+        faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
+        if faults:
             raise ConfigError(faults)
         http_address = checked_address(http, http_key)
         if http_address is not None:
             check_libraries()
-        server = cls(settings, ssl)
+        server = cls(settings, ssl, declared, undeclared)
         server._http_address, server._http_key = http_address, http_key
         return Opening(server, server._open)
 
@@ -156,6 +182,7 @@ class WebSocketServer(Closing):
             self._heartbeat.start()
         if self._http_address is not None:
             await self._open_door(*self._http_address)
+        self._ages.start()
         _logger.info("listening on %s", self.url)
 
     async def _open_door(self, host: str, port: int) -> None:
@@ -173,41 +200,6 @@ class WebSocketServer(Closing):
                 raise RuntimeError("the server is closed: it has no side door any more")
             self._door = Door(self, key=self._http_key, max_body=self._config.max_message_size)
         return self._door
-
-    # --- publishing ---
-
-    def broadcast(self, message: Any, compress: bool | None = None) -> int:
-        """Queue a message for every connection; never waits for any of them.
-
-        It is encoded once for each codec in use and leaves with everything else of this event loop turn.
-
-        Args:
-            message: A message object, `str` (a text message) or bytes-like (a binary one).
-            compress: For clients that agreed to `compression`: None compresses from `compression_threshold` on, True
-                always, False never (a secret beside text that an attacker chooses must not be compressed). It is done
-                once, whatever the number of clients.
-
-        Returns:
-            Connections it is queued for.
-
-        Raises:
-            EncodeError: If the message has no form in any codec that these clients speak. If it has one in some, those
-                who speak them get it and the error is logged: what codec a client chose is nobody else's concern.
-        """
-        return self._broadcaster.broadcast(message, compress=compress)
-
-    def publish(self, channel: str, message: Any, compress: bool | None = None) -> int:
-        """Queue a message for the subscribers of one channel; otherwise as `broadcast`.
-
-        Args:
-            channel: The exact name that clients subscribe to.
-            message: As for `broadcast`.
-            compress: As for `broadcast`.
-
-        Returns:
-            Subscribers it is queued for; 0 where there are none.
-        """
-        return self._broadcaster.publish(channel, message, compress=compress)
 
     # --- receiving ---
 
@@ -322,14 +314,14 @@ class WebSocketServer(Closing):
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
-    def _on_lag(self, connection: ServerConnection, queued: int) -> None:
+    def _on_lag(self, connection: ServerConnection, queued: int, reason: Literal["size", "age"]) -> None:
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
-                "client %s is %d bytes behind, over max_lag of %d: disconnected",
+                "client %s is %d bytes behind, %s: disconnected",
                 connection.remote_addr,
                 queued,
-                self._config.max_lag,
+                f"over its bound (max_lag is {self._config.max_lag})" if reason == "size" else "for too long",
             )
             # A close frame would wait behind all that the client does not read: the connection is cut.
             connection.abort()
@@ -399,6 +391,7 @@ class WebSocketServer(Closing):
             self._acceptor.close()
             if self._heartbeat is not None:
                 self._heartbeat.stop()
+            self._ages.stop()
             # What was published in this turn leaves before the close frames.
             self._broadcaster.flush()
             for connection in tuple(self._connections):
@@ -418,7 +411,7 @@ class WebSocketServer(Closing):
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
         messages, size, decode_errors, handler_errors, unhandled, *_ = self._inbox.counters()
-        published, deliveries, delivered_bytes, lagging, _ = self._broadcaster.counters()
+        counted = self._broadcaster.counters()
         sent, sent_bytes = self._sent_before
         for connection in self._connections:
             now_sent, now_bytes = connection.sent_counters()
@@ -429,10 +422,20 @@ class WebSocketServer(Closing):
             rejected=self._rejected,
             messages_received=messages,
             bytes_received=size,
-            messages_sent=published + sent,
-            deliveries=deliveries + sent,
-            bytes_sent=delivered_bytes + sent_bytes,
-            lagging=lagging,
+            messages_sent=counted["published"] + sent,
+            deliveries=counted["deliveries"] + sent,
+            bytes_sent=counted["bytes"] + sent_bytes,
+            channels=counted["channels"],
+            subscriptions=counted["subscriptions"],
+            conflated=counted["conflated"],
+            dropped=counted["dropped"],
+            lag_notices=counted["lag_notices"],
+            recovered=counted["recovered"],
+            unrecovered=counted["unrecovered"],
+            history_messages=counted["history_messages"],
+            history_bytes=counted["history_bytes"],
+            log_bytes=counted["held_bytes"],
+            lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,
             unread_disconnects=self._channels.cut,
             decode_errors=decode_errors,

@@ -80,7 +80,7 @@ DOCUMENTED = {
     "subscription": ["Subscription"],
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
-    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
+    "_core": ["Channel", "Columns", "Decoder", "Encoder", "Histogram", "Receipt", "decode_columns"],
     "_session": ["Login"],
     "_slow": ["Backpressure", "Conflate", "Disconnect", "DropOldest"],
     "namespaces": ["Namespace"],

@@ -48,6 +48,8 @@ LAYERS = [
         "_subscriptions",
         "_freshness",
         "_server_channels",
+        "_positions",
+        "_publishing",
         "subscription",
         "_alone",
         "_assembly",
