@@ -41,13 +41,16 @@ async def recorded(path: Path, channels: str = "*") -> None:
 async def test_what_was_recorded_is_received_again_by_the_same_subscription(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     await recorded(path)
-    async with asyncio.timeout(15):
-        async with WebSocketServer.bind("127.0.0.1:0", namespaces=[Namespace("fills", type=Fill)]) as server:
-            async with WebSocketClient.connect(server.url, subprotocols=["websocket-utils.json"]) as client:
-                await client.subscribe("prices:*", "fills:a")
-                replaying = server.replay(path, speed=None)
-                found = [await client.receive(PriceUpdate | Fill) for _ in range(3 * COUNT)]
-                assert await replaying == 3 * COUNT
+    space = Namespace("fills", type=Fill)
+    async with (
+        asyncio.timeout(15),
+        WebSocketServer.bind("127.0.0.1:0", namespaces=[space]) as server,
+        WebSocketClient.connect(server.url) as client,
+    ):
+        await client.subscribe("prices:*", "fills:a")
+        replaying = server.replay(path, speed=None)
+        found = [await client.receive(PriceUpdate | Fill) for _ in range(3 * COUNT)]
+        assert await replaying == 3 * COUNT
     assert found == [
         message for number in range(COUNT) for message in (price(number), price(-number), Fill(float(number)))
     ]
@@ -104,7 +107,7 @@ async def test_line_that_is_not_of_its_namespace_ends_the_replay_with_its_number
 
 async def test_text_is_refused_by_a_namespace_of_a_type(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text('{"at":1,"channel":"prices:a","text":"no price"}\n')  # noqa: ASYNC240  # a line
+    path.write_text('{"at":1,"channel":"prices:a","text":"no price"}\n')
     space = Namespace("prices", type=PriceUpdate)
     async with asyncio.timeout(15), WebSocketServer.bind("127.0.0.1:0", namespaces=[space]) as server:
         with pytest.raises(RecordingError, match="line 1: cannot be published") as caught:
