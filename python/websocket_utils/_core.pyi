@@ -12,12 +12,14 @@ from .outcomes import SendOutcome
 _Format = Literal["json", "msgpack", "protobuf"]
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_T_contra = TypeVar("_T_contra", contravariant=True)
 
 # (send_window_bits, send_takeover, receive_window_bits, receive_takeover), seen from this end.
 _Agreement = tuple[int, bool, int, bool]
 
 __all__ = [
     "Broadcaster",
+    "Channel",
     "Column",
     "Columns",
     "Connection",
@@ -27,6 +29,7 @@ __all__ = [
     "HeadReader",
     "Histogram",
     "Inbox",
+    "Receipt",
     "Sent",
     "decode_columns",
     "deflate_accept",
@@ -59,6 +62,8 @@ class Connection:
         epoch: int = 0,
         # Has `record(nanoseconds: int)`.
         rtt: Any = None,
+        # The peer reads positions: a server's connections alone.
+        sequenced: bool = False,
     ) -> Self: ...
     def is_buffered_protocol(self) -> bool: ...
     def get_buffer(self, sizehint: int) -> memoryview: ...
@@ -79,7 +84,7 @@ class Connection:
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     def stop_delivering(self) -> None: ...
-    def mute(self) -> None: ...
+    def mute(self, on_stray: Callable[[Any], object] | None = None, max_message_size: int | None = None) -> None: ...
     def unmute(self) -> None: ...
     @property
     def is_held(self) -> bool: ...
@@ -218,28 +223,120 @@ class Histogram:
         """Take what it holds now, as one of its own: for a snapshot."""
 
 @final
+class Receipt:
+    """Where a publication stands in its channel, and how many subscribers it is queued for."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of the channel's incarnation: sequences of two epochs have nothing to do with each other."""
+
+    @property
+    def sequence(self) -> int:
+        """Number of the publication in its channel, from 1."""
+
+    @property
+    def subscribers(self) -> int:
+        """Connections that it is queued for."""
+
+    def __hash__(self) -> int: ...
+
+@final
+class Channel(Generic[_T_contra]):
+    """One channel of a server. Publishing by it looks nothing up.
+
+    Made by `server.channel(name)`; belongs to the thread of the server's event loop.
+    """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of its incarnation: sequences of two epochs have nothing to do with each other."""
+
+    @property
+    def sequence(self) -> int:
+        """Number of its last publication; 0 before the first."""
+
+    @property
+    def subscribers(self) -> int:
+        """Subscriptions that it matches, patterns among them."""
+
+    def publish(self, message: _T_contra, compress: bool | None = None) -> Receipt:
+        """Number a message and queue it for the subscribers. Never waits for one.
+
+        Args:
+            message: An object of the channel's type.
+            compress: Whether it leaves compressed for those who take it so; None from `compression_threshold` on.
+
+        Raises:
+            TypeError: If the channel's namespace has a type, and the message is of another.
+            EncodeError: If it has no form in any codec that the subscribers speak.
+        """
+
+# As `_slow.policy` makes it: ("disconnect", size, age), ("drop_oldest", most) or ("conflate", key).
+_Policy = tuple[Any, ...]
+
+@final
 class Broadcaster:
-    """The broadcast logs of a server, its connections, and who is subscribed to what."""
+    """The broadcast logs of a server, its connections, its channels and who is subscribed to them."""
 
     def __new__(
         cls,
         event_loop: asyncio.AbstractEventLoop,
-        on_lag: Callable[[Any, int], object],
+        # Gets the connection, the bytes it is behind, and whether "size" or "age" is too much.
+        on_lag: Callable[[Any, int, str], object],
         on_fault: Callable[[Exception], object],
         *,
         max_lag: int,
+        first_epoch: int = 1,
         compression_window_bits: int = 15,
         compression_threshold: int = 1024,
     ) -> Self: ...
+    def declare(
+        self,
+        namespace: str,
+        *,
+        classes: tuple[type, ...] | None,
+        policy: _Policy,
+        history: int,
+        history_age: float | None,
+        history_size: int,
+        snapshot: bool,
+    ) -> None: ...
     def add(self, connection: Connection) -> None: ...
     def remove(self, connection: Connection, channels: list[str]) -> None: ...
-    def subscribe(self, connection: Connection, channel: str) -> bool: ...
-    def unsubscribe(self, connection: Connection, channel: str) -> bool: ...
+    # Whether it is new; (channel, epoch, sequence it goes on behind, whether all behind the named position comes).
+    def subscribe(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        policy: _Policy | None = None,
+        positions: list[tuple[str, int, int]] | None = None,
+    ) -> tuple[bool, list[tuple[str, int, int, bool]]]: ...
+    def unsubscribe(self, connection: Connection, name: str) -> bool: ...
     def broadcast(self, message: Any, /, *, compress: bool | None = None) -> int: ...
-    def publish(self, channel: str, message: Any, /, *, compress: bool | None = None) -> int: ...
+    def publish(
+        self,
+        channel: str,
+        message: Any,
+        /,
+        *,
+        compress: bool | None = None,
+        at: tuple[int, int, int] | None = None,
+    ) -> Receipt: ...
+    def channel(self, name: str) -> Channel[Any]: ...
+    # The callback gets channel, epoch, sequence, previous and message.
+    def tap(self, pattern: str, callback: Callable[[str, int, int, int, Any], object]) -> int: ...
+    def untap(self, token: int) -> bool: ...
+    def position(self, channel: str) -> tuple[int, int] | None: ...
+    def channel_table(self, limit: int) -> list[tuple[str, int, int, int]]: ...
     def flush(self) -> None: ...
     def channel_sizes(self) -> dict[str, int]: ...
-    def counters(self) -> tuple[int, int, int, int, int]: ...
+    def counters(self) -> dict[str, int]: ...
 
 @final
 class Decoder(Generic[_T_co]):

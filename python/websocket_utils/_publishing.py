@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast, overload
 from ._core import Broadcaster, Channel, Receipt
 from ._opening import Opening
 from ._server_channels import ServerChannels
+from .namespaces import namespace_of
 from .recording import Recording
 from .replay import Replay, publishing
 
@@ -20,6 +21,8 @@ class Publishing:
 
     _broadcaster: Broadcaster
     _channels: ServerChannels
+    # The only namespaces there are; None where all are served.
+    _declared: set[str] | None
 
     def broadcast(self, message: Any, compress: bool | None = None) -> int:
         """Queue a message for every connection; never waits for any of them.
@@ -57,9 +60,11 @@ class Publishing:
 
         Raises:
             TypeError: If the namespace is for another type. Nothing is published.
-            ValueError: If `channel` is no name.
+            ValueError: If `channel` is no name, or of a namespace that is not served.
             EncodeError: As for `broadcast`.
         """
+        if self._declared is not None:
+            self._check_declared(channel)
         return self._broadcaster.publish(channel, message, compress=compress)
 
     @overload
@@ -74,9 +79,11 @@ class Publishing:
             type_: Class of its messages, for type checkers; what is checked is the type of the namespace.
 
         Raises:
-            ValueError: If `name` is none.
+            ValueError: If `name` is none, or of a namespace that is not served.
         """
         del type_
+        if self._declared is not None:
+            self._check_declared(name)
         return cast("Channel[Any]", self._broadcaster.channel(name))
 
     def record(
@@ -150,3 +157,7 @@ class Publishing:
             type_of=self._channels.type_of,
             is_behind=(lambda: self._broadcaster.counters()["lagging"]) if speed is None else None,
         )
+
+    def _check_declared(self, channel: str) -> None:
+        if namespace_of(channel) not in (self._declared or ()):
+            raise ValueError(f"{channel!r} can't be published to: no such namespace, and undeclared ones are refused")

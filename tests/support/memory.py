@@ -192,6 +192,7 @@ class Link:
         compression_threshold: int = 1024,
         epoch: int = 0,
         rtt: Any = None,
+        sequenced: bool = False,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
@@ -233,6 +234,7 @@ class Link:
             compression_threshold=compression_threshold,
             epoch=epoch,
             rtt=rtt,
+            sequenced=sequenced,
         )
         self.transport.protocol = self.connection
         self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)

@@ -11,6 +11,7 @@ import click
 from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
 from websocket_utils._pacing import Player
 from websocket_utils._recorded import Recorded, check_recording
+from websocket_utils._server_drain import on_signals
 from websocket_utils._url import parse_address
 from websocket_utils.cli._failures import Failure, cannot_listen, one_line
 from websocket_utils.cli._loop import counted, run_until_stopped, say
@@ -107,6 +108,14 @@ Examples:
 @click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
 @click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
 @click.option(
+    "--drain",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Ctrl-C and SIGTERM let clients go within this time; a second one ends at once.",
+)
+@click.option(
     "--http",
     callback=_http,
     metavar="HOST:PORT",
@@ -131,6 +140,7 @@ def feed(
     speed: float | None,
     loop: bool,
     broadcast: bool,
+    drain: float,
     http: str | None,
     http_key: str | None,
     until_eof: bool,
@@ -158,7 +168,7 @@ def feed(
             await _replay(server, file, speed=speed, loop=loop, broadcast=broadcast)
 
     look = None if replay or broadcast else ",".join(market.channel for market in markets)
-    run_until_stopped(_serve(config, play, what, look, http=http, http_key=http_key, until_eof=until_eof))
+    run_until_stopped(_serve(config, play, what, look, http=http, http_key=http_key, drain=drain, until_eof=until_eof))
 
 
 async def _serve(
@@ -169,6 +179,7 @@ async def _serve(
     *,
     http: str | None,
     http_key: str | None,
+    drain: float,
     until_eof: bool,
 ) -> None:
     try:
@@ -187,11 +198,12 @@ async def _serve(
         if look is not None:
             say(f"look at it: websocket-utils tail {server.url} --channels {look}")
         playing = asyncio.create_task(play(server))
-        ends = {playing}
+        ends = {playing, asyncio.create_task(server.serve_forever())}
         if until_eof:
             ends.add(asyncio.create_task(_stdin_end()))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            with on_signals(lambda: _drain(server, drain)):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if playing.done():
                 playing.result()
         finally:
@@ -203,6 +215,12 @@ async def _serve(
                 f"served {counted(stats.messages_sent, 'message')} in {stats.deliveries:,} deliveries "
                 f"to {counted(stats.accepted, 'client')}"
             )
+
+
+async def _drain(server: WebSocketServer, seconds: float) -> None:
+    if server.connections:
+        say(f"{counted(len(server.connections), 'client')} may go within {seconds:g} s; once more ends at once")
+    await server.drain(deadline=seconds)
 
 
 async def _replay(server: WebSocketServer, path: Path, *, speed: float | None, loop: bool, broadcast: bool) -> None:

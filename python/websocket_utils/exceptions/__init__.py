@@ -21,6 +21,7 @@
     │     └─ MessageNotWritten        .outcome                      of one accepted message
     ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
     ├─ AuthenticationFailed           .reason                       the server refused who we say we are
+    ├─ Unauthorized                   .reason                       raised by a server's `authenticate`
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
     ├─ ReconnectGaveUp                .attempts .last_error
@@ -52,6 +53,7 @@ from ._endings import (
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
+    Unauthorized,
 )
 from ._faults import (
     Close,
@@ -97,6 +99,7 @@ __all__ = [
     "StaleData",
     "SubscribeRejected",
     "SubscribeTimeout",
+    "Unauthorized",
     "WebSocketError",
     "WireFormat",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "StaleData",
     "SubscribeRejected",
     "SubscribeTimeout",
+    "Unauthorized",
 ]
 
 
@@ -219,6 +220,21 @@ class AuthenticationFailed(WebSocketError):
 
     def __str__(self) -> str:
         return f"authentication failed: {on_one_line(self.reason)}; check the credentials"
+
+
+class Unauthorized(WebSocketError):
+    """A server's `authenticate` does not let a client in: it raises this, and the client is told the reason.
+
+    Attributes:
+        reason: A few words for the client: nothing that it must not know, such as what a right key looks like.
+    """
+
+    def __init__(self, reason: str = "not authorized") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"not let in: {on_one_line(self.reason)}"
 
 
 class ProviderError(WebSocketError):

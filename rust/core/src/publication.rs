@@ -56,15 +56,41 @@ fn append_number(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// What the positions of one epoch begin with: a channel writes it once.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochText {
+    text: [u8; 22],
+    length: u8,
+}
+
+impl EpochText {
+    /// The mark, and the number of the epoch.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        let mut written = Vec::with_capacity(22);
+        written.push(MARK);
+        append_number(&mut written, epoch);
+        written.push(b' ');
+        let mut text = [0; 22];
+        text[..written.len()].copy_from_slice(&written);
+        Self { text, length: written.len() as u8 }
+    }
+
+    /// Appends what stands in front of a publication's payload.
+    pub fn append_position(&self, out: &mut Vec<u8>, sequence: u64, previous: u64, channel: &str) {
+        out.extend_from_slice(&self.text[..usize::from(self.length)]);
+        for number in [sequence, previous] {
+            append_number(out, number);
+            out.push(b' ');
+        }
+        out.extend_from_slice(channel.as_bytes());
+        out.push(b'\n');
+    }
+}
+
 /// Appends what stands in front of a publication's payload.
 pub fn append_position(out: &mut Vec<u8>, position: Position<'_>) {
-    out.push(MARK);
-    for number in [position.epoch, position.sequence, position.previous] {
-        append_number(out, number);
-        out.push(b' ');
-    }
-    out.extend_from_slice(position.channel.as_bytes());
-    out.push(b'\n');
+    EpochText::new(position.epoch).append_position(out, position.sequence, position.previous, position.channel);
 }
 
 /// Tells what a received payload is. Never reads behind the line of the position.

@@ -36,7 +36,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::broadcast::Broadcaster;
+    use crate::broadcast::{Broadcaster, Channel, Receipt};
     #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]

@@ -10,6 +10,7 @@ use pyo3::{ffi, intern};
 use websocket_utils_core::encoder::{append_compressed_frame, append_frame, begin_frame, finish_frame};
 use websocket_utils_core::header::MAX_HEADER_LEN;
 use websocket_utils_core::opcode::Opcode;
+use websocket_utils_core::publication;
 
 use crate::codec::{self, WireFormat};
 use crate::compression::{self, with_compressed_buffer, with_payload_buffer};
@@ -50,6 +51,33 @@ pub(crate) fn append_message(
     Ok(())
 }
 
+/// The same for a peer that reads positions: a payload that looks like one is escaped. Only servers have such peers, and
+/// their frames have no key.
+pub(crate) fn append_escaped_message(
+    py: Python<'_>,
+    message: &Bound<'_, PyAny>,
+    format: WireFormat,
+    expected_payload: usize,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    let start = out.len();
+    append_message(py, message, format, None, expected_payload, out)?;
+    let frame = PlainFrame::new(&out[start..]);
+    if needs_escape(frame.payload) {
+        let escaped = [publication::ESCAPE, frame.payload].concat();
+        let opcode = frame.opcode;
+        out.truncate(start);
+        append_frame(out, opcode, true, &escaped, None);
+    }
+    Ok(())
+}
+
+/// Whether a payload that is no publication begins as one.
+#[inline]
+pub(crate) fn needs_escape(payload: &[u8]) -> bool {
+    payload.first() == Some(&publication::MARK)
+}
+
 fn opcode_of(format: WireFormat) -> Opcode {
     match format {
         WireFormat::JSON => Opcode::Text,
@@ -73,7 +101,15 @@ fn append_compressible(
     key: Option<[u8; 4]>,
     out: &mut Vec<u8>,
 ) -> PyResult<usize> {
+    let is_sequenced = state.variant.is_sequenced();
     let mut append = |opcode: Opcode, payload: &[u8]| {
+        let escaped: Vec<u8>;
+        let payload = if is_sequenced && needs_escape(payload) {
+            escaped = [publication::ESCAPE, payload].concat();
+            &escaped
+        } else {
+            payload
+        };
         let is_compressed = compression::is_wanted(compress, payload.len(), compression.threshold)
             && with_compressed_buffer(|compressed| {
                 let pays = compression.compress(state.has_peer_moved_on.take(), payload, compressed);
@@ -154,6 +190,9 @@ pub(crate) fn send(
             Some(compression) => {
                 append_compressible(state, compression, message, compress, key, &mut outbox.own).map(Some)
             }
+            None if state.variant.is_sequenced() => {
+                append_escaped_message(py, message, state.format, expected_payload, &mut outbox.own).map(|()| None)
+            }
             None => append_message(py, message, state.format, key, expected_payload, &mut outbox.own).map(|()| None),
         };
         let uncompressed = match appended {
@@ -201,7 +240,7 @@ pub(crate) fn write(state: &State, slf: &Bound<'_, PyAny>) -> PyResult<()> {
                 return Ok(());
             }
             let log = match &state.broadcaster {
-                Some(broadcaster) => Some(broadcaster.get().log(state.variant)?.read()?),
+                Some(broadcaster) => Some(broadcaster.get().log(state.variant)?),
                 None => None,
             };
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(4);

@@ -109,6 +109,10 @@ pub(crate) struct State {
     delivering: Cell<bool>,
     /// They are counted and dropped until they are wanted again.
     muted: Cell<bool>,
+    /// Called with the connection for each of those that the library does not ask for itself.
+    on_stray: Guarded<Option<Py<PyAny>>>,
+    /// Biggest message of a connection that is not muted.
+    max_message_size: usize,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
@@ -117,6 +121,8 @@ pub(crate) struct State {
     closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
+    /// Number of the last publication that was queued here, where it could have been queued twice.
+    pub(crate) reached: Cell<u64>,
     /// Listed by the broadcaster for its next flush.
     pub(crate) listed: Cell<bool>,
     /// Listed by the broadcaster as holding ranges of the log after a flush.
@@ -137,16 +143,6 @@ pub(crate) struct State {
 #[pyclass(frozen, subclass, module = "websocket_utils._core")]
 pub(crate) struct Connection {
     state: LoopBound<State>,
-}
-
-/// What became of a range of the broadcast log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogQueued {
-    /// The connection is closing.
-    No,
-    /// The first since the last flush: the broadcaster has to list the connection.
-    First,
-    Again,
 }
 
 impl Connection {
@@ -213,23 +209,20 @@ impl Connection {
         state.drain_waiters.lock()?.extend(waiting);
         Ok(())
     }
-
-    /// Queues a range of the broadcast log: one frame, which is compressed or is not.
-    #[inline]
-    pub(crate) fn queue_log(&self, range: LogRange, is_compressed: bool) -> PyResult<LogQueued> {
-        let state = self.state()?;
-        if !state.open.get() {
-            return Ok(LogQueued::No);
-        }
-        state.outbox.lock()?.push_log(range);
-        if is_compressed {
-            state.has_peer_moved_on.set(true);
-        }
-        Ok(if state.listed.replace(true) { LogQueued::Again } else { LogQueued::First })
-    }
 }
 
 impl State {
+    /// Queues a range of the broadcast log: one frame, which is compressed or is not. Returns whether it is the first since
+    /// the last flush: the broadcaster has to list the connection.
+    #[inline]
+    pub(crate) fn queue_log(&self, range: LogRange, is_compressed: bool) -> PyResult<bool> {
+        self.outbox.lock()?.push_log(range);
+        if is_compressed {
+            self.has_peer_moved_on.set(true);
+        }
+        Ok(!self.listed.replace(true))
+    }
+
     pub(crate) fn key(&self) -> PyResult<Option<[u8; 4]>> {
         match self.role {
             Role::Client => masking::next_key().map(Some),

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::close::CloseCode;
@@ -29,7 +30,8 @@ impl Connection {
     #[new]
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
-        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None
+        max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
+        sequenced=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -50,8 +52,12 @@ impl Connection {
         compression_threshold: usize,
         epoch: u64,
         rtt: Option<Py<PyAny>>,
+        sequenced: bool,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
+        if is_client && sequenced {
+            return Err(PyValueError::new_err("only a server's connections tell positions"));
+        }
         let format = WireFormat::from_name(format)?;
         let limits = Limits { max_message_size, ..Limits::default() };
         let agreement = deflate.map(compression::agreement).transpose()?;
@@ -60,8 +66,8 @@ impl Connection {
             None => Protocol::new(role, limits),
         };
         let variant = match &broadcaster {
-            Some(broadcaster) => broadcaster.get().variant(format, agreement)?,
-            None => Variant::plain(format),
+            Some(broadcaster) => broadcaster.get().variant(format, sequenced, agreement)?,
+            None => Variant::new(format, sequenced, false),
         };
         Ok(Self {
             state: LoopBound::new(State {
@@ -100,11 +106,14 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 muted: Cell::new(false),
+                on_stray: Guarded::default(),
+                max_message_size,
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
+                reached: Cell::new(0),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
                 active: Cell::new(true),
@@ -264,16 +273,28 @@ impl Connection {
     }
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
-    /// counts none of them, and a full one does not hold their reading.
-    #[pyo3(name = "mute")]
-    fn py_mute(&self, py: Python<'_>) -> PyResult<()> {
-        self.state()?.mute(py)
+    /// counts none of them, and a full one does not hold their reading. `on_stray` is called with the connection in place
+    /// of each that is dropped, and none over `max_message_size` is taken meanwhile.
+    #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None))]
+    fn py_mute(&self, py: Python<'_>, on_stray: Option<Py<PyAny>>, max_message_size: Option<usize>) -> PyResult<()> {
+        let state = self.state()?;
+        if let Some(size) = max_message_size {
+            state.protocol.lock()?.set_max_message_size(size.min(state.max_message_size));
+        }
+        // Let go of behind the borrow: what it refers to may be freed with it.
+        let before = std::mem::replace(&mut *state.on_stray.lock()?, on_stray);
+        drop(before);
+        state.mute(py)
     }
 
     /// Delivers the messages that come from now on.
     #[pyo3(name = "unmute")]
     fn py_unmute(&self) -> PyResult<()> {
-        self.state()?.muted.set(false);
+        let state = self.state()?;
+        state.protocol.lock()?.set_max_message_size(state.max_message_size);
+        state.muted.set(false);
+        let on_stray = state.on_stray.lock()?.take();
+        drop(on_stray);
         Ok(())
     }
 

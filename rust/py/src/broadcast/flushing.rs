@@ -1,0 +1,187 @@
+//! One flush a turn: each connection's bytes leave with one call, and the logs are cut to what is still wanted.
+
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use websocket_utils_core::log::Log;
+
+use super::variant::VARIANTS;
+use super::{Broadcaster, Logs, State};
+use crate::connection::{Connection, State as ConnectionState};
+use crate::socket::{self, Written};
+
+/// Unflushed bytes of one log at which publishing flushes by itself: a loop that never ends its turn still sends,
+/// and what is written is still in the cache it was encoded in.
+const FLUSH_BYTES: usize = 128 * 1024;
+
+/// Connections from which on a flush releases the GIL: some 60 us of system calls, above which another thread's wish to
+/// run outweighs the risk that it keeps the GIL for a whole switch interval (5 ms).
+const RELEASE_GIL_FROM: usize = 64;
+
+impl Broadcaster {
+    pub(super) fn after_publish(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        if state.unflushed.get() >= FLUSH_BYTES {
+            return Self::flush(slf, state);
+        }
+        if state.unflushed.get() > 0 { Self::schedule_flush(slf) } else { Ok(()) }
+    }
+
+    /// Has the loop flush at the end of this turn.
+    pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state.get()?;
+        if state.scheduled.replace(true) {
+            return Ok(());
+        }
+        let py = slf.py();
+        let mut method = state.flush_method.lock()?;
+        if method.is_none() {
+            *method = Some(slf.getattr(intern!(py, "flush"))?.unbind());
+        }
+        state.call_soon.call1(py, (&*method,))?;
+        Ok(())
+    }
+
+    /// Writes every listed connection's bytes, then frees what nobody wants any more.
+    pub(super) fn flush(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        // Whoever a transport calls may publish, a handler of its log for one: what that queues is for the next flush.
+        if state.flushing.replace(true) {
+            return Self::schedule_flush(slf);
+        }
+        let outcome = Self::write_listed(slf, state).and_then(|()| Self::settle_lagging(slf.py(), state));
+        state.flushing.set(false);
+        for (connection, queued) in outcome? {
+            state.on_lag.call1(slf.py(), (connection, queued, "size"))?;
+        }
+        Ok(())
+    }
+
+    fn write_listed(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        let py = slf.py();
+        state.unflushed.set(0);
+        let listed = std::mem::take(&mut *state.listed.lock()?);
+        let written = match Self::write_directly(py, state, &listed) {
+            Ok(written) => written,
+            Err(error) => {
+                // An encode hook has published so much that it is to be written, inside a send of one of these.
+                state.listed.lock()?.extend(listed);
+                Self::schedule_flush(slf)?;
+                return Err(error);
+            }
+        };
+        // What has left is taken note of before anybody is called: it must not leave twice.
+        for (connection, written) in listed.iter().zip(written) {
+            let target = connection.get().state()?;
+            target.listed.set(false);
+            // Blocked, failed, or not written directly: the connection's own way out deals with each.
+            if let Some(Written::Bytes(count)) = written {
+                let mut outbox = target.outbox.lock()?;
+                outbox.advance(count);
+                target.fates.note_written(outbox.messages());
+            }
+        }
+        let mut outcome = Ok(());
+        for connection in &listed {
+            let target = connection.get().state()?;
+            if target.outbox.read()?.queued() > 0 && !target.busy.get() {
+                // What goes wrong with one is no concern of the others, nor of who publishes.
+                outcome = outcome.and(target.contain(connection.bind(py).as_any(), ConnectionState::flush));
+            }
+            if target.outbox.read()?.queued() > 0 && !target.lagging.replace(true) {
+                state.lagging.lock()?.push(connection.clone_ref(py));
+            }
+        }
+        outcome
+    }
+
+    /// One `send(2)` for each connection that may be written directly; `None` for the others.
+    fn write_directly(py: Python<'_>, state: &State, listed: &[Py<Connection>]) -> PyResult<Vec<Option<Written>>> {
+        let logs = state.logs.read()?;
+        let logs: &[Log; VARIANTS] = &logs.logs;
+        let mut outboxes = Vec::with_capacity(listed.len());
+        for connection in listed {
+            let target = connection.get().state()?;
+            let direct = !target.busy.get() && !target.lost.get() && target.descriptor.get() >= 0;
+            outboxes.push(if direct {
+                Some((target.descriptor.get(), target.variant.place(), target.outbox.read()?))
+            } else {
+                None
+            });
+        }
+        let mut slices = Vec::with_capacity(listed.len());
+        let mut jobs: Vec<Option<(RawFd, usize, usize)>> = Vec::with_capacity(listed.len());
+        for outbox in &outboxes {
+            jobs.push(outbox.as_ref().map(|(descriptor, log, outbox)| {
+                let mut part = Vec::with_capacity(1);
+                outbox.front(Some(&logs[*log]), &mut part);
+                let start = slices.len();
+                slices.append(&mut part);
+                (*descriptor, start, slices.len())
+            }));
+        }
+        let write_all = |slices: &[IoSlice<'_>]| -> Vec<Option<Written>> {
+            jobs.iter()
+                .map(|job| {
+                    let (descriptor, start, end) = (*job)?;
+                    (start < end).then(|| socket::send(descriptor, &slices[start..end]))
+                })
+                .collect()
+        };
+        let slices = slices.as_slice();
+        Ok(if listed.len() >= RELEASE_GIL_FROM { py.detach(|| write_all(slices)) } else { write_all(slices) })
+    }
+
+    /// Trims the logs to the oldest position still wanted; returns who is too far behind, and how far.
+    fn settle_lagging(py: Python<'_>, state: &State) -> PyResult<Vec<(Py<Connection>, usize)>> {
+        let lagging = std::mem::take(&mut *state.lagging.lock()?);
+        let mut logs = state.logs.lock()?;
+        let mut oldest = logs.logs.each_ref().map(Log::head);
+        let mut kept: Vec<Py<Connection>> = Vec::new();
+        let mut too_far = Vec::new();
+        for connection in lagging {
+            let target = connection.get().state()?;
+            let (position, queued) = {
+                let outbox = target.outbox.read()?;
+                (outbox.oldest_log_position(), outbox.queued())
+            };
+            let Some(position) = position else {
+                target.lagging.set(false);
+                continue;
+            };
+            let place = target.variant.place();
+            let log = &logs.logs[place];
+            // One message always fits, whatever its size: while it is on its way it is no lag.
+            let most = state.max_lag + logs.oversized[place];
+            let behind = (log.head() - position) as usize;
+            // Who takes some channels only has less queued than lies behind it in the log, and must not hold all of that.
+            if queued <= most && behind > most && queued <= target.max_send_queue {
+                target.outbox.lock()?.copy_log(log);
+                target.lagging.set(false);
+                continue;
+            }
+            if behind.max(queued) > most {
+                too_far.push((connection.clone_ref(py), behind.max(queued)));
+            }
+            oldest[place] = oldest[place].min(position);
+            kept.push(connection);
+        }
+        // Queued since this flush began.
+        for connection in &*state.listed.read()? {
+            let target = connection.get().state()?;
+            if let Some(position) = target.outbox.read()?.oldest_log_position() {
+                let oldest = &mut oldest[target.variant.place()];
+                *oldest = position.min(*oldest);
+            }
+        }
+        let Logs { logs, oversized } = &mut *logs;
+        for ((log, position), oversized) in logs.iter_mut().zip(oldest).zip(oversized) {
+            log.trim(position);
+            if position == log.head() {
+                *oversized = 0;
+            }
+        }
+        *state.lagging.lock()? = kept;
+        Ok(too_far)
+    }
+}

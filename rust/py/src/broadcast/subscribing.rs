@@ -1,0 +1,101 @@
+//! Who is subscribed to what, and where that goes on.
+
+use std::rc::Rc;
+
+use pyo3::prelude::*;
+
+use super::channels::ChannelState;
+use super::policy::Policy;
+use super::{Broadcaster, State, add};
+use crate::connection::Connection;
+
+/// Where one channel goes on for a new subscriber: (name, epoch, sequence before the next one, whether nothing is missing
+/// behind the position that the subscriber named).
+pub(super) type GoesOn = (String, u64, u64, bool);
+
+impl State {
+    /// Subscribes a connection to a channel, or to those that begin with a prefix; returns whether that is new.
+    pub(super) fn enter(
+        &self,
+        connection: &Bound<'_, Connection>,
+        name: &str,
+        policy: Option<Policy>,
+    ) -> PyResult<bool> {
+        let (py, variant) = (connection.py(), connection.get().state()?.variant);
+        let (connection, policy) = (connection.as_unbound(), policy.map(Rc::new));
+        let mut channels = self.channels.lock()?;
+        let is_new = if let Some(prefix) = name.strip_suffix('*') {
+            channels.find_or_make_pattern(prefix)?.audience.lock()?.add(py, connection, variant, policy)
+        } else {
+            let channel = channels.find_or_make(name, self.counts.published.get())?;
+            channel.audience.lock()?.add(py, connection, variant, policy)
+        };
+        add(&self.counts.subscriptions, u64::from(is_new));
+        Ok(is_new)
+    }
+
+    /// Ends a subscription. False when there is none.
+    pub(super) fn leave(&self, connection: &Py<Connection>, name: &str) -> PyResult<bool> {
+        let variant = connection.get().state()?.variant;
+        let mut channels = self.channels.lock()?;
+        let has_left = if let Some(prefix) = name.strip_suffix('*') {
+            let Some(pattern) = channels.pattern(prefix).cloned() else { return Ok(false) };
+            let mut audience = pattern.audience.lock()?;
+            let has_left = audience.remove(connection, variant);
+            if audience.is_empty() {
+                channels.remove_pattern(prefix);
+            }
+            has_left
+        } else {
+            let Some(channel) = channels.find(name).cloned() else { return Ok(false) };
+            let mut audience = channel.audience.lock()?;
+            let has_left = audience.remove(connection, variant);
+            let is_empty = audience.is_empty();
+            drop(audience);
+            if has_left && is_empty {
+                channel.last_used.set(self.counts.published.get());
+                channels.note_idle(&channel)?;
+            }
+            has_left
+        };
+        if has_left {
+            self.counts.subscriptions.set(self.counts.subscriptions.get() - 1);
+        }
+        Ok(has_left)
+    }
+
+    /// Subscriptions that match a channel.
+    pub(super) fn subscribers(&self, channel: &ChannelState) -> PyResult<usize> {
+        let mut all = channel.audience.read()?.len();
+        for pattern in &*self.channels.read()?.matching(channel)? {
+            all += pattern.audience.read()?.len();
+        }
+        Ok(all)
+    }
+
+    /// The channels that a name or pattern means now.
+    pub(super) fn channels_of(&self, name: &str) -> PyResult<Vec<Rc<ChannelState>>> {
+        let channels = self.channels.read()?;
+        Ok(match name.strip_suffix('*') {
+            Some(prefix) => channels.with_prefix(prefix).cloned().collect(),
+            None => channels.find(name).cloned().into_iter().collect(),
+        })
+    }
+}
+
+impl Broadcaster {
+    pub(super) fn subscribe(
+        &self,
+        connection: &Bound<'_, Connection>,
+        name: &str,
+        policy: Option<Policy>,
+    ) -> PyResult<(bool, Vec<GoesOn>)> {
+        let state = self.state.get()?;
+        let is_new = state.enter(connection, name, policy)?;
+        let channels = state.channels_of(name)?;
+        let goes_on = channels
+            .iter()
+            .map(|channel| (channel.name.to_string(), channel.epoch.get(), channel.sequence.get(), false));
+        Ok((is_new, goes_on.collect()))
+    }
+}
