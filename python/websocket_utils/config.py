@@ -50,6 +50,7 @@ class ConfigOverrides(TypedDict, total=False):
     busy_poll: bool
     busy_poll_window: float
     max_lag: int
+    fan_out_threads: int | None
     follow_redirects: int
     compression: bool
     compression_threshold: int
@@ -200,6 +201,16 @@ class WebSocketConfig:
     max_lag: int = field(
         default=4 * _MIB,
         metadata=_about("bytes", "Server: how far a client may fall behind before it is disconnected", _BYTES),
+    )
+    # A loop's thread spends nearly all of a flush in system calls, one for each client.
+    fan_out_threads: int | None = field(
+        default=None,
+        metadata=_about(
+            "threads",
+            "Server: how many write to clients at most when many have something to get",
+            _Range(least=1, most=64),
+            none="one of each two cores, four at most",
+        ),
     )
     follow_redirects: int = field(
         default=0, metadata=_about("", "Client: redirects followed in one opening handshake", _Range(least=0, most=20))

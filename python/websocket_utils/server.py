@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from ssl import SSLContext
 from typing import Any, Literal, TypeVar, Unpack, overload
@@ -81,6 +83,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
             first_epoch=secrets.randbits(_EPOCH_BITS),
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
+            threads=_fan_out_threads(config),
         )
         self._acceptor = Acceptor(
             judge=self._judge,
@@ -432,3 +435,9 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
 
     def __repr__(self) -> str:
         return f"<WebSocketServer {self.url if self._local_addr else 'unbound'} {len(self._connections)} connections>"
+
+
+def _fan_out_threads(config: WebSocketConfig) -> int:
+    """How many threads write to clients: where it is left to us, half of the cores are for who reads and who computes."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return config.fan_out_threads or max(1, min(4, cores // 2))

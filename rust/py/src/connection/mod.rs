@@ -41,7 +41,7 @@ use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
-use crate::broadcast::{Broadcaster, Variant};
+use crate::broadcast::{Aside, Broadcaster, Variant};
 use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
 use crate::fates::Fates;
@@ -121,6 +121,8 @@ pub(crate) struct State {
     closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
+    /// What the broadcaster has for this connection out of its channels' history, until the peer is told of it.
+    pub(crate) aside: Guarded<Option<Box<Aside>>>,
     /// Number of the last publication that was queued here, where it could have been queued twice.
     pub(crate) reached: Cell<u64>,
     /// Listed by the broadcaster for its next flush.

@@ -113,6 +113,7 @@ impl Connection {
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
+                aside: Guarded::default(),
                 reached: Cell::new(0),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
