@@ -4,6 +4,11 @@
 //! The calling thread always takes part; the others wait between flushes without using the processor. Whoever is free takes
 //! the next few writes, so a thread that wakes up late, or never gets a processor, costs the flush nothing: the caller waits
 //! only for threads that have begun.
+//!
+//! Measured with one thread against two, in turn, on two cores that the reading clients share (`benches/profile_fan_out.py`):
+//! a flush to 600 to 1 000 clients takes 0.85x to 0.97x as long, to 5 000 clients 0.7x to 0.9x, for 0.96x to 1.05x of the CPU.
+//! Below [`WIDE_FROM`] a late wake-up can cost more than it saves, and where the reader needs the core, so can all of it:
+//! a server of two cores keeps to one thread unless it is told otherwise.
 
 use std::io::IoSlice;
 use std::ops::Range;
