@@ -173,7 +173,7 @@ def test_threads_take_no_signal_from_the_interpreter() -> None:
 
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["goes on", "drops it"])
-def test_fork_makes_threads_of_its_own(forgets: bool) -> None:  # noqa: FBT001  # a parameter of the test
+def test_fork_makes_threads_of_its_own(forgets: bool) -> None:
     with closing(Party(3)) as party:
         party.publish()
         before = party.outcome()
