@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger storm fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak storm fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ autobahn: $(VENV)/.dev  ## run the Autobahn suite in both roles (AUTOBAHN_CASES=
 
 ledger: $(VENV)/.dev  ## send a million numbered messages each way while connections are killed, and balance the books
 	$(BIN)/python hostile/ledger.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+soak: $(VENV)/.dev  ## soak the broadcast server for two hours: churn, stalls, cuts, exact books (ARGS="--seconds 60"; Linux)
+	$(BIN)/python hostile/soak.py --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)

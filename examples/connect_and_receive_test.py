@@ -18,7 +18,7 @@ async def main() -> PriceUpdate | None:
         # Messages are taken in order: once the ping is answered, the subscription before it is in force.
         await client.send(Ping())
         assert await client.receive(Pong) == Pong()
-        assert server.publish("prices:SOL-USDC", UPDATE) == 1
+        assert server.publish("prices:SOL-USDC", UPDATE).subscribers == 1
         return await client.receive(PriceUpdate)
 
 

@@ -23,6 +23,10 @@ DIALS_FIRST_MINUTE: Final = 30
 HERD_RATIO: Final = 3.0
 # The most that memory may drift over a storm of reconnects, in KiB: a tenth of a KiB for each.
 STORM_DRIFT_KIB: Final = 1024
+# The most that a drain may end behind its deadline, in milliseconds: what the sixth issue asks for.
+DRAIN_LATE_MS: Final = 100.0
+# The most that memory may drift over a soak, in KiB: what a few stalled clients hold (`max_lag` each) comes and goes.
+SOAK_DRIFT_KIB: Final = 4096
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -291,6 +295,98 @@ class StormResult(Result, kw_only=True):
         """Whether nothing grew."""
         grown_kib = self.end_kib - self.warm_kib
         return self.reconnects >= self.cycles and grown_kib < STORM_DRIFT_KIB and self.descriptors <= 0 >= self.tasks
+
+
+class DrainRun(msgspec.Struct, kw_only=True):
+    """One drain of a server with many clients."""
+
+    # From the call to its end.
+    seconds: float
+    # The latest that a timer of the server's event loop was meanwhile.
+    latest_turn_ms: float
+    # Of the clients that read: how many had a notice, and how they ended.
+    told: int
+    left: int
+    closed: int
+    cut: int
+
+
+class DrainResult(Result, kw_only=True):
+    """Drains of servers with clients that read nothing among others."""
+
+    clients: int
+    silent: int
+    deadline: float
+    window: float
+    runs: list[DrainRun]
+
+    @property
+    def worst_ms(self) -> float:
+        """How far behind the deadline the latest of them ended."""
+        return 1000 * (max(one.seconds for one in self.runs) - self.deadline)
+
+    @property
+    def met(self) -> bool:
+        """Whether all ended in time, and whoever reads was not cut."""
+        return self.worst_ms <= DRAIN_LATE_MS and not any(one.cut for one in self.runs)
+
+
+class SoakResult(Result, kw_only=True):
+    """What hours of clients that come and go, stall, are slow and are cut left behind, and what they were brought."""
+
+    seed: int
+    # Clients that read to the end; others came and went, or never read.
+    readers: int
+    churned: int
+    stalled: int
+    # Connections that were cut, and those that readers made anew.
+    kills: int
+    reconnects: int
+    # Publications, and how many subscribers their receipts named in all.
+    published: int
+    subscribers: int
+    # As the server counts them.
+    deliveries: int
+    conflated: int
+    dropped: int
+    lag_disconnects: int
+    recovered: int
+    # What readers were brought, and told that it was left out.
+    received: int
+    left_out: int
+    # Of the readers' channels: numbers that came twice, or are missing where nobody said so; channels whose numbers do
+    # not add up; gaps where the history covers every outage.
+    repeated: int
+    untold: int
+    unbalanced: int
+    kept_gaps: int
+    # Connections that the crowd opened, and the server accepted.
+    opened: int
+    accepted: int
+    # Connections, subscriptions and laggards that the server still counts when all are gone.
+    left: int
+    loop_errors: int
+    # Resident memory of the server: the medians of its second tenth and of its last fifth, and when all are gone.
+    warm_kib: int
+    late_kib: int
+    end_kib: int
+    descriptors: int
+    tasks: int
+    seconds: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the books balance, and nothing grew."""
+        return (
+            self.subscribers == self.deliveries
+            and self.opened == self.accepted
+            and self.repeated == self.untold == self.unbalanced == self.kept_gaps == 0
+            and self.left == self.loop_errors == 0
+            and self.late_kib - self.warm_kib < SOAK_DRIFT_KIB
+            and self.received > 0
+            and self.left_out > 0
+            and self.reconnects > 0
+        )
 
 
 def save(result: Result, name: str, folder: Path = RESULTS) -> Path:

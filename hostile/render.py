@@ -4,7 +4,6 @@ With `--check` it tells whether the file is as it would be written.
 """
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 # Run as a script, the folder of this file is on the path in place of the one above it.
@@ -30,11 +29,13 @@ from hostile._results import (
     MutationResult,
     Outcome,
     ReferenceResult,
-    Result,
     Side,
+    SoakResult,
     StormResult,
     load,
 )
+from hostile._server_parts import soak_parts
+from hostile._tables import number, table, where, word
 
 REPORT = ROOT / "docs" / "RELIABILITY.md"
 HEAD = """\
@@ -124,6 +125,7 @@ def report(
     herd: HerdResult | None = None,
     ledger: LedgerResult | None = None,
     storm: StormResult | None = None,
+    soak: SoakResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -137,6 +139,8 @@ def report(
         parts += _ledger_parts(ledger)
     if storm is not None:
         parts += _storm_parts(storm)
+    if soak is not None:
+        parts += soak_parts(soak)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -151,16 +155,16 @@ def report(
 def _attack_parts(result: AttackResult) -> list[str]:
     over = [outcome for outcome in result.attacks if not outcome.met]
     verdict = (
-        f"Every one of {len(result.attacks)} attacks stays below {_number(BAR_KIB)} KiB of growth."
+        f"Every one of {len(result.attacks)} attacks stays below {number(BAR_KIB)} KiB of growth."
         if not over
-        else f"{len(over)} of {len(result.attacks)} attacks miss the bar of {_number(BAR_KIB)} KiB."
+        else f"{len(over)} of {len(result.attacks)} attacks miss the bar of {number(BAR_KIB)} KiB."
     )
-    limit = f"Messages may have {_number(result.max_message_size)} bytes here (`max_message_size`)."
+    limit = f"Messages may have {number(result.max_message_size)} bytes here (`max_message_size`)."
     parts = [
         "## One hostile peer",
         f"{verdict} {limit}",
         ATTACKS,
-        _table(
+        table(
             ("what the peer does", "bytes sent", "peak growth, KiB", "kept, KiB", "CPU ms", "how it ends", "s", ""),
             [_attack_row(outcome) for outcome in result.attacks],
             right=(1, 2, 3, 4, 6),
@@ -168,25 +172,25 @@ def _attack_parts(result: AttackResult) -> list[str]:
     ]
     if result.left_out:
         parts.append(f"Not measured: {'; '.join(result.left_out)}.")
-    return [*parts, _where(result)]
+    return [*parts, where(result)]
 
 
 def _attack_row(outcome: Outcome) -> tuple[str, ...]:
     settings = ", ".join(f"`{name}={value}`" for name, value in outcome.settings.items())
-    word = "met" if outcome.met else "missed"
+    verdict = word(outcome.met)
     if outcome.loop_errors:
-        word += f", {outcome.loop_errors} errors in the event loop"
+        verdict += f", {outcome.loop_errors} errors in the event loop"
     if not outcome.served:
-        word += ", nobody served afterwards"
+        verdict += ", nobody served afterwards"
     return (
         outcome.title + (f" ({settings})" if settings else ""),
-        _number(outcome.sent),
-        f"**{_number(outcome.peak_kib)}**",
-        _number(outcome.kept_kib),
-        _number(outcome.cpu_ms),
+        number(outcome.sent),
+        f"**{number(outcome.peak_kib)}**",
+        number(outcome.kept_kib),
+        number(outcome.cpu_ms),
         outcome.how,
         f"{outcome.seconds:.1f}",
-        word,
+        verdict,
     )
 
 
@@ -194,7 +198,7 @@ def _mutation_parts(result: MutationResult) -> list[str]:
     return [
         "## Mutated connections",
         MUTATIONS.format(drift=DRIFT_KIB // 1024),
-        _table(
+        table(
             (
                 "under attack",
                 "connections",
@@ -212,26 +216,26 @@ def _mutation_parts(result: MutationResult) -> list[str]:
         *(
             f"How the {side.role}'s connections ended: "
             + ", ".join(
-                f"{how} {_number(count)}" for how, count in sorted(side.endings.items(), key=lambda item: -item[1])
+                f"{how} {number(count)}" for how, count in sorted(side.endings.items(), key=lambda item: -item[1])
             )
-            + f" (seed {side.seed}, {_number(side.seconds)} s)."
+            + f" (seed {side.seed}, {number(side.seconds)} s)."
             for side in result.sides
         ),
-        _where(result),
+        where(result),
     ]
 
 
 def _mutation_row(side: Side) -> tuple[str, ...]:
     return (
         side.role,
-        _number(side.connections),
-        _number(side.opened),
-        _number(side.sent / 1e6),
+        number(side.connections),
+        number(side.opened),
+        number(side.sent / 1e6),
         f"**{side.loop_errors}**",
-        f"**{_number(side.drift_kib)}**",
+        f"**{number(side.drift_kib)}**",
         f"**{side.left}**",
         "yes" if side.served else "no",
-        "met" if side.met else "missed",
+        word(side.met),
     )
 
 
@@ -239,14 +243,14 @@ def _herd_parts(result: HerdResult) -> list[str]:
     runs = min(row.runs for row in result.dials)
     return [
         "## Reconnecting",
-        DIALS.format(runs=_number(runs), second=DIALS_FIRST_SECOND, minute=DIALS_FIRST_MINUTE),
-        _table(
+        DIALS.format(runs=number(runs), second=DIALS_FIRST_SECOND, minute=DIALS_FIRST_MINUTE),
+        table(
             ("close code", "dials in the first second", "in the first minute", "the client", ""),
             [_dial_row(row) for row in result.dials],
             right=(1, 2),
         ),
         HERD.format(ratio=HERD_RATIO),
-        _table(
+        table(
             (
                 *("`reconnect_interval`", "away, s", "clients", "dials", "100 ms bins", "fullest", "times the mean"),
                 *("median back after, s", "last, s", ""),
@@ -254,7 +258,7 @@ def _herd_parts(result: HerdResult) -> list[str]:
             [_herd_row(row) for row in result.crowds],
             right=range(9),
         ),
-        _where(result),
+        where(result),
     ]
 
 
@@ -263,21 +267,21 @@ def _ledger_parts(result: LedgerResult) -> list[str]:
     ends = ("written", "dropped", "expired", "unknown")
     return [
         "## The ledger",
-        LEDGER.format(messages=_number(result.messages), losses=_number(result.losses), seed=result.seed),
-        _table(
+        LEDGER.format(messages=number(result.messages), losses=number(result.losses), seed=result.seed),
+        table(
             ("", "accepted", *ends, ""),
             [
                 (
                     "counted",
-                    _number(result.accepted),
-                    *(_number(getattr(result, end)) for end in ends),
-                    _word(result.met),
+                    number(result.accepted),
+                    *(number(getattr(result, end)) for end in ends),
+                    word(result.met),
                 ),
-                ("told by `send`", "", *(_number(told.get(end, 0)) for end in ends), ""),
+                ("told by `send`", "", *(number(told.get(end, 0)) for end in ends), ""),
             ],
             right=range(1, 6),
         ),
-        _table(
+        table(
             (
                 "reached the server",
                 "neither written nor unknown",
@@ -288,7 +292,7 @@ def _ledger_parts(result: LedgerResult) -> list[str]:
             ),
             [
                 tuple(
-                    _number(value)
+                    number(value)
                     for value in (
                         *(result.arrived, result.arrived_untold, result.received),
                         *(result.reordered, result.repeated, result.late),
@@ -297,60 +301,56 @@ def _ledger_parts(result: LedgerResult) -> list[str]:
             ],
             right=range(6),
         ),
-        _where(result),
+        where(result),
     ]
 
 
 def _storm_parts(result: StormResult) -> list[str]:
     return [
         "## A storm of reconnects",
-        STORM.format(cycles=_number(result.cycles), drift=_number(STORM_DRIFT_KIB)),
-        _table(
+        STORM.format(cycles=number(result.cycles), drift=number(STORM_DRIFT_KIB)),
+        table(
             ("reconnects", "seconds", "median us", "memory, KiB", "descriptors", "tasks", ""),
             [
                 (
-                    *(_number(result.reconnects), _number(result.seconds), _number(result.median_us)),
+                    *(number(result.reconnects), number(result.seconds), number(result.median_us)),
                     *(
                         f"**{value:+}**"
                         for value in (result.end_kib - result.warm_kib, result.descriptors, result.tasks)
                     ),
-                    _word(result.met),
+                    word(result.met),
                 )
             ],
             right=range(6),
         ),
-        _where(result),
+        where(result),
     ]
 
 
 def _dial_row(row: DialRow) -> tuple[str, ...]:
-    return (row.title, *(f"**{value}**" for value in (row.first_second, row.first_minute)), row.how, _word(row.met))
+    return (row.title, *(f"**{value}**" for value in (row.first_second, row.first_minute)), row.how, word(row.met))
 
 
 def _herd_row(row: HerdRow) -> tuple[str, ...]:
     return (
         *(f"{value:g}" for value in (row.interval, row.downtime)),
-        *(_number(value) for value in (row.clients, row.dials, row.bins, row.fullest)),
+        *(number(value) for value in (row.clients, row.dials, row.bins, row.fullest)),
         f"**{row.ratio:.1f}**",
         *(f"{value:.2f}" for value in (row.median_s, row.last_s)),
-        _word(row.met),
+        word(row.met),
     )
-
-
-def _word(met: bool) -> str:
-    return "met" if met else "missed"
 
 
 def _fuzz_parts(result: FuzzResult) -> list[str]:
     return [
         "## Fuzzing and comparison",
         FUZZ,
-        _table(
+        table(
             ("target", "s", "inputs run", "edges reached", "features", "corpus", "crashes or hangs"),
             [
                 (
                     one.name,
-                    *(_number(value) for value in (one.seconds, one.runs, one.coverage, one.features, one.corpus)),
+                    *(number(value) for value in (one.seconds, one.runs, one.coverage, one.features, one.corpus)),
                     "**found**" if one.failed else "**none**",
                 )
                 for one in result.targets
@@ -358,7 +358,7 @@ def _fuzz_parts(result: FuzzResult) -> list[str]:
             right=(1, 2, 3, 4, 5),
         ),
         DIFFERENTIAL,
-        _where(result),
+        where(result),
     ]
 
 
@@ -366,62 +366,42 @@ def _codec_parts(result: CodecResult, judge: str, text: str) -> list[str]:
     cells = (
         str(result.seed),
         ", ".join(result.formats),
-        *(_number(value) for value in (result.cases, result.types, result.accepted, result.refused)),
-        f"{_number(result.compiled)} of {_number(result.decoders)}",
-        _number(result.seconds),
+        *(number(value) for value in (result.cases, result.types, result.accepted, result.refused)),
+        f"{number(result.compiled)} of {number(result.decoders)}",
+        number(result.seconds),
         f"**{result.differences or 'none'}**",
     )
     head = ("seed", "formats", "cases", "types", "accepted", "refused", "decoders with a plan", "s", "differences")
     return [
         f"## The codec against {judge}",
         text.format(seed=result.seed),
-        _table(head, [cells], right=(0, 2, 3, 4, 5, 6, 7)),
-        _where(result),
+        table(head, [cells], right=(0, 2, 3, 4, 5, 6, 7)),
+        where(result),
     ]
 
 
 def _reference_parts(result: ReferenceResult) -> list[str]:
     total = sum(shape.decodes for shape in result.shapes)
-    word = "met" if result.met else "missed"
     return [
         "## What decodes leave behind",
-        REFERENCES.format(drift=_number(DECODE_DRIFT_KIB)),
-        _table(
+        REFERENCES.format(drift=number(DECODE_DRIFT_KIB)),
+        table(
             ("decoded", "decodes", "of those refused", "references kept", "blocks kept", ""),
             [
                 (
                     shape.name,
-                    *(_number(value) for value in (shape.decodes, shape.refused)),
+                    *(number(value) for value in (shape.decodes, shape.refused)),
                     *(f"**{value}**" for value in (shape.references, shape.blocks)),
-                    "met" if shape.flat else "missed",
+                    word(shape.flat),
                 )
                 for shape in result.shapes
             ],
             right=(1, 2, 3, 4),
         ),
-        f"{_number(total)} decodes in {', '.join(result.formats)}; "
-        f"memory grew by **{_number(result.grown_kib)} KiB**: {word}.",
-        _where(result),
+        f"{number(total)} decodes in {', '.join(result.formats)}; "
+        f"memory grew by **{number(result.grown_kib)} KiB**: {word(result.met)}.",
+        where(result),
     ]
-
-
-def _where(result: Result) -> str:
-    machine = result.machine
-    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    return (
-        f"{result.date}, commit `{result.commit}`, {machine.cpu}, {machine.cores} cores, {machine.kernel}, "
-        f"{machine.python}; {versions}."
-    )
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: Iterable[int]) -> str:
-    right = set(right)
-    rule = ["---:" if column in right else "---" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
 
 
 def main(arguments: list[str]) -> int:
@@ -436,6 +416,7 @@ def main(arguments: list[str]) -> int:
         load(HerdResult, "herd"),
         load(LedgerResult, "ledger"),
         load(StormResult, "storm"),
+        load(SoakResult, "soak"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

@@ -17,10 +17,12 @@ from . import _core
 from ._connection import Connection
 from ._dialer import Dialer
 from ._downtimes import Downtimes
+from ._going_away import GoingAway
 from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
 from ._link_listener import LinkListener
 from ._pings import Pings
+from ._recovery import Recovery
 from ._replies import Replies
 from ._session import Session, Terms
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
@@ -34,6 +36,8 @@ _NO_WAIT = 0.001
 _BEFORE_LOG = 0.001
 # How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
 _BEFORE_NEXT_ROTATION = 30.0
+# The same where the server has said that it goes away: half of this to one and a half times as long.
+_BEFORE_NEXT_ESCAPE = 0.5
 # A crowd of connections of one age does not go all at once.
 _STAGGER = 0.05
 # The first failure, then each of these, gets a line in the log.
@@ -90,12 +94,14 @@ class Link:
         self._timers: list[asyncio.TimerHandle] = []
         self._replies = Replies(self._loop, inbox, terms.protocol, self._sessions)
         self._acknowledges = False
+        self.recovery = Recovery(lambda event: listener.link_told(self, event))
         self._gone = asyncio.Event()
         self._attempted = asyncio.Event()
         self.connects = 0
         self.totals = [0] * 6
         self.downtimes = Downtimes()
         self.is_over = False
+        self._going_away = GoingAway(inbox, self._sessions, self._leave_after)
         self.pings = Pings(inbox, self._sessions, heartbeat=terms.heartbeat)
 
     # --- what it is ---
@@ -225,13 +231,18 @@ class Link:
         session = self._made(opened, epoch, self._source)
         self.session = session
         self.inbox.begin_epoch()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.begin(refresh=self._refresh)
         return session.connection
 
-    def _made(self, opened: Opened, epoch: int, source: int) -> Session:
-        session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns())
+    def _made(self, opened: Opened, epoch: int, source: int, *, is_successor: bool = False) -> Session:
+        session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns(), is_successor=is_successor)
+        if session.renewal is not None:
+            # From here on also on connections without positions, whose servers know no such message.
+            self.recovery.listen(self.inbox, lambda one: self.session is not None and one is self.session.connection)
         self._acknowledges = session.acknowledges
+        self._going_away.opened(opened.subprotocol)
         self._sessions[session.connection] = session
         self._gone.clear()
         self.connects += 1
@@ -276,6 +287,7 @@ class Link:
         messages = self.inbox.epoch_messages
         self.inbox.forget_connection()
         self.session = None
+        self.recovery.lost()
         self.last_error = error
         self.downtimes.lost(time.monotonic_ns())
         decision = self.lifecycle.lost(
@@ -342,14 +354,23 @@ class Link:
             timer.cancel()
         self._timers.clear()
 
-    def _begin_rotation(self, source: int | None) -> None:
-        if self._rotation is None or self._rotation.done():
-            self._rotation = asyncio.create_task(self._rotate_or_plan(source))
+    def _leave_after(self, session: Session, seconds: float) -> None:
+        """The server of a connection goes away: another one is to be there before."""
+        if session is self.session:
+            self._timers.append(self._loop.call_later(seconds, self._begin_rotation, None, True))
 
-    async def _rotate_or_plan(self, source: int | None) -> bool:
+    def _begin_rotation(self, source: int | None, escapes: bool = False) -> None:
+        if self._rotation is None or self._rotation.done():
+            self._rotation = asyncio.create_task(self._rotate_or_plan(source, escapes))
+
+    async def _rotate_or_plan(self, source: int | None, escapes: bool) -> bool:
         done = await self.rotate(source)
         if not done and self.session is not None:
-            self._timers.append(self._loop.call_later(_BEFORE_NEXT_ROTATION, self._begin_rotation, source))
+            pause = _BEFORE_NEXT_ROTATION
+            if escapes:
+                source = ((self._source if source is None else source) + 1) % len(self._endpoints)
+                pause = _BEFORE_NEXT_ESCAPE * (0.5 + random.random())  # noqa: S311  # jitter is no secret
+            self._timers.append(self._loop.call_later(pause, self._begin_rotation, source, escapes))
         return done
 
     async def rotate(self, source: int | None = None) -> bool:
@@ -387,13 +408,17 @@ class Link:
             successor.fail(error)
 
     def _take_successor(self, opened: Opened, source: int) -> Connection:
-        session = self._made(opened, self.lifecycle.epoch + 1, source)
-        if self.session is None:
+        session = self._made(opened, self.lifecycle.epoch + 1, source, is_successor=True)
+        old = self.session
+        if old is None:
             # What it was to succeed is lost, and dialled already.
             self._loop.call_soon(session.fail, ConnectionClosedError(initiator="local"))
             return session.connection
         self._successor = session
-        if not self._deduplicates:
+        if session.renewal is not None and old.renewal is not None:
+            # Both know where channels stand: what follows in order is taken from either, once.
+            session.connection.mute(follows=True)
+        elif not self._deduplicates:
             session.connection.mute()
         session.begin()
         return session.connection
@@ -407,6 +432,7 @@ class Link:
         self._source = session.source
         self._tried = {self._source}
         self.inbox.begin_epoch()
+        session.take_place()
         if old is not None:
             self._listener.link_replaced(self, old, session)
             self.inbox.forget_connection()
@@ -425,6 +451,7 @@ class Link:
         self.session = session
         self._source = session.source
         self.inbox.begin_epoch()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.connection.unmute()
         if self._successor_live is not None and not self._successor_live.done():

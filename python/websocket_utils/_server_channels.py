@@ -1,80 +1,173 @@
 """What the clients of a server are subscribed to, and what they are told about it.
 
-A client that agreed to one of our subprotocols gets an answer to each `Subscribe`: `Subscribed` for what it has now,
-in front of anything that is published there later, and `SubscriptionRejected` for the rest. Any other client gets none,
-and is closed with 1008 where it asks for too much. Both may ask for a `Pong`.
+A client that agreed to one of our subprotocols gets an answer to each `Subscribe`: `Subscribed` for what it has now and
+where each channel goes on, `SubscriptionRejected` for the rest, and behind these what it missed, or the latest of what
+it is new to, in front of anything that is published later. Any other client gets no answers, and is closed with 1008
+where it asks for what it may not have. Both may ask for a `Pong`.
 
 An answer is a message on the connection like any other, so `max_send_queue` bounds what answers hold. A client that
 asks and doesn't read is cut where that bound is reached: an answer left out would be a promise broken.
 """
 
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._connection import ServerConnection
 from ._core import Broadcaster
+from ._positions import position_text, read_positions
+from ._slow import Rule, described, read_rule
 from ._subscriptions import SUBPROTOCOLS, parts
 from .exceptions import SendQueueFull
 from .messages import Ping, Pong, Subscribe, Subscribed, SubscriptionRejected, Unsubscribe
+from .namespaces import Namespace, namespace_of, pattern_fault
 
-__all__ = ["ServerChannels"]
+__all__ = ["INVALID", "NOT_PERMITTED", "TOO_MANY", "UNKNOWN", "ServerChannels"]
 
-# What one client may hold of ours: a name costs memory, in a set and in the channel table.
-_MAX_CHANNELS = 1024
-_MAX_CHANNEL_NAME = 256
+# Codes of `SubscriptionRejected`.
+INVALID = 4400
+NOT_PERMITTED = 4403
+UNKNOWN = 4404
+TOO_MANY = 4429
+
 # What one request may be refused in full: answers to more would cost more than the requests.
 _MAX_REFUSED = 1024
 _MAX_REFUSED_CHARACTERS = 64 * 1024
+# Positions that one answer holds, and the characters of all answers to one request: a pattern may match any number of
+# channels. Over that the client is told none for the pattern, and what it missed is a gap.
+_POSITIONS_OF_ONE_MESSAGE = 2048
+_MAX_POSITIONS_CHARACTERS = 256 * 1024
 
 # RFC 6455 §7.4.1.
 _POLICY_VIOLATION = 1008
 
-_BAD_NAME = f"channel names have 1 to {_MAX_CHANNEL_NAME} characters"
-_TOO_MANY = f"at most {_MAX_CHANNELS} channels for one connection"
+Refusal = tuple[int, str]
+# Channel, epoch, sequence.
+Position = tuple[str, int, int]
 
 
 class ServerChannels:
     """Handles what clients ask of a server: `Subscribe`, `Unsubscribe` and `Ping`.
 
+    Args:
+        broadcaster: Has the channels.
+        logger: The server's.
+        namespaces: Those that are declared; they are declared to the broadcaster here.
+        allows_undeclared: Whether channels of other namespaces may be subscribed to.
+        max_channels: Names and patterns that one connection may be subscribed to.
+
     Attributes:
         cut: Connections cut because they didn't read the answers they asked for.
     """
 
-    __slots__ = ("_broadcaster", "_logger", "cut")
+    __slots__ = ("_allows_undeclared", "_broadcaster", "_logger", "_max_channels", "_namespaces", "cut")
 
-    def __init__(self, broadcaster: Broadcaster, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        broadcaster: Broadcaster,
+        logger: logging.Logger,
+        *,
+        namespaces: Iterable[Namespace] = (),
+        allows_undeclared: bool = True,
+        max_channels: int = 1024,
+    ) -> None:
         self._broadcaster = broadcaster
         self._logger = logger
+        self._namespaces: Mapping[str, Namespace] = {namespace.name: namespace for namespace in namespaces}
+        self._allows_undeclared = allows_undeclared
+        self._max_channels = max_channels
         self.cut = 0
+        for namespace in self._namespaces.values():
+            broadcaster.declare(
+                namespace.name,
+                classes=namespace.classes,
+                policy=described(namespace.slow),
+                history=namespace.history,
+                history_age=namespace.history_age,
+                history_size=namespace.history_size,
+                snapshot=namespace.snapshot,
+            )
+
+    def fault(self, name: str) -> Refusal | None:
+        """Why nobody can subscribe to a name or pattern; None if they can."""
+        fault = pattern_fault(name)
+        if fault is not None:
+            return INVALID, fault
+        if self._allows_undeclared or namespace_of(name) in self._namespaces:
+            return None
+        return UNKNOWN, "no such namespace"
 
     def on_subscribe(self, connection: ServerConnection, message: Subscribe) -> None:
         """Subscribe a client to what it may have; tell it so, or close it, as to what it speaks."""
         if not connection.is_open:
             return
-        accepted: list[str] = []
-        refused: dict[str, list[str]] = {}
+        names = dict.fromkeys(message.channels)
         is_answered = connection.subprotocol in SUBPROTOCOLS
+        try:
+            rule, positions = read_rule(message.slow), read_positions(message.positions)
+        except ValueError as error:
+            self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
+            return
+        accepted: list[str] = []
+        going_on: list[tuple[str, int, int, bool]] = []
+        refused: dict[str, Refusal] = {}
         room = _MAX_REFUSED_CHARACTERS
-        for channel in dict.fromkeys(message.channels):
-            reason = self._refusal(connection, channel)
-            if reason is None:
-                if self._broadcaster.subscribe(connection, channel)[0]:
-                    connection.channels.add(channel)
-                accepted.append(channel)
+        for name in names:
+            refusal = self.fault(name) or self._refusal(connection, name)
+            if refusal is None:
+                accepted.append(name)
+                going_on += self._subscribe(connection, name, rule, positions)
                 continue
-            refused.setdefault(reason, []).append(channel)
-            room -= len(channel)
-            if not is_answered or room < 0 or sum(map(len, refused.values())) > _MAX_REFUSED:
-                connection.close(_POLICY_VIOLATION, reason)
+            refused[name] = refusal
+            room -= len(name)
+            if not is_answered or room < 0 or len(refused) > _MAX_REFUSED:
+                connection.close(_POLICY_VIOLATION, refusal[1])
                 return
         if is_answered:
-            answers: list[Any] = [Subscribed(channels=part) for part in parts(accepted)]
-            for reason, channels in refused.items():
-                answers += [
-                    SubscriptionRejected(channels=part, code=_POLICY_VIOLATION, reason=reason)
-                    for part in parts(channels)
-                ]
-            self._answer(connection, *answers)
+            self._accept(connection, accepted, going_on)
+            self._refuse(connection, refused)
+        if hasattr(self._broadcaster, "replay"):
+            self._broadcaster.replay(connection)
+
+    def _subscribe(
+        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Iterable[Position]
+    ) -> list[tuple[str, int, int, bool]]:
+        if name.endswith("*"):
+            known = [position for position in positions if position[0].startswith(name[:-1])]
+        else:
+            known = [position for position in positions if position[0] == name]
+        _, going_on = self._broadcaster.subscribe(connection, name, policy=rule, positions=known or None)
+        connection.channels.add(name)
+        return going_on
+
+    def _accept(
+        self, connection: ServerConnection, names: list[str], going_on: list[tuple[str, int, int, bool]]
+    ) -> None:
+        texts = [position_text(channel, epoch, sequence) for channel, epoch, sequence, _ in going_on]
+        if sum(map(len, texts)) > _MAX_POSITIONS_CHARACTERS:
+            texts = []
+        answers: list[Subscribed] = []
+        for start in range(0, len(texts), _POSITIONS_OF_ONE_MESSAGE):
+            part = slice(start, start + _POSITIONS_OF_ONE_MESSAGE)
+            recovered = [channel for channel, _, _, is_recovered in going_on[part] if is_recovered]
+            answers.append(Subscribed(channels=[], positions=texts[part], recovered=recovered))
+        named = parts(names)
+        if answers:
+            # The names come with the last positions: who reads them knows where all of them go on.
+            answers[-1].channels = named.pop(0)
+        self.answer(connection, *answers, *(Subscribed(channels=part) for part in named))
+
+    def _refuse(self, connection: ServerConnection, refused: Mapping[str, Refusal]) -> None:
+        if connection.subprotocol not in SUBPROTOCOLS:
+            for _, reason in refused.values():
+                connection.close(_POLICY_VIOLATION, reason)
+            return
+        by_reason: dict[Refusal, list[str]] = {}
+        for name, refusal in refused.items():
+            by_reason.setdefault(refusal, []).append(name)
+        for (code, reason), names in by_reason.items():
+            for part in parts(names):
+                self.answer(connection, SubscriptionRejected(channels=part, code=code, reason=reason))
 
     def on_unsubscribe(self, connection: ServerConnection, message: Unsubscribe) -> None:
         """End subscriptions. Nobody is told: what was published before still comes."""
@@ -85,22 +178,25 @@ class ServerChannels:
     def on_ping(self, connection: ServerConnection, message: Ping) -> None:
         """Answer with a `Pong`."""
         del message
-        self._answer(connection, Pong())
+        self.answer(connection, Pong())
 
     def leave(self, connection: ServerConnection) -> None:
         """A connection ends: it has no subscriptions any more."""
         self._broadcaster.remove(connection, list(connection.channels))
         connection.channels.clear()
 
-    @staticmethod
-    def _refusal(connection: ServerConnection, channel: str) -> str | None:
-        if not 0 < len(channel) <= _MAX_CHANNEL_NAME:
-            return _BAD_NAME
-        if channel not in connection.channels and len(connection.channels) >= _MAX_CHANNELS:
-            return _TOO_MANY
+    def _refusal(self, connection: ServerConnection, name: str) -> Refusal | None:
+        """Why this client can't subscribe to a name; None if it can."""
+        identity = connection.identity
+        # Asked each time: an identity that was renewed may do less than before.
+        if identity is not None and not identity.may("subscribe", name):
+            return NOT_PERMITTED, "not permitted"
+        if name not in connection.channels and len(connection.channels) >= self._max_channels:
+            return TOO_MANY, f"at most {self._max_channels} channels for one connection"
         return None
 
-    def _answer(self, connection: ServerConnection, *answers: Any) -> None:
+    def answer(self, connection: ServerConnection, *answers: Any) -> None:
+        """Send a client what it asked for; cut it, if it has not read what it was sent before."""
         for answer in answers:
             if not connection.is_open:
                 return

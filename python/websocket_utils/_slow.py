@@ -6,7 +6,22 @@ from typing import Any
 
 from .messages import WsMessage
 
-__all__ = ["Backpressure", "Conflate", "Disconnect", "DropOldest", "NamespacePolicy", "SlowPolicy"]
+__all__ = [
+    "Backpressure",
+    "Conflate",
+    "Disconnect",
+    "DropOldest",
+    "NamespacePolicy",
+    "Rule",
+    "SlowPolicy",
+    "asked",
+    "describe",
+    "described",
+    "read_rule",
+]
+
+# More messages than that are bounded by their bytes.
+_MANY = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,41 @@ NamespacePolicy = Conflate | DropOldest | Disconnect
 """What a server's namespace may be given."""
 
 
+# As the broadcaster takes a policy: its word, and what it is given.
+Rule = tuple[Any, ...]
+
+
+def described(policy: NamespacePolicy) -> Rule:
+    """As the broadcaster takes it."""
+    match policy:
+        case Conflate(key, _):
+            return ("conflate", key)
+        case DropOldest(most):
+            return ("drop_oldest", most)
+        case Disconnect(size, age):
+            return ("disconnect", size, age)
+
+
+def read_rule(text: str) -> Rule | None:
+    """Read what a client asks for in `Subscribe.slow`; None if it asks for nothing.
+
+    Raises:
+        ValueError: If it is no policy.
+    """
+    match text.partition(":"):
+        case ("", "", ""):
+            return None
+        case ("conflate", "", ""):
+            return ("conflate", None)
+        case ("disconnect", "", ""):
+            return ("disconnect", None, None)
+        case ("drop_oldest", "", ""):
+            return ("drop_oldest", None)
+        case ("drop_oldest", ":", most) if most.isascii() and most.isdigit() and 0 < int(most[:10]) < _MANY:
+            return ("drop_oldest", int(most[:10]))
+    raise ValueError("slow is one of conflate, disconnect, drop_oldest and drop_oldest:N, with N from 1 on")
+
+
 def describe(policy: SlowPolicy) -> tuple[Any, ...] | None:
     """As the inbox takes it.
 
@@ -91,3 +141,24 @@ def describe(policy: SlowPolicy) -> tuple[Any, ...] | None:
         case Conflate():
             raise TypeError("slow=Conflate(key) of a client takes a key: it knows no channels")
     raise TypeError(f"slow takes Backpressure(), DropOldest() or Conflate(key), not {policy!r}")
+
+
+def asked(policy: NamespacePolicy) -> str:
+    """As a `Subscribe` says what the server is asked for.
+
+    Raises:
+        TypeError: If it is no policy of a server, or says what the server alone can say.
+    """
+    match policy:
+        case Conflate(None):
+            return "conflate"
+        case DropOldest(None):
+            return "drop_oldest"
+        case DropOldest(int() as most) if most > 0:
+            return f"drop_oldest:{most}"
+        case Disconnect(None, None):
+            return "disconnect"
+        case Conflate() | Disconnect():
+            raise TypeError(f"slow={policy!r}: keys and bounds are those of the server's namespace, none goes here")
+        case _:
+            raise TypeError(f"slow takes Conflate(), DropOldest(), DropOldest(n) or Disconnect(), not {policy!r}")

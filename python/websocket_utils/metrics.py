@@ -192,6 +192,15 @@ class ClientStats:
     events_dropped: int
     """Events dropped because nobody took thousands of them."""
 
+    duplicates: int
+    """Publications dropped because they had come before; they are not among `messages_received`."""
+
+    gaps: int
+    """`Gap` events told."""
+
+    lagged: int
+    """Publications that a server left out because this side was slow, as its `Lagged` events say."""
+
     send_queue_bytes: int
     """Bytes accepted by `send` and not yet taken by the operating system, now."""
 
@@ -218,6 +227,9 @@ class ServerStats:
     Bytes are message payloads, without frame headers and TLS.
     """
 
+    draining: bool
+    """Whether it is letting its clients go, now."""
+
     connections: int
     """Connections that are open, now."""
 
@@ -242,6 +254,36 @@ class ServerStats:
     bytes_sent: int
     """Bytes of those deliveries."""
 
+    channels: int
+    """Channels that are subscribed to, or were published to and not forgotten, now."""
+
+    subscriptions: int
+    """Subscriptions of all connections, to channels and patterns, now."""
+
+    conflated: int
+    """Deliveries left out because a newer message of their key took their place (`slow=Conflate()`)."""
+
+    dropped: int
+    """Deliveries left out because a slow client had too many waiting (`slow=DropOldest()`)."""
+
+    lag_notices: int
+    """`LagNotice` messages sent: how often clients were told of either."""
+
+    recovered: int
+    """Channels that clients came back to and missed nothing of."""
+
+    unrecovered: int
+    """Channels that clients came back to and missed something of, or may have."""
+
+    history_messages: int
+    """Publications kept for those who come back, now."""
+
+    history_bytes: int
+    """Bytes of those, now."""
+
+    log_bytes: int
+    """Memory of the logs that clients are sent from, now."""
+
     lagging: int
     """Connections that have not yet taken all that was published to them, now."""
 
@@ -250,6 +292,13 @@ class ServerStats:
 
     unread_disconnects: int
     """Connections cut because they did not read the answers they asked for: acknowledgements, and `Pong` messages."""
+
+    unauthorized: int
+    """Clients that were not let in or were cut because `authenticate` didn't know them, they said nothing in time, or
+    their time was over."""
+
+    commands_refused: int
+    """Commands of clients that were not done because they came too often (`commands_per_second`)."""
 
     decode_errors: int
     """Messages from clients that no known message class fits."""

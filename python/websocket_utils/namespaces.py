@@ -1,17 +1,19 @@
 """What a server knows of channels before they are published to: their namespaces.
 
 A channel's name is `namespace:rest`; the namespace of a name without a colon is that name. Names have 1 to 256
-characters, none of which is a control character or `*`. A subscriber may ask for a pattern, a name whose last character is `*`:
-`prices:*` is every channel that begins with `prices:`, `*` is every channel.
+characters, none of which is a control character or `*`. A subscriber may ask for a pattern, a name whose last character
+is `*`: `prices:*` is every channel that begins with `prices:`, `*` is every channel.
 """
 
 import typing
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._slow import Conflate, Disconnect, DropOldest
 
-__all__ = ["MAX_NAME", "Namespace", "name_fault", "namespace_of", "pattern_fault"]
+__all__ = ["MAX_NAME", "Namespace", "name_fault", "namespace_of", "pattern_fault", "twice"]
 
 MAX_NAME = 256
 _MIB = 1024 * 1024
@@ -34,6 +36,11 @@ def name_fault(channel: str) -> str | None:
 def pattern_fault(name: str) -> str | None:
     """What is wrong with what a subscriber asks for, a name or a pattern; None if nothing is."""
     return None if name == "*" else name_fault(name.removesuffix("*"))
+
+
+def twice(names: Iterable[str]) -> list[str]:
+    """Return the names that are there more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,14 @@ class Namespace:
             raise ValueError(f"{self.name!r} is no namespace: {fault}")
         if self.history < 0 or self.history_size < 1 or (self.history_age is not None and self.history_age <= 0):
             raise ValueError(f"namespace {self.name!r}: history is at least 0, its age and size above 0")
-        if not isinstance(self.slow, Conflate | DropOldest | Disconnect):
+        # Typed, and checked all the same: a client's `Backpressure()` is a mistake that is easily made.
+        if not isinstance(self.slow, Conflate | DropOldest | Disconnect):  # pyright: ignore[reportUnnecessaryIsInstance]  # as said
             raise TypeError(
                 f"namespace {self.name!r}: slow takes Conflate, DropOldest or Disconnect, not {self.slow!r}"
             )
 
     @property
-    def classes(self) -> tuple[type, ...] | None:
+    def classes(self) -> "tuple[Any, ...] | None":
         """The classes of `type`; None if it takes any."""
         if self.type is None or self.type is Any:
             return None

@@ -28,7 +28,7 @@ async def test_columns_of_a_feed_are_what_was_published(codec: Literal["json", "
         WebSocketClient.connect(server.url, codec=codec) as client,
     ):
         await client.subscribe("prices")
-        await until(lambda: server.publish("prices", sent[0]) == 1)
+        await until(lambda: server.publish("prices", sent[0]).subscribers == 1)
         for message in sent[1:]:
             server.publish("prices", message)
         received, rows, sizes = [], 0, []

@@ -139,7 +139,7 @@ async def test_client_finds_a_server_that_comes_back_on_the_same_port(eager: Non
         with pytest.raises(ConnectionClosed):
             client.send("nobody hears this")
         async with WebSocketServer.bind(address) as second:
-            await until(lambda: bool(second.publish("prices", PriceUpdate("SOL", "USDC", 2.0, timestamp=2))))
+            await until(lambda: second.publish("prices", PriceUpdate("SOL", "USDC", 2.0, timestamp=2)).subscribers)
             message = await client.receive(PriceUpdate)
             assert message is not None
             assert message.price == 2.0

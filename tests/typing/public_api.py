@@ -9,6 +9,7 @@ from typing import assert_type
 
 from websocket_utils import (
     AccountUpdate,
+    Channel,
     ClientStats,
     Columns,
     DecodeError,
@@ -16,6 +17,7 @@ from websocket_utils import (
     Ping,
     Pong,
     PriceUpdate,
+    Receipt,
     SendOutcome,
     ServerStats,
     Subscribe,
@@ -87,9 +89,13 @@ async def test_server() -> None:
         queued = server.broadcast(PRICE)
         assert_type(queued, int)
         assert type(queued) is int
-        published = server.publish("prices:SOL-USDC", PRICE)
-        assert_type(published, int)
-        assert type(published) is int
+        receipt = server.publish("prices:SOL-USDC", PRICE)
+        assert_type(receipt, Receipt)
+        assert type(receipt) is Receipt
+        channel = server.channel("prices:SOL-USDC", PriceUpdate)
+        assert_type(channel, Channel[PriceUpdate])
+        assert type(channel) is Channel
+        assert_type(channel.publish(PRICE), Receipt)
         stats = server.stats()
         assert_type(stats, ServerStats)
         assert type(stats) is ServerStats

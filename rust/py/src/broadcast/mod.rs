@@ -26,9 +26,11 @@ mod channels;
 mod fan_out;
 mod flushing;
 mod handle;
+mod history;
 mod policy;
 mod publishing;
 mod python;
+mod recovering;
 mod subscribing;
 mod taps;
 mod variant;
@@ -43,6 +45,7 @@ use self::audience::Audience;
 use self::channels::Channels;
 use self::fan_out::FanOut;
 pub(crate) use self::handle::{Channel, Receipt};
+pub(crate) use self::recovering::Aside;
 use self::taps::Tap;
 use self::variant::VARIANTS;
 pub(crate) use self::variant::Variant;
@@ -96,6 +99,11 @@ struct Counts {
     deliveries: Cell<u64>,
     bytes: Cell<u64>,
     subscriptions: Cell<u64>,
+    history_messages: Cell<u64>,
+    history_bytes: Cell<u64>,
+    /// Resubscribed channels of which nothing was missing, and others.
+    recovered: Cell<u64>,
+    unrecovered: Cell<u64>,
 }
 
 fn add(count: &Cell<u64>, more: u64) {

@@ -14,7 +14,7 @@ use super::channels::Channels;
 use super::fan_out::FanOut;
 use super::handle::{Channel, Receipt};
 use super::policy::{Namespace, Policy, nanoseconds};
-use super::subscribing::GoesOn;
+use super::recovering::GoesOnTuple;
 use super::{Broadcaster, Counts, State};
 use crate::compression;
 use crate::connection::Connection;
@@ -91,7 +91,12 @@ impl Broadcaster {
             history_size,
             snapshot,
         };
-        self.state.get()?.channels.lock()?.declare(namespace, declared)
+        let state = self.state.get()?;
+        let concerned = state.channels.lock()?.declare(namespace, declared)?;
+        for channel in concerned {
+            state.trim_history(&channel)?;
+        }
+        Ok(())
     }
 
     /// Adds a connection to the audience of `broadcast`.
@@ -114,8 +119,9 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Subscribes a connection to a channel or, where the name ends with `*`, to all that begin so. Returns whether that
-    /// is new, and where each channel goes on.
+    /// Subscribes a connection to a channel or, where the name ends with `*`, to all that begin so. `positions` are (channel,
+    /// epoch, sequence) of what it has, `None` for a first subscription. Returns whether it is new, and (channel, epoch,
+    /// sequence, recovered) of where each channel goes on; what comes out of the history for that waits for `replay`.
     #[pyo3(name = "subscribe", signature = (connection, name, *, policy=None, positions=None))]
     fn py_subscribe(
         &self,
@@ -123,9 +129,14 @@ impl Broadcaster {
         name: &str,
         policy: Option<&Bound<'_, PyTuple>>,
         positions: Option<Vec<(String, u64, u64)>>,
-    ) -> PyResult<(bool, Vec<GoesOn>)> {
-        let _ = positions;
-        self.subscribe(connection, name, policy.map(Policy::from_tuple).transpose()?)
+    ) -> PyResult<(bool, Vec<GoesOnTuple>)> {
+        self.subscribe(connection, name, policy.map(Policy::from_tuple).transpose()?, positions)
+    }
+
+    /// Queues what `subscribe` has set aside for a connection; returns how many publications that is.
+    #[pyo3(name = "replay")]
+    fn py_replay(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> PyResult<usize> {
+        Self::replay(slf, connection)
     }
 
     /// Ends a subscription. False when there is none.
@@ -194,6 +205,17 @@ impl Broadcaster {
         Ok(channels.find(channel).map(|channel| (channel.epoch.get(), channel.sequence.get())))
     }
 
+    /// (sequence, message) of what is kept of a channel, oldest first.
+    #[pyo3(name = "history")]
+    fn py_history(&self, py: Python<'_>, channel: &str) -> PyResult<Vec<(u64, Py<PyAny>)>> {
+        let state = self.state.get()?;
+        let Some(channel) = state.channels.read()?.find(channel).cloned() else { return Ok(Vec::new()) };
+        state.trim_history(&channel)?;
+        let history = channel.history.read()?;
+        let entries = history.iter().flat_map(|history| history.iter());
+        Ok(entries.map(|entry| (entry.sequence, entry.message.clone_ref(py))).collect())
+    }
+
     /// Writes what was published since the last flush. The loop calls it at the end of a turn.
     #[pyo3(name = "flush")]
     fn py_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -252,6 +274,10 @@ impl Broadcaster {
             ("channels", channels.len() as u64),
             ("patterns", channels.pattern_count() as u64),
             ("subscriptions", state.counts.subscriptions.get()),
+            ("history_messages", state.counts.history_messages.get()),
+            ("history_bytes", state.counts.history_bytes.get()),
+            ("recovered", state.counts.recovered.get()),
+            ("unrecovered", state.counts.unrecovered.get()),
         ] {
             counters.set_item(name, value)?;
         }

@@ -25,6 +25,7 @@ mod gate;
 mod liveness;
 mod python;
 mod receiving;
+mod sequencing;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,19 +36,21 @@ pub(crate) use self::compressing::Compression;
 use self::deferring::PutOffLoss;
 pub(crate) use self::gate::Hold;
 use self::liveness::RoundTrips;
+pub(crate) use self::sequencing::Broken;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
-use crate::broadcast::{Broadcaster, Variant};
+use crate::broadcast::{Aside, Broadcaster, Variant};
 use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
 use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outbox::Outbox;
+use crate::positions::Positions;
 use crate::pull::{Drain, retain_waiting};
 use crate::sent::{Given, Sent};
 use crate::{masking, outgoing};
@@ -58,6 +61,8 @@ pub(crate) struct State {
     pub(crate) format: WireFormat,
     protocol: Guarded<Protocol>,
     inbox: Py<Inbox>,
+    /// Where the channels stand; `None` where the peer's publications don't say it.
+    positions: Option<Py<Positions>>,
     /// Told of the closing handshake and of the end; gone after the end.
     owner: Guarded<Option<Py<PyAny>>>,
     pub(crate) transport: Guarded<Option<Py<PyAny>>>,
@@ -109,6 +114,12 @@ pub(crate) struct State {
     delivering: Cell<bool>,
     /// They are counted and dropped until they are wanted again.
     muted: Cell<bool>,
+    /// Called with the connection for each of those that the library does not ask for itself.
+    on_stray: Guarded<Option<Py<PyAny>>>,
+    /// Biggest message of a connection that is not muted.
+    max_message_size: usize,
+    /// But for publications that follow in order what was delivered.
+    follows: Cell<bool>,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
@@ -117,6 +128,8 @@ pub(crate) struct State {
     closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
+    /// What the broadcaster has for this connection out of its channels' history, until the peer is told of it.
+    pub(crate) aside: Guarded<Option<Box<Aside>>>,
     /// Number of the last publication that was queued here, where it could have been queued twice.
     pub(crate) reached: Cell<u64>,
     /// Listed by the broadcaster for its next flush.

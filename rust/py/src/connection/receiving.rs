@@ -25,6 +25,8 @@ const HANDLER_BYTES: usize = 2 * 1024;
 enum Next {
     Nothing,
     Deliver(Taken),
+    /// A message on a muted connection that the library does not ask for.
+    Stray,
     Ping(Vec<u8>),
     /// The pong that was awaited, and the nanoseconds it took.
     Pong(u64),
@@ -37,6 +39,7 @@ impl State {
     pub(super) fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
         let py = object.py();
         let inbox = self.inbox.get().state()?;
+        let positions = self.positions()?;
         let mut protocol = self.protocol.lock()?;
         let mut budget = self.work_budget();
         loop {
@@ -49,7 +52,11 @@ impl State {
                 Ok(Some(Event::Message { kind, payload })) if self.delivers() => {
                     self.count_received();
                     budget = budget.saturating_sub(payload.len());
-                    match inbox.take(py, payload, self.format_of(kind))? {
+                    let taken = match positions {
+                        None => inbox.take(py, payload, self.format_of(kind))?,
+                        Some(positions) => Self::take_placed(py, positions, inbox, payload, self.format_of(kind))?,
+                    };
+                    match taken {
                         Taken::Queued | Taken::Dropped => continue,
                         taken => Next::Deliver(taken),
                     }
@@ -87,11 +94,13 @@ impl State {
             Ok(Some(Event::Message { kind, payload })) => {
                 // It came after we closed, or nobody listens to this connection now but for the library itself.
                 self.count_received();
-                Next::Deliver(if self.delivering.get() {
-                    self.inbox.get().state()?.take_muted(py, payload, self.format_of(*kind))?
-                } else {
-                    Taken::Dropped
-                })
+                if !self.delivering.get() {
+                    return Ok(Next::Deliver(Taken::Dropped));
+                }
+                match self.take_muted(py, payload, self.format_of(*kind))? {
+                    Taken::Dropped => Next::Stray,
+                    taken => Next::Deliver(taken),
+                }
             }
             Ok(None) => Next::Nothing,
             Ok(Some(Event::Ping(payload))) => Next::Ping(payload.to_vec()),
@@ -111,6 +120,7 @@ impl State {
         match next {
             Next::Nothing => Ok(()),
             Next::Deliver(taken) => self.deliver(object, taken),
+            Next::Stray => self.tell_stray(object),
             Next::Ping(payload) => self.answer_ping(payload),
             Next::Pong(elapsed) => self.record_round_trip(object.py(), elapsed),
             Next::Close(info) => self.handle_close(object, info),
@@ -119,7 +129,7 @@ impl State {
     }
 
     #[inline]
-    fn deliver(&self, object: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
+    pub(super) fn deliver(&self, object: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
         let py = object.py();
         match taken {
             Taken::Queued | Taken::Dropped => Ok(()),
@@ -135,6 +145,19 @@ impl State {
                 Ok(())
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
+            Taken::Broken(broken) => self.deliver_broken(object, &broken),
+            Taken::Malformed => self.fail_malformed(object),
+        }
+    }
+
+    /// A message came on a muted connection, and is none that the library asks for.
+    #[cold]
+    fn tell_stray(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        let Some(on_stray) = self.on_stray.read()?.as_ref().map(|one| one.clone_ref(py)) else { return Ok(()) };
+        match on_stray.call1(py, (object,)) {
+            Ok(_) => Ok(()),
+            Err(error) => self.inbox.get().state()?.report(py, error),
         }
     }
 
@@ -204,7 +227,10 @@ impl State {
 
     /// Whether messages are wanted and more of them may come: else nothing that a slow reader does holds reading.
     fn may_hold(&self) -> PyResult<bool> {
-        Ok(self.delivers() && !self.broken.get() && !self.lost.get() && self.received_close.read()?.is_none())
+        Ok((self.delivers() || self.is_following())
+            && !self.broken.get()
+            && !self.lost.get()
+            && self.received_close.read()?.is_none())
     }
 
     /// An `async def` handler has begun to work on a message.
@@ -279,7 +305,9 @@ impl Connection {
         state.has_written.set(false);
         state.round_trips.begin_read();
         let was_broken = state.broken.get();
+        let outer = state.begin_placing()?;
         let outcome = state.contain(object.as_any(), step);
+        state.end_placing(outer)?;
         state.reading.set(false);
         state.turn.set(false);
         outcome?;
