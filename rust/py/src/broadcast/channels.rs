@@ -32,6 +32,8 @@ const MAX_NAME: usize = 256;
 /// What a channel is between two publications.
 pub(super) struct ChannelState {
     pub(super) name: Box<str>,
+    /// A number that no other channel, and no other epoch of this one, has had.
+    pub(super) id: Cell<u64>,
     pub(super) namespace: Guarded<Rc<Namespace>>,
     pub(super) epoch: Cell<u64>,
     /// What the positions of this epoch begin with.
@@ -49,8 +51,9 @@ pub(super) struct ChannelState {
 }
 
 impl ChannelState {
-    /// Begins an epoch.
-    pub(super) fn restart(&self, epoch: u64) {
+    /// Begins an epoch, with a new number.
+    pub(super) fn restart(&self, epoch: u64, id: u64) {
+        self.id.set(id);
         self.epoch.set(epoch);
         self.epoch_text.set(EpochText::new(epoch));
         self.sequence.set(0);
@@ -151,6 +154,7 @@ pub(super) struct Channels {
     used: Ring,
     empty: Ring,
     next_epoch: u64,
+    last_id: u64,
 }
 
 impl Channels {
@@ -166,6 +170,7 @@ impl Channels {
             used: Ring::default(),
             empty: Ring::default(),
             next_epoch: first_epoch,
+            last_id: 0,
         }
     }
 
@@ -188,6 +193,7 @@ impl Channels {
         self.next_epoch += 1;
         let channel = Rc::new(ChannelState {
             name: name.into(),
+            id: Cell::new(self.take_id()),
             namespace: Guarded::new(self.namespace(name).clone()),
             epoch: Cell::new(epoch),
             epoch_text: Cell::new(EpochText::new(epoch)),
@@ -203,7 +209,14 @@ impl Channels {
         Ok(channel)
     }
 
-    fn namespace(&self, name: &str) -> &Rc<Namespace> {
+    /// A number for a channel or an epoch of it.
+    pub(super) fn take_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// What holds for a channel or pattern of that name.
+    pub(super) fn namespace(&self, name: &str) -> &Rc<Namespace> {
         let namespace = name.split_once(':').map_or(name, |(namespace, _)| namespace);
         self.namespaces.get(namespace).unwrap_or(&self.undeclared)
     }

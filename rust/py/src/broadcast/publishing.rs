@@ -8,9 +8,10 @@ use pyo3::prelude::*;
 use websocket_utils_core::encoder::{append_compressed_frame, begin_frame, finish_frame};
 use websocket_utils_core::publication;
 
-use super::audience::Audience;
+use super::audience::{Audience, Member};
 use super::channels::ChannelState;
 use super::handle::Receipt;
+use super::slow::Blocked;
 use super::variant::{BARE, BARE_COMPRESSED, FORMATS, FORMS, SEQUENCED, SEQUENCED_COMPRESSED, VARIANTS, VariantSet};
 use super::{Broadcaster, State, add};
 use crate::clock;
@@ -69,7 +70,7 @@ impl State {
     /// The publication is made.
     fn commit(&self, channel: &ChannelState, numbers: Numbers) -> PyResult<()> {
         if numbers.epoch != channel.epoch.get() {
-            channel.restart(numbers.epoch);
+            channel.restart(numbers.epoch, self.channels.lock()?.take_id());
             if let Some(history) = &mut *channel.history.lock()? {
                 self.note_history(history.clear());
             }
@@ -105,7 +106,7 @@ impl State {
         &self,
         frames: &mut Frames,
         message: &Bound<'_, PyAny>,
-        position: Option<(&ChannelState, Numbers)>,
+        position: Option<(&Rc<ChannelState>, Numbers)>,
     ) -> PyResult<Encoded> {
         let mut refusal = None;
         for format in 0..FORMATS.len() {
@@ -138,7 +139,7 @@ impl State {
         variants: VariantSet,
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
-        position: Option<(&ChannelState, Numbers)>,
+        position: Option<(&Rc<ChannelState>, Numbers)>,
     ) -> PyResult<Encoded> {
         let py = message.py();
         let mut encoded =
@@ -180,7 +181,7 @@ impl State {
         first: usize,
         forms: VariantSet,
         compress: Option<bool>,
-        position: Option<(&ChannelState, Numbers)>,
+        position: Option<(&Rc<ChannelState>, Numbers)>,
         encoded: &mut Encoded,
     ) {
         let mut bare = first;
@@ -244,12 +245,20 @@ impl State {
     /// Appends each variant's frame to its log and queues it for the audiences; returns for how many connections.
     fn queue(
         &self,
-        py: Python<'_>,
         frames: &Frames,
         encoded: &Encoded,
         audiences: &[&Audience],
         variants: VariantSet,
+        message: &Bound<'_, PyAny>,
+        position: Option<(&Rc<ChannelState>, Numbers)>,
     ) -> PyResult<usize> {
+        let namespace = match position {
+            Some((channel, _)) => Some(channel.namespace.read()?),
+            None => None,
+        };
+        let common = namespace.as_deref().and_then(|namespace| namespace.policy.limits(self.max_lag));
+        let mut blocked: Vec<(&Member, usize)> = Vec::new();
+        let py = message.py();
         let mut logs = self.logs.lock()?;
         let mut listed = self.listed.lock()?;
         // Who is in several of the audiences is reached once.
@@ -261,28 +270,51 @@ impl State {
             }
             let frame = &frames[usize::from(encoded.sources[place])];
             let is_compressed = encoded.compressed.contains(place);
-            let range = logs.logs[place].append(frame);
+            let mut range = None;
             let mut reached = 0;
             for member in audiences.iter().flat_map(|audience| audience.members(place)) {
                 let target = member.connection.get().state()?;
-                if mark.is_some_and(|mark| target.reached.replace(mark) == mark) {
+                if mark.is_some_and(|mark| target.standing.reached.replace(mark) == mark) {
                     continue;
                 }
                 if !target.open.get() {
                     continue;
                 }
+                reached += 1;
+                if let (Some(namespace), Some((channel, _))) = (&namespace, position) {
+                    let policy = member.policy.as_deref().unwrap_or(&namespace.policy);
+                    if target.is_blocked() && policy.is_for_backlog(&target.standing, channel.id.get())? {
+                        blocked.push((member, place));
+                        if is_compressed {
+                            target.has_peer_moved_on.set(true);
+                        }
+                        continue;
+                    }
+                    let limits = if member.policy.is_some() { policy.limits(self.max_lag) } else { common };
+                    if let Some(limits) = limits {
+                        target.standing.note(limits);
+                    }
+                }
+                let range = *range.get_or_insert_with(|| logs.logs[place].append(frame));
                 if target.queue_log(range, is_compressed)? {
                     listed.push(member.connection.clone_ref(py));
                 }
-                reached += 1;
             }
             let payload = payload_len(frames[place / FORMS * FORMS].len(), false);
             self.unflushed.set(self.unflushed.get() + frame.len());
             add(&self.counts.bytes, (payload * reached) as u64);
-            if frame.len() > self.max_lag {
+            if frame.len() > self.max_lag && range.is_some() {
                 logs.oversized[place] = logs.oversized[place].max(frame.len());
             }
             all += reached;
+        }
+        drop((logs, listed, namespace));
+        if let (false, Some((channel, numbers))) = (blocked.is_empty(), position) {
+            let mut publication = Blocked { channel, sequence: numbers.sequence, message, keys: Vec::new() };
+            for (member, place) in blocked {
+                let frame = &frames[usize::from(encoded.sources[place])];
+                self.wait(&mut publication, &member.connection, member.policy.as_deref(), frame)?;
+            }
         }
         add(&self.counts.published, 1);
         add(&self.counts.deliveries, all as u64);
@@ -298,7 +330,7 @@ impl Broadcaster {
         audiences: &[&Audience],
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
-        position: Option<(&ChannelState, Numbers)>,
+        position: Option<(&Rc<ChannelState>, Numbers)>,
     ) -> PyResult<usize> {
         let variants = audiences.iter().fold(VariantSet::default(), |all, audience| all.union(audience.variants()));
         let mut frames = state.frames.lock()?;
@@ -313,7 +345,7 @@ impl Broadcaster {
                 state.keep(channel, numbers, message, &frames, &encoded)?;
             }
         }
-        let reached = state.queue(py, &frames, &encoded, audiences, variants)?;
+        let reached = state.queue(&frames, &encoded, audiences, variants, message, position)?;
         for frame in &mut *frames {
             if frame.capacity() > KEPT_CAPACITY {
                 // One huge message must not pin its size for ever.
@@ -361,7 +393,7 @@ impl Broadcaster {
         let (reached, is_idle) = {
             let direct = channel.audience.read()?;
             let matching = state.channels.read()?.matching(channel)?;
-            let position = Some((&**channel, numbers));
+            let position = Some((channel, numbers));
             let reached = if !matching.is_empty() {
                 let behind = matching.iter().map(|pattern| pattern.audience.read());
                 let behind = behind.collect::<PyResult<Vec<Ref<'_, Audience>>>>()?;
