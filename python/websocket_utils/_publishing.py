@@ -3,6 +3,7 @@
 from typing import Any, TypeVar, cast, overload
 
 from ._core import Broadcaster, Channel, Receipt
+from .namespaces import namespace_of
 
 __all__ = ["Publishing"]
 
@@ -13,6 +14,8 @@ class Publishing:
     """Publishes to the connections of a server: to all, or to the subscribers of a channel."""
 
     _broadcaster: Broadcaster
+    # The only namespaces there are; None where all are served.
+    _declared: set[str] | None
 
     def broadcast(self, message: Any, compress: bool | None = None) -> int:
         """Queue a message for every connection; never waits for any of them.
@@ -50,9 +53,11 @@ class Publishing:
 
         Raises:
             TypeError: If the namespace is for another type. Nothing is published.
-            ValueError: If `channel` is no name.
+            ValueError: If `channel` is no name, or of a namespace that is not served.
             EncodeError: As for `broadcast`.
         """
+        if self._declared is not None:
+            self._check_declared(channel)
         return self._broadcaster.publish(channel, message, compress=compress)
 
     @overload
@@ -67,7 +72,13 @@ class Publishing:
             type_: Class of its messages, for type checkers; what is checked is the type of the namespace.
 
         Raises:
-            ValueError: If `name` is none.
+            ValueError: If `name` is none, or of a namespace that is not served.
         """
         del type_
+        if self._declared is not None:
+            self._check_declared(name)
         return cast("Channel[Any]", self._broadcaster.channel(name))
+
+    def _check_declared(self, channel: str) -> None:
+        if namespace_of(channel) not in (self._declared or ()):
+            raise ValueError(f"{channel!r} can't be published to: no such namespace, and undeclared ones are refused")

@@ -164,7 +164,7 @@ async def test_peer_that_never_reads_its_acknowledgements_makes_the_server_hold_
         agreed(plain, server, receive_buffer=1024) as speaker,
     ):
         server.on(Subscribe, lambda connection, _: held.append(connection.send_queue_bytes))
-        one = speaker.said(Subscribe(channels=[f"{number:0250}" for number in range(500)]))
+        one = speaker.said(Subscribe(channels=[f"{number:0250}" for number in range(200)]))
 
         async def ask_for_ever() -> None:
             while True:

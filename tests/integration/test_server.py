@@ -81,7 +81,7 @@ async def test_clients_of_all_codecs_get_the_same_message(network: Network) -> N
         for client in clients:
             await client.subscribe("a")
         await subscribed(server, 3)
-        for reached in (server.broadcast(UPDATE), server.publish("a", UPDATE)):
+        for reached in (server.broadcast(UPDATE), server.publish("a", UPDATE).subscribers):
             assert reached == 3
             for client in clients:
                 assert await asyncio.wait_for(client.receive(PriceUpdate | Order), 5) == UPDATE

@@ -106,6 +106,8 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 muted: Cell::new(false),
+                on_stray: Guarded::default(),
+                max_message_size,
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
@@ -269,16 +271,28 @@ impl Connection {
     }
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
-    /// counts none of them, and a full one does not hold their reading.
-    #[pyo3(name = "mute")]
-    fn py_mute(&self, py: Python<'_>) -> PyResult<()> {
-        self.state()?.mute(py)
+    /// counts none of them, and a full one does not hold their reading. `on_stray` is called with the connection in place
+    /// of each that is dropped, and none over `max_message_size` is taken meanwhile.
+    #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None))]
+    fn py_mute(&self, py: Python<'_>, on_stray: Option<Py<PyAny>>, max_message_size: Option<usize>) -> PyResult<()> {
+        let state = self.state()?;
+        if let Some(size) = max_message_size {
+            state.protocol.lock()?.set_max_message_size(size.min(state.max_message_size));
+        }
+        // Let go of behind the borrow: what it refers to may be freed with it.
+        let before = std::mem::replace(&mut *state.on_stray.lock()?, on_stray);
+        drop(before);
+        state.mute(py)
     }
 
     /// Delivers the messages that come from now on.
     #[pyo3(name = "unmute")]
     fn py_unmute(&self) -> PyResult<()> {
-        self.state()?.muted.set(false);
+        let state = self.state()?;
+        state.protocol.lock()?.set_max_message_size(state.max_message_size);
+        state.muted.set(false);
+        let on_stray = state.on_stray.lock()?.take();
+        drop(on_stray);
         Ok(())
     }
 
