@@ -168,7 +168,13 @@ def test_message_whose_key_is_not_to_be_had_waits_by_itself(key: Any) -> None:
 
 
 def test_key_that_publishes_is_refused_and_breaks_nothing() -> None:
-    market = Market(("conflate", lambda message: market.feed.broadcaster.publish("m:a", "again")))
+    feed: Feed
+
+    def publish(message: Any) -> object:
+        return feed.broadcaster.publish("m:a", message)
+
+    market = Market(("conflate", publish))
+    feed = market.feed
     client = market.stalled()
     market.publish()
     (fault,) = market.feed.faults
@@ -554,7 +560,7 @@ def test_connection_that_ends_frees_what_waited(end: str) -> None:
     assert market.feed.counts("held_bytes")[0] <= 256 << 10
 
 
-class Key(Message, weakref=True, frozen=True):
+class Key(msgspec.Struct, weakref=True, frozen=True):
     n: int = 0
 
 

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! publish -> channel: number, audience, patterns that match    (channels)
-//!         -> payload for each format, frame for each variant   (publishing)
+//!         -> payload for each format, frame for each variant   (encoding)
 //!         -> log of each variant; a range for each connection  (publishing)
+//!            or a copy for those who are blocked               (slow, standing)
 //! flush   -> one write for each connection, logs trimmed       (flushing, fan_out)
 //! ```
 //!
@@ -24,15 +25,18 @@
 
 mod audience;
 mod channels;
+mod encoding;
 mod fan_out;
 mod flushing;
 mod handle;
 mod history;
+mod idle;
 mod policy;
 mod publishing;
 mod python;
 mod recovering;
 mod slow;
+mod standing;
 mod subscribing;
 mod taps;
 mod variant;
@@ -47,7 +51,7 @@ use self::audience::Audience;
 use self::channels::Channels;
 use self::fan_out::FanOut;
 pub(crate) use self::handle::{Channel, Receipt};
-pub(crate) use self::slow::Standing;
+pub(crate) use self::standing::Standing;
 use self::taps::Tap;
 use self::variant::VARIANTS;
 pub(crate) use self::variant::Variant;

@@ -14,24 +14,21 @@
 //! - Our own messages and control frames never wait here: they go out in front.
 //! - The backlog of a connection that is closing is dropped.
 
-use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
-use websocket_utils_core::backlog::{Backlog, Lag, Rule};
+use websocket_utils_core::backlog::{Lag, Rule};
 
 use super::channels::ChannelState;
 use super::policy::{Key, Policy};
-use super::recovering::Aside;
+use super::standing::{Standing, Waiting};
 use super::{Broadcaster, State, add};
 use crate::clock;
 use crate::codec::WireFormat;
 use crate::connection::{Connection, State as ConnectionState};
-use crate::loop_bound::Guarded;
 use crate::outgoing::append_message;
 
 /// Bytes that leave the backlog at once: what is handed on gets old, and can't be replaced any more.
@@ -40,169 +37,6 @@ const DRAINED_BYTES: usize = 64 * 1024;
 /// What a key costs while it is remembered, and a table of them: as Python's dictionaries are.
 const KEY_COST: usize = 104;
 const KEYS_COST: usize = 232;
-
-/// What a broadcaster knows of one connection.
-pub(crate) struct Standing {
-    /// Listed for the next flush.
-    pub(crate) listed: Cell<bool>,
-    /// Listed as having something left after a flush.
-    pub(crate) lagging: Cell<bool>,
-    /// Number of the last publication that was queued here, where it could have been queued twice.
-    pub(super) reached: Cell<u64>,
-    /// Since when it is blocked, in monotonic nanoseconds; 0 while it is not.
-    since: Cell<u64>,
-    /// The least of what the policies of what waits allow: bytes, and nanoseconds.
-    bound: Cell<usize>,
-    age: Cell<u64>,
-    /// What comes out of history, until the peer is told of it.
-    pub(super) aside: Guarded<Option<Box<Aside>>>,
-    /// What waits under a policy that leaves some out.
-    pub(super) waiting: Guarded<Option<Box<Waiting>>>,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self {
-            listed: Cell::new(false),
-            lagging: Cell::new(false),
-            reached: Cell::new(0),
-            since: Cell::new(0),
-            bound: Cell::new(usize::MAX),
-            age: Cell::new(u64::MAX),
-            aside: Guarded::default(),
-            waiting: Guarded::default(),
-        }
-    }
-}
-
-impl Standing {
-    /// Takes note of what the policy of a publication allows that is about to wait.
-    #[inline]
-    pub(super) fn note(&self, (size, age): Limits) {
-        self.bound.set(self.bound.get().min(size));
-        self.age.set(self.age.get().min(age));
-    }
-
-    /// All has left.
-    #[inline]
-    pub(super) fn reset(&self) {
-        self.since.set(0);
-        self.bound.set(usize::MAX);
-        self.age.set(u64::MAX);
-    }
-
-    /// Bytes that may wait in the log.
-    pub(super) fn most(&self, max_lag: usize) -> usize {
-        let bound = self.bound.get();
-        if bound == usize::MAX { max_lag } else { bound }
-    }
-
-    /// Something is left.
-    pub(super) fn begin(&self) {
-        if self.since.get() == 0 {
-            self.since.set(clock::monotonic_ns());
-        }
-    }
-
-    /// Bytes in the backlog.
-    pub(crate) fn waiting_bytes(&self) -> PyResult<usize> {
-        Ok(self.waiting.read()?.as_ref().map_or(0, |waiting| waiting.bytes()))
-    }
-
-    /// The connection is over, or is ending: nothing waits any more.
-    pub(crate) fn clear(&self) -> PyResult<()> {
-        let gone = (self.waiting.lock()?.take(), self.aside.lock()?.take());
-        drop(gone);
-        Ok(())
-    }
-
-    /// For the collector.
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(waiting) = self.waiting.read()
-            && let Some(waiting) = &*waiting
-        {
-            waiting.channels.values().try_for_each(|channel| visit.call(&channel.keys))?;
-        }
-        Ok(())
-    }
-}
-
-/// Bytes and nanoseconds.
-pub(super) type Limits = (usize, u64);
-
-impl Policy {
-    /// What it allows to wait before the connection ends, where it says so.
-    #[inline]
-    pub(super) fn limits(&self, max_lag: usize) -> Option<Limits> {
-        match *self {
-            Self::Disconnect { size: None, age: None } | Self::Conflate { .. } | Self::DropOldest { .. } => None,
-            Self::Disconnect { size, age } => Some((size.unwrap_or(max_lag), age.unwrap_or(u64::MAX))),
-        }
-    }
-
-    /// Whether a publication of a channel waits in the backlog of a blocked connection, and not in the log.
-    pub(super) fn is_for_backlog(&self, standing: &Standing, channel: u64) -> PyResult<bool> {
-        if matches!(self, Self::Conflate { .. } | Self::DropOldest { .. }) {
-            return Ok(true);
-        }
-        Ok(standing.waiting.read()?.as_ref().is_some_and(|waiting| waiting.has(channel)))
-    }
-
-    fn rule(&self) -> Rule {
-        match *self {
-            Self::Conflate { .. } => Rule::Conflate,
-            Self::DropOldest { most } => Rule::DropOldest { most },
-            Self::Disconnect { .. } => Rule::DropOldest { most: None },
-        }
-    }
-}
-
-/// The backlog of one connection.
-#[derive(Default)]
-pub(super) struct Waiting {
-    backlog: Backlog,
-    channels: HashMap<u64, WaitingChannel>,
-    /// Messages that have waited without a key.
-    keyless: u64,
-    /// What keys cost.
-    key_bytes: usize,
-}
-
-struct WaitingChannel {
-    state: Rc<ChannelState>,
-    /// Keys of what waits, each with its number; they are what Python says is equal.
-    keys: Option<Py<PyDict>>,
-    key_bytes: usize,
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        self.backlog.bytes() + self.key_bytes
-    }
-
-    fn channel(&mut self, state: &Rc<ChannelState>) -> &mut WaitingChannel {
-        self.channels.entry(state.id.get()).or_insert_with(|| WaitingChannel {
-            state: state.clone(),
-            keys: None,
-            key_bytes: 0,
-        })
-    }
-
-    /// Whether something of a channel waits.
-    #[inline]
-    pub(super) fn has(&self, channel: u64) -> bool {
-        self.backlog.has(channel)
-    }
-
-    /// Forgets what is known of a channel of which nothing waits.
-    fn leave(&mut self, channel: u64) {
-        if !self.backlog.has(channel)
-            && let Some(left) = self.channels.remove(&channel)
-        {
-            self.key_bytes -= left.key_bytes;
-        }
-    }
-}
 
 /// One publication, for those who are blocked.
 pub(super) struct Blocked<'a> {
@@ -380,6 +214,11 @@ impl State {
     }
 }
 
+/// Bytes that wait for a connection.
+fn behind(target: &ConnectionState) -> PyResult<usize> {
+    Ok(target.outbox.read()?.queued() + target.standing.waiting_bytes()?)
+}
+
 /// A `LagNotice`, as a frame.
 fn append_notice(py: Python<'_>, channel: &str, lag: Lag, format: WireFormat, into: &mut Vec<u8>) -> PyResult<()> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -456,7 +295,7 @@ impl Broadcaster {
             let target = connection.get().state()?;
             let since = target.standing.since.get();
             if target.open.get() && since > 0 && now.saturating_sub(since) > target.standing.age.get() {
-                too_old.push((connection.clone_ref(slf.py()), state.behind(target)?));
+                too_old.push((connection.clone_ref(slf.py()), behind(target)?));
             }
         }
         for (connection, behind) in too_old {
@@ -467,11 +306,6 @@ impl Broadcaster {
 }
 
 impl State {
-    /// Bytes that wait for a connection.
-    fn behind(&self, target: &ConnectionState) -> PyResult<usize> {
-        Ok(target.outbox.read()?.queued() + target.standing.waiting_bytes()?)
-    }
-
     /// The blocked connections, those first for which most waits: (connection, bytes, nanoseconds).
     pub(super) fn slowest(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<(Py<Connection>, usize, u64)>> {
         let now = clock::monotonic_ns();
@@ -480,7 +314,7 @@ impl State {
         for connection in &*lagging {
             let target = connection.get().state()?;
             let since = target.standing.since.get();
-            all.push((connection, self.behind(target)?, if since == 0 { 0 } else { now.saturating_sub(since) }));
+            all.push((connection, behind(target)?, if since == 0 { 0 } else { now.saturating_sub(since) }));
         }
         all.sort_by_key(|(_, bytes, age)| std::cmp::Reverse((*bytes, *age)));
         Ok(all.into_iter().take(limit).map(|(connection, bytes, age)| (connection.clone_ref(py), bytes, age)).collect())
