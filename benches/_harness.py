@@ -7,6 +7,7 @@ the rate, from which the number of messages of the other rounds follows.
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benches import _outages, _wires
+from benches import _many, _outages, _wires
 from benches._child import TIMEOUT, BenchError, Child
-from benches._payload import CYCLE
+from benches._payload import CYCLE, SUBSCRIBERS
 from benches._results import (
     ROOT,
     Bench,
@@ -25,18 +26,30 @@ from benches._results import (
     Side,
     SideResult,
     commit,
-    is_installed,
+    is_there,
     machine,
+    program,
     today,
     versions,
 )
 
-__all__ = ["DISTURBED", "MOST_TRIES", "BenchError", "Progress", "Runner", "build_load_generator", "run_bench"]
+__all__ = [
+    "DISTURBED",
+    "MOST_TRIES",
+    "BenchError",
+    "Progress",
+    "Runner",
+    "build_load_generator",
+    "lacks_descriptors",
+    "run_bench",
+]
 
 # Called with the runs done, the runs planned, and what runs now.
 Progress = Callable[[int, int, str], None]
 # Round trips of a first round; the rates of round trips are too different to guess.
 FIRST_MESSAGES = 20 * CYCLE
+# Descriptors of a process that are no client's.
+SPARE_DESCRIPTORS = 100
 # Connections opened before the measured ones of an idle bench: they pay for what a process makes once.
 WARM_CLIENTS = 50
 
@@ -77,7 +90,8 @@ class Runner:
                 return _broadcast(start, bench, messages)
             if bench.kind == "idle":
                 return _idle(start, bench)
-            return _Run(*_outages.RUNS[bench.kind](start, bench, messages))
+            runs = _outages.RUNS | _many.RUNS
+            return _Run(*runs[bench.kind](start, bench, messages))
 
     def load_command(self, mode: str, options: dict[str, object]) -> list[str]:
         """Return the command of a load generator."""
@@ -100,8 +114,8 @@ class _Starter:
     """Starts the processes of one run; the stack ends them."""
 
     def __init__(self, stack: contextlib.ExitStack, runner: Runner, bench: Bench, side: Side, messages: int) -> None:
-        self.bench = bench
-        self._stack, self._runner, self._side, self._messages = stack, runner, side, messages
+        self.bench, self.side = bench, side
+        self._stack, self._runner, self._messages = stack, runner, messages
 
     def load(self, mode: str, **options: object) -> Child:
         return self._child(self._runner.load_command(mode, options))
@@ -116,8 +130,11 @@ class _Starter:
             "window": bench.window,
             "message_bytes": bench.message_bytes,
             "settle": bench.settle,
+            "channels": bench.channels,
+            "is_stalled": self.side.is_stalled,
+            "program": program(self.side.program) if self.side.program else None,
         }
-        return self._child(self._runner.subject_command(self._side, shared | options))
+        return self._child(self._runner.subject_command(self.side, shared | options))
 
     def file(self) -> str:
         """Return the path of an empty file that lives as long as the run."""
@@ -160,7 +177,7 @@ def _send(start: _Starter, bench: Bench, messages: int) -> _Run:
     counted = sink.hear()
     subject.tell("done")
     result = subject.hear()
-    _check_counts(counted, messages, messages)
+    _many.check(counted, messages, messages)
     return _Run(_rate_and_cost(messages, counted["ns"], result["cpu_ns"]) | _latency(counted), result["yardstick_ns"])
 
 
@@ -176,8 +193,10 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
     with tempfile.NamedTemporaryFile(prefix="bench-progress-") as file:
         file.truncate(8)
         subject = start.subject(progress=file.name)
-        port = subject.hear()["port"]
-        options = _latency_options(bench, messages)
+        # A broker tells how its clients are to ask.
+        hello = subject.hear()
+        port = hello["port"]
+        options = _latency_options(bench, messages) | hello.get("sinks", {})
         if bench.extensions:
             options |= {"extensions": bench.extensions, "record": start.file()}
         sinks = start.load("sinks", port=port, clients=bench.clients, messages=messages, progress=file.name, **options)
@@ -187,7 +206,7 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
         subject.tell("done")
         result = subject.hear()
     deliveries = messages * bench.clients
-    _check_counts(counted, messages, deliveries)
+    _many.check(counted, messages, deliveries)
     if bench.extensions and (wrong := _wires.check(_wires.inflated(Path(str(options["record"]))), _wires.books())):
         raise BenchError(wrong)
     return _Run(_rate_and_cost(deliveries, counted["ns"], result["cpu_ns"]) | _latency(counted), result["yardstick_ns"])
@@ -196,11 +215,16 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
 def _idle(start: _Starter, bench: Bench) -> _Run:
     subject = start.subject()
     port = subject.hear()["port"]
+    options: dict[str, object] = {"message-bytes": bench.message_bytes}
+    if bench.channel:
+        options |= {"channel": bench.channel, "own": 1}
+    if bench.subprotocol:
+        options |= {"subprotocol": bench.subprotocol}
     # Some of them send, too, where the measured ones do.
-    start.load("idle", port=port, clients=WARM_CLIENTS, **{"message-bytes": bench.message_bytes}).hear()
+    start.load("idle", port=port, clients=WARM_CLIENTS, **options).hear()
     subject.tell("warm")
     subject.hear()
-    start.load("idle", port=port, clients=bench.clients, **{"message-bytes": bench.message_bytes}).hear()
+    start.load("idle", port=port, clients=bench.clients, first=WARM_CLIENTS, **options).hear()
     subject.tell("go")
     # Memory does not depend on the speed of the core.
     return _Run({"kib_per_connection": subject.hear()["bytes_per_connection"] / 1024}, 0)
@@ -222,11 +246,6 @@ def _rate_and_cost(count: int, wall_ns: int, cpu_ns: int) -> Numbers:
     return {"rate": count * 1e9 / wall_ns, "cpu_ns": cpu_ns / count}
 
 
-def _check_counts(counted: dict[str, Any], each: int, total: int) -> None:
-    if counted["least"] != each or counted["messages"] != total or counted["wrong"]:
-        raise BenchError(f"sinks expected {total} messages, {each} each, and got {counted}")
-
-
 def _check_sum(result: dict[str, Any], name: str, expected: float) -> None:
     if result.get(name, expected) != expected:
         raise BenchError(f"{name} is {result[name]}, sent were {expected}")
@@ -236,6 +255,12 @@ def _price_sum(messages: int) -> float:
     # Sixteenths are exact in binary floats, so sums are the same in any order.
     one_cycle = sum(100.0 + index + (2 * index + 1) % 16 / 16 for index in range(CYCLE))
     return messages // CYCLE * one_cycle
+
+
+def lacks_descriptors(bench: Bench) -> bool:
+    """Tell whether this system lets a process have fewer descriptors than a bench has clients."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most != resource.RLIM_INFINITY and most < bench.clients + SPARE_DESCRIPTORS
 
 
 def build_load_generator() -> Path:
@@ -261,7 +286,7 @@ def run_bench(
     """Run `rounds` rounds of `seconds` each that count, after one that doesn't."""
     runner = Runner(load_generator)
     wanted = [side for side in bench.sides if only(side)]
-    sides = [side for side in wanted if is_installed(side.needs)]
+    sides = [side for side in wanted if is_there(side)]
     messages = {side.name: _first_messages(bench, side, seconds) for side in sides}
     taken: dict[str, list[_Run]] = {side.name: [] for side in sides}
     for number in range(1 + rounds * MOST_TRIES):
@@ -313,6 +338,8 @@ def _choose(name: str, runs: list[_Run], rounds: int, best: float) -> SideResult
 
 
 def _first_messages(bench: Bench, side: Side, seconds: float) -> int:
+    if bench.kind == "channels":
+        return 1
     if bench.messages:
         return max(1, round(bench.messages * seconds))
     if bench.rate:
@@ -323,6 +350,8 @@ def _first_messages(bench: Bench, side: Side, seconds: float) -> int:
 
 
 def _messages(bench: Bench, seconds: float, numbers: Numbers) -> int:
+    if bench.kind == "channels":
+        return max(1, round(numbers["rate"] / (bench.channels * SUBSCRIBERS) * seconds))
     if bench.messages:
         return max(1, round(bench.messages * seconds))
     if bench.rate or "rate" not in numbers:

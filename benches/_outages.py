@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from benches._child import BenchError, Child
-from benches._results import Bench, Numbers
+from benches._results import Bench, Numbers, Side
 
 # How long each connection lives, in microseconds: longer than our `stable_after` in these benches.
 LIVE_US = 100_000
@@ -20,6 +20,8 @@ FLAPPING_SECONDS = 1
 
 class Start(Protocol):
     """Starts the processes of one run."""
+
+    side: Side
 
     def load(self, mode: str, **options: object) -> Child:
         """Start a load generator."""

@@ -12,6 +12,9 @@ CYCLE: Final = 64
 SIZE: Final = 122
 # Added to a send time, so that it has the 16 digits of the other timestamps.
 TIME_BASE: Final = 1_000_000_000_000_000
+# Clients of each channel, where there are many; a time stamp there is the number of a sweep times this, and its own.
+SUBSCRIBERS: Final = 10
+SWEEP: Final = 1_000_000
 MARKETS: Final = (
     ("SOL", "USDC"),
     ("BTC", "USDT"),

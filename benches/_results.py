@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ LIBRARIES: Final = (
     "websockets",
     "aiohttp",
     "nautilus_trader",
+    "socketify",
 )
 MICRO_LIBRARIES: Final = (
     "websocket_utils",
@@ -51,6 +53,9 @@ Kind = Literal[
     "reconnect",
     "standby",
     "flapping",
+    "spread",
+    "channels",
+    "stalled",
 ]
 Numbers = dict[str, float]
 # What the rounds of a comparison run: the older version, this one, and the older one once more, under another name.
@@ -69,22 +74,27 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     # The distribution that must be installed; the side is left out where it isn't.
     needs: str
+    # Or the program of a peer that is no Python library: on the path, or where the variable BENCH_<PROGRAM> says.
+    program: str = ""
     # Messages per second for the first round, which finds the real rate.
     guess: int = 200_000
     # Method of the client that older versions of ours may lack: a comparison with one of these leaves the side out.
     method: str = ""
     # The interpreter of another version of the library, where a comparison runs one.
     python: str | None = None
+    # The first client does not read.
+    is_stalled: bool = False
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """What issue 2 asks of one side: a ratio to a peer, or (without a peer) a value."""
+    """What an issue asks of one side: a ratio to a peer, or to the best of some, or (without any) a value."""
 
     scenario: str
     text: str
     ours: str
     metric: str
     peer: str | None = None
+    best_of: tuple[str, ...] = ()
     at_most: float | None = None
     at_least: float | None = None
 
@@ -112,6 +122,11 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     extensions: str = ""
     # Messages that may be on their way to the slowest sink; 0 leaves it to the process under test.
     window: int = 0
+    # What idle clients are subscribed to: a channel each, whose name begins with this; and what subprotocol they offer.
+    channel: str = ""
+    subprotocol: str = ""
+    # Channels that are published on, ten clients on each.
+    channels: int = 0
     # Bytes of the one message that each idle connection sends first, and seconds it gets for giving memory back.
     message_bytes: int = 0
     settle: float = 0.2
@@ -273,9 +288,11 @@ def judge(result: BenchResult | MicroResult) -> list[Verdict]:
     for bar in result.bars:
         ours = result.side(bar.ours)
         measured = ours.median(bar.metric) if ours else None
-        if bar.peer is not None and measured is not None:
-            peer = result.side(bar.peer)
-            measured = measured / peer.median(bar.metric) if peer else None
+        peers = (bar.peer,) if bar.peer is not None else bar.best_of
+        if peers and measured is not None:
+            found = [peer.median(bar.metric) for peer in map(result.side, peers) if peer is not None]
+            best = max if bar.metric in GAINS else min
+            measured = measured / best(found) if found else None
         verdicts.append(Verdict(bar, measured))
     return verdicts
 
@@ -330,6 +347,16 @@ def is_installed(module: str) -> bool:
     except ModuleNotFoundError:
         # The package that it would be in.
         return False
+
+
+def program(name: str) -> str | None:
+    """Return where a peer's program is; None where it isn't installed."""
+    return os.environ.get(f"BENCH_{name.upper()}") or shutil.which(name)
+
+
+def is_there(side: Side) -> bool:
+    """Tell whether all that a side needs is installed."""
+    return is_installed(side.needs) and (not side.program or program(side.program) is not None)
 
 
 def versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:

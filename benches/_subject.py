@@ -10,22 +10,28 @@ import importlib
 import json
 import mmap
 import os
+import random
 import resource
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import uvloop
 
-from benches._payload import CYCLE, TIME_BASE
+from benches._payload import CYCLE, SUBSCRIBERS, SWEEP, TIME_BASE
 
 MessageT = TypeVar("MessageT")
 # Messages that may be on their way to the slowest sink: 1 MiB of frames. Without a bound a server that is faster than
 # the sinks would fill its buffers and then measure its memory, or drop clients.
 WINDOW = 8192
+# The same for each client of many channels: 50 KB of frames.
+SWEEP_WINDOW = 400
+# Seconds before a tick at which the event loop is not left to sleep any more.
+TIMER = 0.002
 # Turns that a server is watched for its connections, 10 ms apart.
 CONNECT_TURNS = 1000
 # Some 3 ms of plain bytecode.
@@ -49,6 +55,9 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     window: int = 0
     message_bytes: int = 0
     settle: float = 0.2
+    channels: int = 0
+    is_stalled: bool = False
+    program: str | None = None
 
 
 class Run:
@@ -61,6 +70,7 @@ class Run:
         self._commands: asyncio.Queue[str] = asyncio.Queue()
         self._started_cpu = self._started_wall = 0
         self._cpu = self._wall = self._yardstick = 0
+        self._other: int | None = None
 
     # Control -----------------------------------------------------------------
 
@@ -88,15 +98,19 @@ class Run:
 
     # Measuring ---------------------------------------------------------------
 
+    def also_counts(self, process: int) -> None:
+        """Have the CPU time of another process in that of this one."""
+        self._other = process
+
     def start(self) -> None:
         """Begin the measured part."""
         self._yardstick = _yardstick_ns()
         self._started_wall = time.perf_counter_ns()
-        self._started_cpu = _cpu_ns()
+        self._started_cpu = _cpu_ns(self._other)
 
     def stop(self) -> None:
         """End the measured part."""
-        self._cpu = _cpu_ns() - self._started_cpu
+        self._cpu = _cpu_ns(self._other) - self._started_cpu
         self._wall = time.perf_counter_ns() - self._started_wall
         self._yardstick = max(self._yardstick, _yardstick_ns())
 
@@ -106,17 +120,20 @@ class Run:
 
     # Shared parts of the scenarios -------------------------------------------
 
-    async def sent_all(self) -> None:
-        """End a send scenario: all is handed to the library; measured until the sink has the last message."""
+    async def sent_all(self, found: Callable[[], dict[str, Any]] = dict) -> None:
+        """End a send scenario: all is handed to the library; measured until the sink has the last message.
+
+        What `found` returns then is reported too.
+        """
         await self.command("done")
         self.stop()
-        self.result()
+        self.result(**found())
 
-    async def serve(self, port: int, connections: Callable[[], int]) -> None:
-        """Announce a server on `port` and wait until its clients are there and the harness says go."""
+    async def serve(self, port: int, there: Callable[[], int], expected: int | None = None) -> None:
+        """Announce a server on `port`; wait for "go", and until its clients, or what `expected` counts, are there."""
         self.say(port=port)
         await self.command("go")
-        await until(lambda: connections() >= self.options.clients)
+        await until(lambda: there() >= (self.options.clients if expected is None else expected))
 
     async def broadcast(
         self, messages: Sequence[MessageT], send_turn: Callable[[Sequence[MessageT]], Awaitable[None] | None]
@@ -139,7 +156,9 @@ class Run:
                 await asyncio.sleep(0.001)
         await self.sent_all()
 
-    async def paced(self, emit: Callable[[int], Awaitable[Any] | None]) -> None:
+    async def paced(
+        self, emit: Callable[[int], Awaitable[Any] | None], found: Callable[[], dict[str, Any]] = dict
+    ) -> None:
         """Call `emit` with the time stamp of each message when it is due, on an open-loop schedule.
 
         The stamp is the time the message was due, not the time it left: a sender that falls behind shows it.
@@ -156,7 +175,56 @@ class Run:
                     await waiting
                 sent += 1
             await asyncio.sleep(0)
+        await self.sent_all(found)
+
+    async def ticks(self, emit: Callable[[int], Awaitable[Any] | None]) -> None:
+        """Call `emit` at a slow rate, as `paced` does, but asleep in between; and once more than there are messages."""
+        clock, rate = time.monotonic_ns, self.options.rate
+        self.start()
+        begin = clock() + 1_000_000_000 // rate
+        for number in range(self.messages + 1):
+            due = begin + number * 1_000_000_000 // rate
+            # Timers of an event loop are right to a millisecond or so.
+            await asyncio.sleep(max(0.0, (due - clock()) / 1e9 - TIMER))
+            # The next tick is no event but a time.
+            while clock() < due:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            waiting = emit(TIME_BASE + due)
+            if waiting is not None:
+                await waiting
         await self.sent_all()
+
+    async def sweeps(self, send_turn: Callable[[Sequence[int], int], Awaitable[None] | None]) -> None:
+        """Have one message published on each channel, over and over, in an order that is none.
+
+        `send_turn` gets the numbers of the channels of one event-loop turn, and what is added to each for the time
+        stamp of its message.
+        """
+        burst, channels = self.options.burst, self.options.channels
+        order = list(range(channels))
+        random.Random(channels).shuffle(order)
+        turns = [order[start : start + burst] for start in range(0, channels, burst)]
+        each = channels * SUBSCRIBERS // self.options.clients
+        delivered = self._progress()
+        self.start()
+        for sweep in range(self.messages):
+            for turn in turns:
+                waiting = send_turn(turn, TIME_BASE + sweep * SWEEP)
+                if waiting is not None:
+                    await waiting
+                await asyncio.sleep(0)
+            # As in a broadcast, but counted in messages of one client.
+            while (sweep + 1) * each - delivered[0] > SWEEP_WINDOW:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await self.sent_all()
+
+    def watch_memory(self) -> Callable[[], float]:
+        """Begin to watch resident memory; what is returned tells by how many KiB it has been above what it is now."""
+        gc.collect()
+        # Linux forgets the greatest value that there was.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = _resident_bytes()
+        return lambda: max(0.0, _greatest_resident_bytes() - before) / 1024
 
     async def round_trips(self, trip: Callable[[], Awaitable[None]]) -> None:
         """Await `trip` over and over and report each one's time."""
@@ -288,6 +356,11 @@ async def until(true: Callable[[], bool]) -> None:
     raise TimeoutError("the expected connections did not come")
 
 
+def _greatest_resident_bytes() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def _resident_bytes() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
@@ -301,9 +374,14 @@ def _yardstick_ns() -> int:
     return time.process_time_ns() - begin
 
 
-def _cpu_ns() -> int:
+def _cpu_ns(other: int | None) -> int:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return round((usage.ru_utime + usage.ru_stime) * 1e9)
+    seconds = usage.ru_utime + usage.ru_stime
+    if other is not None:
+        # Behind the name, which may hold spaces: user and system time are the twelfth and the thirteenth.
+        fields = Path(f"/proc/{other}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return round(seconds * 1e9)
 
 
 async def _main(peer: str, scenario: str, options: Options) -> None:
@@ -319,6 +397,9 @@ def main(peer: str, scenario: str, options: str) -> None:
     signal.alarm(parsed.timeout)
     if parsed.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {parsed.core})
+    # A descriptor for each client, where the system lets us have them.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvloop.run(_main(peer, scenario, parsed))
 
 

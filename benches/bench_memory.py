@@ -32,6 +32,40 @@ BENCHES = (
         ),
     ),
     Bench(
+        name="memory_subscriber",
+        title="Memory per idle subscriber",
+        kind="idle",
+        method=(
+            "As `Memory per idle server connection`, but each client has subscribed to a channel of its own, which "
+            "nobody else has, and is silent then; ours have agreed to the subprotocol `websocket-utils.json` and "
+            "were told so. Channels of the peers are sets of connections by name."
+        ),
+        metrics=("kib_per_connection",),
+        clients=1000,
+        channel="prices:",
+        subprotocol="websocket-utils.json",
+        sides=(
+            Side(
+                name="websocket_utils",
+                module="websocket_utils_server",
+                scenario="idle_subscribed",
+                needs="websocket_utils",
+            ),
+            Side(name="picows", module="picows_core", scenario="idle_subscribed", needs="picows"),
+            Side(name="aiohttp", module="aiohttp_ws", scenario="idle_subscribed", needs="aiohttp"),
+            Side(name="websockets", module="websockets_asyncio", scenario="idle_subscribed", needs="websockets"),
+        ),
+        bars=(
+            Bar(
+                scenario="memory per idle subscriber",
+                text="<= 12 KiB resident",
+                ours="websocket_utils",
+                metric="kib_per_connection",
+                at_most=12,
+            ),
+        ),
+    ),
+    Bench(
         name="memory_after_message",
         title="Memory per server connection after a message of 1 MiB",
         kind="idle",

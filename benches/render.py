@@ -56,12 +56,18 @@ ORDER = (
     "flapping",
     "flapping_drop",
     "broadcast_16",
+    "broadcast_1000",
     "broadcast_1",
+    "spread_5000",
+    "channels_10000",
+    "channels_10000_few",
     "broadcast_deflate_16",
     "broadcast_deflate_1",
     "target_send",
     "target_broadcast",
+    "stalled",
     "memory",
+    "memory_subscriber",
     "memory_after_message",
 )
 # Heading, unit in running text, digits behind the point.
@@ -74,6 +80,11 @@ METRICS = {
     "p999_us": ("p99.9 us", "us p99.9", 1),
     "p50_ms": ("p50 ms", "ms p50", 2),
     "p99_ms": ("p99 ms", "ms p99", 2),
+    "spread_p50_ms": ("first to last p50 ms", "ms p50", 2),
+    "spread_p99_ms": ("first to last p99 ms", "ms p99", 2),
+    "late_p99_ms": ("due to last p99 ms", "ms p99", 2),
+    "sink_ms": ("sinks' own ms", "ms", 2),
+    "grown_kib": ("memory grown, KiB", "KiB", 0),
     "lost": ("lost", "lost", 0),
     "duplicated": ("duplicated", "duplicated", 0),
     "gap_p50_us": ("gap p50 us", "us gap p50", 0),
@@ -89,6 +100,9 @@ METHOD = f"""\
 - The other end is a bare load generator and sink in Rust (`benches/load`), pinned to another core. It is no WebSocket
   library, and it checks what arrives: every payload, or the sum of a field. A run with a wrong result is an error.
 - Messages are a cycle of 64 different `PriceUpdate`s of 122 bytes JSON.
+- Centrifugo, a broker in Go, and uWebSockets, in C++ and called by way of socketify, have a row where they were
+  installed. The broker is a process of its own, on the same core as the one that publishes by its HTTP API, and its CPU
+  time is counted in. No bar compares with either.
 - CPU time is user and system time of the process under test, the kernel's work for its sockets included, divided by the
   number of messages.
 - A run counts when a fixed calculation right before and right after it took at most {DISTURBED} times the best time
@@ -134,7 +148,7 @@ def bar_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str, str]]:
         bar = verdict.bar
         if verdict.measured is None:
             measured = "not measured"
-        elif bar.peer is not None:
+        elif bar.peer is not None or bar.best_of:
             measured = f"{verdict.measured:.2f}x"
         else:
             measured = metric_text(bar.metric, verdict.measured)

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches import _micro
-from benches._harness import BenchError, Progress, build_load_generator, run_bench
+from benches._harness import BenchError, Progress, build_load_generator, lacks_descriptors, run_bench
 from benches._results import BENCHES, Bench, BenchResult, MicroResult, judge, save
 from benches.render import bar_rows, metric_text
 
@@ -33,6 +33,9 @@ MODULES = (
     "standby",
     "flapping",
     "broadcast",
+    "spread",
+    "channels",
+    "stalled",
     "deflate",
     "targets",
     "memory",
@@ -65,6 +68,9 @@ def run(
         raise BenchError(f"no bench called {', '.join(unknown)}: there are {', '.join(known)}")
     load_generator = build_load_generator()
     for name in wanted:
+        if lacks_descriptors(known[name]):
+            print(f"NOT RUN: {name} needs more open files than `ulimit -Hn` allows", file=sys.stderr)
+            continue
         yield run_bench(
             known[name],
             load_generator,
@@ -96,6 +102,7 @@ def table(result: BenchResult) -> str:
     for side in result.sides:
         values = "  ".join(metric_text(metric, side.median(metric)) for metric in result.metrics)
         lines.append(f"  {side.name:<{width}}  {values}")
+    lines += [f"  NOT RUN, for want of what it needs: {name}" for name in result.left_out]
     return "\n".join([*lines, *_verdicts(result)])
 
 

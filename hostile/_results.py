@@ -23,6 +23,8 @@ DIALS_FIRST_MINUTE: Final = 30
 HERD_RATIO: Final = 3.0
 # The most that memory may drift over a storm of reconnects, in KiB: a tenth of a KiB for each.
 STORM_DRIFT_KIB: Final = 1024
+# The most that a drain may end behind its deadline, in milliseconds: what the sixth issue asks for.
+DRAIN_LATE_MS: Final = 100.0
 # The most that memory may drift over a soak, in KiB: what a few stalled clients hold (`max_lag` each) comes and goes.
 SOAK_DRIFT_KIB: Final = 4096
 
@@ -293,6 +295,40 @@ class StormResult(Result, kw_only=True):
         """Whether nothing grew."""
         grown_kib = self.end_kib - self.warm_kib
         return self.reconnects >= self.cycles and grown_kib < STORM_DRIFT_KIB and self.descriptors <= 0 >= self.tasks
+
+
+class DrainRun(msgspec.Struct, kw_only=True):
+    """One drain of a server with many clients."""
+
+    # From the call to its end.
+    seconds: float
+    # The latest that a timer of the server's event loop was meanwhile.
+    latest_turn_ms: float
+    # Of the clients that read: how many had a notice, and how they ended.
+    told: int
+    left: int
+    closed: int
+    cut: int
+
+
+class DrainResult(Result, kw_only=True):
+    """Drains of servers with clients that read nothing among others."""
+
+    clients: int
+    silent: int
+    deadline: float
+    window: float
+    runs: list[DrainRun]
+
+    @property
+    def worst_ms(self) -> float:
+        """How far behind the deadline the latest of them ended."""
+        return 1000 * (max(one.seconds for one in self.runs) - self.deadline)
+
+    @property
+    def met(self) -> bool:
+        """Whether all ended in time, and whoever reads was not cut."""
+        return self.worst_ms <= DRAIN_LATE_MS and not any(one.cut for one in self.runs)
 
 
 class SoakResult(Result, kw_only=True):

@@ -1,12 +1,13 @@
 """aiohttp: its WebSocket client and server, with msgspec."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-from benches._payload import PriceUpdate, cycle
+from benches._channels import Subscribers, names, publications
+from benches._payload import SUBSCRIBERS, PriceUpdate, cycle
 from benches._subject import Run
 from benches._wires import probe
 
@@ -84,6 +85,22 @@ async def _listen(connections: list[web.WebSocketResponse]) -> tuple[web.AppRunn
         connections.remove(connection)
         return connection
 
+    return await _serve(handler)
+
+
+async def _listen_subscribers(subscribers: Subscribers[web.WebSocketResponse]) -> tuple[web.AppRunner, int]:
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        async for message in connection:
+            subscribers.subscribe(connection, message.data)
+        subscribers.leave(connection)
+        return connection
+
+    return await _serve(handler)
+
+
+async def _serve(handler: Callable[[web.Request], Awaitable[web.WebSocketResponse]]) -> tuple[web.AppRunner, int]:
     app = web.Application()
     app.router.add_get("/", handler)
     runner = web.AppRunner(app)
@@ -106,6 +123,45 @@ async def broadcast(run: Run) -> None:
                 await connection.send_bytes(payload)
 
     await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def spread(run: Run) -> None:
+    """At each tick, encode once, then `send_bytes` to each client in a loop."""
+    encode = msgspec.json.Encoder().encode
+    connections: list[web.WebSocketResponse] = []
+    _runner, port = await _listen(connections)
+    await run.serve(port, lambda: len(connections))
+
+    async def emit(stamp: int) -> None:
+        payload = encode(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp))
+        for connection in connections:
+            await connection.send_bytes(payload)
+
+    await run.ticks(emit)
+
+
+async def channels(run: Run) -> None:
+    """Encode once, then `send_bytes` to each subscriber in a loop."""
+    encode = msgspec.json.Encoder().encode
+    named, publication = names(run.options.channels), publications(PriceUpdate)
+    subscribers: Subscribers[web.WebSocketResponse] = Subscribers()
+    _runner, port = await _listen_subscribers(subscribers)
+    await run.serve(port, lambda: subscribers.count, len(named) * SUBSCRIBERS)
+
+    async def send_turn(turn: Sequence[int], stamp: int) -> None:
+        for channel in turn:
+            payload = encode(publication(channel, stamp))
+            for connection in subscribers.of[named[channel]]:
+                await connection.send_bytes(payload)
+
+    await run.sweeps(send_turn)
+
+
+async def idle_subscribed(run: Run) -> None:
+    """Hold idle connections that are subscribed to something."""
+    subscribers: Subscribers[web.WebSocketResponse] = Subscribers()
+    _runner, port = await _listen_subscribers(subscribers)
+    await run.idle(port, lambda: subscribers.count)
 
 
 async def idle(run: Run) -> None:

@@ -5,7 +5,7 @@ import base64
 import contextlib
 import hashlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -25,12 +25,25 @@ async def broadcast(run: Run) -> None:
     """Encode and frame once, then one system call for each client."""
     encode = msgspec.json.Encoder().encode
 
-    def framed(message: PriceUpdate) -> bytes:
-        payload = encode(message)
-        assert len(payload) <= _MOST_IN_ONE_BYTE
-        return bytes((_TEXT_AND_FIN, len(payload))) + payload
+    await _broadcast(run, cycle(PriceUpdate), lambda message: _framed(encode(message)), b"")
 
-    await _broadcast(run, cycle(PriceUpdate), framed, b"")
+
+async def spread(run: Run) -> None:
+    """At each tick, encode and frame once, then one system call for each client."""
+    encode = msgspec.json.Encoder().encode
+    async with _clients(run, b"") as clients:
+
+        def emit(stamp: int) -> None:
+            frame = _framed(encode(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp)))
+            for client in clients:
+                client.send(frame)
+
+        await run.ticks(emit)
+
+
+def _framed(payload: bytes) -> bytes:
+    assert len(payload) <= _MOST_IN_ONE_BYTE
+    return bytes((_TEXT_AND_FIN, len(payload))) + payload
 
 
 async def broadcast_deflate(run: Run) -> None:
@@ -42,11 +55,7 @@ async def broadcast_deflate(run: Run) -> None:
 async def _broadcast(
     run: Run, messages: Sequence[MessageT], framed: Callable[[MessageT], bytes], extensions: bytes
 ) -> None:
-    clients: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        accepting = asyncio.create_task(_accept_all(listener, clients, extensions))
-        await run.serve(listener.getsockname()[1], lambda: len(clients))
+    async with _clients(run, extensions) as clients:
 
         def send_turn(turn: Sequence[MessageT]) -> None:
             for message in turn:
@@ -55,6 +64,16 @@ async def _broadcast(
                     client.send(frame)
 
         await run.broadcast(messages, send_turn)
+
+
+@contextlib.asynccontextmanager
+async def _clients(run: Run, extensions: bytes) -> AsyncIterator[list[socket.socket]]:
+    clients: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        accepting = asyncio.create_task(_accept_all(listener, clients, extensions))
+        await run.serve(listener.getsockname()[1], lambda: len(clients))
+        yield clients
         accepting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await accepting

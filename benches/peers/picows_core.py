@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
 
-from benches._payload import SIZE, PriceUpdate, cycle
+from benches._channels import Subscribers, names, publications
+from benches._payload import SIZE, SUBSCRIBERS, PriceUpdate, cycle
 from benches._subject import RoundTripCallback, Run
 from benches._wires import probe
 
@@ -194,6 +195,61 @@ async def broadcast(run: Run) -> None:
                 transport.send(TEXT, payload)
 
     await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def spread(run: Run) -> None:
+    """At each tick, encode once, then send to each client in a Python loop."""
+    encode = msgspec.json.Encoder().encode
+    transports: list[WSTransport] = []
+    _server, port = await _listen(transports)
+    await run.serve(port, lambda: len(transports))
+
+    def emit(stamp: int) -> None:
+        payload = encode(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp))
+        for transport in transports:
+            transport.send(TEXT, payload)
+
+    await run.ticks(emit)
+
+
+async def _listen_subscribers(subscribers: Subscribers[WSTransport]) -> tuple[asyncio.Server, int]:
+    class Listener(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type is TEXT:
+                subscribers.subscribe(transport, frame.get_payload_as_bytes())
+
+        def on_ws_disconnected(self, transport: WSTransport) -> None:
+            subscribers.leave(transport)
+
+    def listener(_: WSUpgradeRequest) -> Listener:
+        return Listener()
+
+    server = await ws_create_server(listener, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def channels(run: Run) -> None:
+    """Encode once, then send to each subscriber in a Python loop."""
+    encode = msgspec.json.Encoder().encode
+    named, publication = names(run.options.channels), publications(PriceUpdate)
+    subscribers: Subscribers[WSTransport] = Subscribers()
+    _server, port = await _listen_subscribers(subscribers)
+    await run.serve(port, lambda: subscribers.count, len(named) * SUBSCRIBERS)
+
+    def send_turn(turn: Sequence[int], stamp: int) -> None:
+        for channel in turn:
+            payload = encode(publication(channel, stamp))
+            for transport in subscribers.of[named[channel]]:
+                transport.send(TEXT, payload)
+
+    await run.sweeps(send_turn)
+
+
+async def idle_subscribed(run: Run) -> None:
+    """Hold idle connections that are subscribed to something."""
+    subscribers: Subscribers[WSTransport] = Subscribers()
+    _server, port = await _listen_subscribers(subscribers)
+    await run.idle(port, lambda: subscribers.count)
 
 
 async def paced_broadcast(run: Run) -> None:

@@ -8,7 +8,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.asyncio.server import broadcast as websockets_broadcast
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-from benches._payload import PriceUpdate, cycle
+from benches._channels import Subscribers, names, publications
+from benches._payload import SUBSCRIBERS, PriceUpdate, cycle
 from benches._subject import Arrivals, Run
 from benches._wires import books, probe
 
@@ -127,6 +128,53 @@ async def broadcast(run: Run) -> None:
             websockets_broadcast(connections, encode(message))
 
     await run.broadcast(cycle(PriceUpdate), send_turn)
+
+
+async def spread(run: Run) -> None:
+    """The library's `broadcast` at each tick."""
+    encode = msgspec.json.Encoder().encode
+    server, port = await _listen()
+    await run.serve(port, lambda: len(server.connections))
+    connections = set(server.connections)
+
+    def emit(stamp: int) -> None:
+        websockets_broadcast(connections, encode(PriceUpdate("SOL", "USDC", 152.0625, 1000, stamp)))
+
+    await run.ticks(emit)
+
+
+async def _listen_subscribers(subscribers: Subscribers[ServerConnection]) -> tuple[Server, int]:
+    async def handler(connection: ServerConnection) -> None:
+        try:
+            async for message in connection:
+                subscribers.subscribe(connection, message)
+        finally:
+            subscribers.leave(connection)
+
+    server = await serve(handler, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def channels(run: Run) -> None:
+    """Encode once, then the library's `broadcast` to those of the channel."""
+    encode = msgspec.json.Encoder().encode
+    named, publication = names(run.options.channels), publications(PriceUpdate)
+    subscribers: Subscribers[ServerConnection] = Subscribers()
+    _server, port = await _listen_subscribers(subscribers)
+    await run.serve(port, lambda: subscribers.count, len(named) * SUBSCRIBERS)
+
+    def send_turn(turn: Sequence[int], stamp: int) -> None:
+        for channel in turn:
+            websockets_broadcast(subscribers.of[named[channel]], encode(publication(channel, stamp)))
+
+    await run.sweeps(send_turn)
+
+
+async def idle_subscribed(run: Run) -> None:
+    """Hold idle connections that are subscribed to something."""
+    subscribers: Subscribers[ServerConnection] = Subscribers()
+    _server, port = await _listen_subscribers(subscribers)
+    await run.idle(port, lambda: subscribers.count)
 
 
 async def broadcast_deflate(run: Run) -> None:

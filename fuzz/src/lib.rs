@@ -7,5 +7,6 @@ pub mod decoder;
 pub mod deflate;
 pub mod handshake;
 pub mod protobuf;
+pub mod publication;
 pub mod seeds;
 mod stream;

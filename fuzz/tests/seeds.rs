@@ -1,6 +1,6 @@
 //! Every seed, and every finding that became one, keeps what its target asserts: on a stable compiler, with every test run.
 
-use websocket_utils_fuzz::{codec, decoder, deflate, handshake, protobuf, seeds};
+use websocket_utils_fuzz::{codec, decoder, deflate, handshake, protobuf, publication, seeds};
 
 fn give_seeds(target: &str, run: fn(&[u8])) {
     let seeds = seeds::of(target).expect("seeds can be read");
@@ -45,4 +45,9 @@ fn msgpack_holds_for_its_seeds() {
 #[test]
 fn protobuf_holds_for_its_seeds() {
     give_seeds("protobuf", protobuf::run);
+}
+
+#[test]
+fn publication_holds_for_its_seeds() {
+    give_seeds("publication", publication::run);
 }

@@ -6,12 +6,14 @@ A client and a server that speak typed messages, with framing and codec in Rust.
 
 from ._connection import ServerConnection
 from ._core import Channel, Columns, Decoder, Encoder, Histogram, Receipt, decode_columns
+from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
 from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
+from .authentication import Credentials, Grant, Identity, KeyAuthentication, TokenAuthentication, issue_token
 from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
@@ -35,15 +37,19 @@ from .exceptions import (
     ProtocolError,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     RemoteProtocolError,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
+    Unauthorized,
     WebSocketError,
 )
 from .messages import (
     AccountUpdate,
+    Authenticate,
+    Authenticated,
     FieldId,
     Float32,
     GoAway,
@@ -66,12 +72,16 @@ from .messages import (
 from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, ServerStats
 from .namespaces import Namespace
 from .outcomes import SendOutcome
+from .recording import Recorded, Recording, read_recording
+from .replay import Replay
 from .server import WebSocketServer
 from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
     "Aggregator",
+    "Authenticate",
+    "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
     "Channel",
@@ -86,6 +96,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "ConnectionFlapping",
+    "Credentials",
     "DecodeError",
     "Decoder",
     "Disconnect",
@@ -100,12 +111,15 @@ __all__ = [
     "Float32",
     "Gap",
     "GoAway",
+    "Grant",
     "HandshakeError",
     "HeartbeatTimeout",
     "Histogram",
+    "Identity",
     "Int32",
     "Int64",
     "InvalidURL",
+    "KeyAuthentication",
     "LagNotice",
     "Lagged",
     "LegStats",
@@ -126,7 +140,11 @@ __all__ = [
     "ReconnectGaveUp",
     "ReconnectPolicy",
     "Reconnected",
+    "Recorded",
+    "Recording",
+    "RecordingError",
     "RemoteProtocolError",
+    "Replay",
     "Restored",
     "SendCounts",
     "SendOutcome",
@@ -146,8 +164,10 @@ __all__ = [
     "SubscriptionLost",
     "SubscriptionProtocol",
     "SubscriptionRejected",
+    "TokenAuthentication",
     "UInt32",
     "UInt64",
+    "Unauthorized",
     "Unsubscribe",
     "Verdict",
     "WebSocketClient",
@@ -156,5 +176,8 @@ __all__ = [
     "WebSocketServer",
     "WsMessage",
     "decode_columns",
+    "in_band",
+    "issue_token",
+    "read_recording",
     "run",
 ]

@@ -2,22 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from . import _core
 from ._admission import Admission
-from ._handshake import Compression, Opened, OpeningProtocol, Taker, accept_value, values_of
+from ._handshake import Agreement, Compression, Opened, OpeningProtocol, Taker, accept_value, values_of
 
-__all__ = ["Acceptance", "Acceptor", "Refusal", "Request"]
+__all__ = ["Acceptance", "Acceptor", "Judgement", "Refusal", "Request"]
 
 _logger = logging.getLogger("websocket_utils.server")
 
 # How long a refused peer may take to read its answer and go; closing with its bytes unread would destroy the answer.
 _LINGER_SECONDS = 1.0
+# How often a server that ends looks whether they have gone.
+_SETTLE_SECONDS = 0.005
 # Refused peers that get time to read their answer; more are cut at once, so that refusing costs no descriptors.
 _MAX_LINGERING = 256
+# What is kept of a client that does not wait for its answer: as much as of its head.
+_MAX_EARLY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Request:
     """Names in lower case, in the order of the wire."""
     address: str | None
     """The client's; None where the transport does not know it."""
+    peer_certificate: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The client's, checked by TLS; None without one."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """The values of all headers of this name, which is in lower case."""
@@ -46,6 +53,8 @@ class Acceptance:
     """A server's 101."""
 
     subprotocol: str | None = None
+    known: object = None
+    """What was found out about the client, for who takes the connection over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,24 @@ class Refusal:
     reason: str
 
 
+Judgement = Acceptance | Refusal | Awaitable[Acceptance | Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that is judged, and what its 101 would say."""
+
+    request: Request
+    key: str
+    extensions: tuple[Agreement, str] | None
+
+
 @dataclass(eq=False)
 class Acceptor:
     """Makes the protocol of each connection that a listener accepts, and knows those that are still opening.
 
     Attributes:
-        judge: Accepts or refuses a request that is in order.
+        judge: Accepts or refuses a request that is in order, or returns what comes to it: the opening waits for that.
         take: Makes what takes an opened transport over.
         admission: Counts connections.
         compression: What is agreed to; None declines every extension.
@@ -71,7 +92,7 @@ class Acceptor:
         on_refused: Told of every connection that ends before its 101.
     """
 
-    judge: Callable[[Request], Acceptance | Refusal]
+    judge: Callable[[Request], Judgement]
     take: Callable[[Opened], Taker]
     admission: Admission
     compression: Compression | None
@@ -91,6 +112,13 @@ class Acceptor:
     def forget(self, opening: "ServerOpening") -> None:
         """An opening has ended, in one way or the other."""
         self._openings.discard(opening)
+
+    async def settle(self, within: float) -> None:
+        """Wait until nothing is opening any more, for so many seconds at most."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + within
+        while self._openings and loop.time() < ends:  # noqa: ASYNC110  # only at a server's end: no event is worth it
+            await asyncio.sleep(_SETTLE_SECONDS)
 
     def close(self) -> None:
         """End what is still opening."""
@@ -119,6 +147,9 @@ class ServerOpening(OpeningProtocol):
             self._no_room = Refusal(503, "too many connections from this address")
         self._is_lingering = False
         self._is_done = False
+        # A judgement that takes time, and what a client that does not wait for it sends meanwhile.
+        self._judging: asyncio.Future[Acceptance | Refusal] | None = None
+        self._early = bytearray()
         # Begins at the accept, so that TLS counts.
         self._deadline = asyncio.get_running_loop().call_later(acceptor.open_timeout, self._on_deadline)
 
@@ -142,26 +173,70 @@ class ServerOpening(OpeningProtocol):
         # (RFC 9112 §11.2).
         if transport is None or self._is_done or self._no_room is not None:
             return
+        if self._judging is not None:
+            self._take_early(self._view[:nbytes])
+            return
         try:
             end = self._head.feed(self._view[:nbytes])
             if end is None:
                 self._look_for_error()
                 return
             path, key, headers = self._head.request()
-            request = Request(path, headers, self.address)
-            compression, answer = self._acceptor.compression, None
+            request = Request(path, headers, self.address, self._peer_certificate(transport))
+            compression, extensions = self._acceptor.compression, None
             if compression is not None:
-                extensions = request.values("sec-websocket-extensions")
-                answer = _core.deflate_accept(compression.window_bits, compression.context_takeover, extensions)
+                offered = request.values("sec-websocket-extensions")
+                extensions = _core.deflate_accept(compression.window_bits, compression.context_takeover, offered)
         except _core.HandshakeRefusal as refusal:
             self._refuse(Refusal(*refusal.args))
             return
+        asked = _Asked(request, key, extensions)
+        self._early += self._view[end:nbytes]
         try:
-            verdict = self._acceptor.judge(request)
+            judgement = self._acceptor.judge(request)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends this opening and no other
+            self._decide(asked, transport, self._failed(error))
+            return
+        if isinstance(judgement, Acceptance | Refusal):
+            self._decide(asked, transport, judgement)
+            return
+        self._judging = asyncio.ensure_future(judgement)
+        self._judging.add_done_callback(lambda judging: self._judged(asked, transport, judging))
+        self._look_for_error()
+
+    def _peer_certificate(self, transport: asyncio.Transport) -> Mapping[str, Any] | None:
+        tls = transport.get_extra_info("ssl_object") if self._acceptor.is_secure else None
+        # Empty where none was asked for.
+        return (tls.getpeercert() or None) if tls is not None else None
+
+    def _take_early(self, data: memoryview) -> None:
+        """Keep what a client sends before it has its answer (RFC 6455 §4.1 has it wait), up to a bound."""
+        self._early += data
+        if len(self._early) > _MAX_EARLY_BYTES:
+            self._refuse(Refusal(400, "data before the answer"))
+        else:
+            self._look_for_error()
+
+    def _failed(self, error: BaseException) -> Refusal:
+        # Its text is for us alone: it may hold what no client shall read.
+        _logger.error("judging a request from %s failed", self.address, exc_info=error)
+        return Refusal(500, "internal error")
+
+    def _judged(
+        self, asked: _Asked, transport: asyncio.Transport, judging: "asyncio.Future[Acceptance | Refusal]"
+    ) -> None:
+        # Its end, if it was not this opening that gave it up.
+        error = asyncio.CancelledError() if judging.cancelled() else judging.exception()
+        if self._is_done:
+            return
+        try:
+            self._decide(asked, transport, judging.result() if error is None else self._failed(error))
         except Exception:
-            # Its text is for us alone: it may hold what no client shall read.
-            _logger.exception("judging a request from %s failed", self.address)
-            verdict = Refusal(500, "internal error")
+            # Inside a read the transport would see to it.
+            _logger.exception("taking a connection from %s failed", self.address)
+            transport.abort()
+
+    def _decide(self, asked: _Asked, transport: asyncio.Transport, verdict: Acceptance | Refusal) -> None:
         if isinstance(verdict, Refusal):
             self._refuse(verdict)
             return
@@ -169,22 +244,23 @@ class ServerOpening(OpeningProtocol):
             "HTTP/1.1 101 Switching Protocols",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            f"Sec-WebSocket-Accept: {accept_value(key)}",
+            f"Sec-WebSocket-Accept: {accept_value(asked.key)}",
         ]
         if verdict.subprotocol is not None:
             lines.append(f"Sec-WebSocket-Protocol: {verdict.subprotocol}")
-        if answer is not None:
-            lines.append(f"Sec-WebSocket-Extensions: {answer[1]}")
+        if asked.extensions is not None:
+            lines.append(f"Sec-WebSocket-Extensions: {asked.extensions[1]}")
         transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._finish()
         admission, counted = self._acceptor.admission, self._counted_address
         self._found_taker(
             transport,
             self._acceptor.take,
-            bytes(self._buffer[end:nbytes]),
+            bytes(self._early),
             subprotocol=verdict.subprotocol,
-            path=path,
-            deflate=answer[0] if answer is not None else None,
+            path=asked.request.path,
+            deflate=asked.extensions[0] if asked.extensions is not None else None,
+            known=verdict.known,
             leave=lambda: admission.leave(counted),
         )
         # Its place is the taker's now.
@@ -196,9 +272,14 @@ class ServerOpening(OpeningProtocol):
         return self.address if self._is_identified else None
 
     def _finish(self) -> None:
+        self._end()
+        self._acceptor.forget(self)
+
+    def _end(self) -> None:
         self._is_done = True
         self._deadline.cancel()
-        self._acceptor.forget(self)
+        if self._judging is not None:
+            self._judging.cancel()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and end: half-close, then drop what still comes until the peer ends or its time is over."""
@@ -206,8 +287,7 @@ class ServerOpening(OpeningProtocol):
         # It may have been lost, or its time be over, since it was made.
         if transport is None or self._is_done:
             return
-        self._is_done = True
-        self._deadline.cancel()
+        self._end()
         self._acceptor.on_refused()
         _logger.debug("refused %s: %d %s", self.address, refusal.status, refusal.reason)
         transport.write(_refusal_bytes(refusal))
@@ -232,8 +312,7 @@ class ServerOpening(OpeningProtocol):
 
     def abort(self) -> None:
         """End it now."""
-        self._is_done = True
-        self._deadline.cancel()
+        self._end()
         if self._transport is not None:
             self._transport.abort()
         else:
@@ -256,6 +335,8 @@ class ServerOpening(OpeningProtocol):
 
 
 _REFUSAL_HEADERS: Mapping[int, str] = {
+    # RFC 6750 §3.
+    401: "WWW-Authenticate: Bearer\r\n",
     # RFC 9110 §15.5.6.
     405: "Allow: GET\r\n",
     # RFC 9110 §15.5.22 and RFC 6455 §4.4: what it would have to be.

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
+from ._rates import CommandRate
 from ._redaction import without_credentials
+from .authentication import Identity
 
 __all__ = ["Connection", "ServerConnection"]
 
@@ -24,15 +26,19 @@ class ServerConnection(Connection):
         path: Path and query of the request, as the client sent them; `repr` shows `?...` for the query.
         subprotocol: The one agreed on; None if there is none.
         channels: Channels the client is subscribed to.
+        identity: Who the client is; None where clients are not authenticated, or this one is not yet.
+        commands: What it may still ask for; None before it asks for anything.
         leave: Gives its place among the server's connections back.
     """
 
-    __slots__ = ("channels", "leave", "path", "remote_addr", "subprotocol")
+    __slots__ = ("channels", "commands", "identity", "leave", "path", "remote_addr", "subprotocol")
 
     remote_addr: tuple[str, int] | None
     path: str
     subprotocol: str | None
     channels: set[str]
+    identity: Identity | None
+    commands: CommandRate | None
     leave: Callable[[], None]
 
     def __init__(
@@ -49,6 +55,8 @@ class ServerConnection(Connection):
         self.remote_addr = remote_addr
         self.leave = leave
         self.channels = set()
+        self.identity = None
+        self.commands = None
 
     def __new__(
         cls,

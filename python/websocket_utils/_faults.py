@@ -71,12 +71,17 @@ class Faults:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log(error)
 
-    async def finish(self) -> None:
-        """Cancel handlers that still run and wait for them; but not the one that asks for it by closing its client."""
+    async def finish(self, within: float | None = None) -> None:
+        """Cancel handlers that still run and wait for them; but not for the one that asks for it.
+
+        Args:
+            within: Seconds to wait at most; None waits until all have ended.
+        """
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)
 
     def _log(self, error: BaseException) -> None:
         count = self._counts.get(type(error), 0) + 1

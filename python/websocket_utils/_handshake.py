@@ -60,6 +60,8 @@ class Opened:
     """Client: empty. Server: the target asked for, whose query may hold a token."""
     deflate: Agreement | None = None
     """Parameters of permessage-deflate; None where messages are not compressed."""
+    known: object = None
+    """Server: what judging the request has found out about the client."""
     leave: Callable[[], None] = lambda: None
     """To be called once, when the connection is gone."""
     announce: "Callable[[Taker], None]" = lambda taker: None

@@ -17,6 +17,7 @@ from . import _core
 from ._connection import Connection
 from ._dialer import Dialer
 from ._downtimes import Downtimes
+from ._going_away import GoingAway
 from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
 from ._link_listener import LinkListener
@@ -35,6 +36,8 @@ _NO_WAIT = 0.001
 _BEFORE_LOG = 0.001
 # How long a failed return to the preferred endpoint, or a failed exchange of an old connection, is let be.
 _BEFORE_NEXT_ROTATION = 30.0
+# The same where the server has said that it goes away: half of this to one and a half times as long.
+_BEFORE_NEXT_ESCAPE = 0.5
 # A crowd of connections of one age does not go all at once.
 _STAGGER = 0.05
 # The first failure, then each of these, gets a line in the log.
@@ -98,6 +101,7 @@ class Link:
         self.totals = [0] * 6
         self.downtimes = Downtimes()
         self.is_over = False
+        self._going_away = GoingAway(inbox, self._sessions, self._leave_after)
         self.pings = Pings(inbox, self._sessions, heartbeat=terms.heartbeat)
 
     # --- what it is ---
@@ -238,6 +242,7 @@ class Link:
             # From here on also on connections without positions, whose servers know no such message.
             self.recovery.listen(self.inbox, lambda one: self.session is not None and one is self.session.connection)
         self._acknowledges = session.acknowledges
+        self._going_away.opened(opened.subprotocol)
         self._sessions[session.connection] = session
         self._gone.clear()
         self.connects += 1
@@ -349,14 +354,23 @@ class Link:
             timer.cancel()
         self._timers.clear()
 
-    def _begin_rotation(self, source: int | None) -> None:
-        if self._rotation is None or self._rotation.done():
-            self._rotation = asyncio.create_task(self._rotate_or_plan(source))
+    def _leave_after(self, session: Session, seconds: float) -> None:
+        """The server of a connection goes away: another one is to be there before."""
+        if session is self.session:
+            self._timers.append(self._loop.call_later(seconds, self._begin_rotation, None, True))
 
-    async def _rotate_or_plan(self, source: int | None) -> bool:
+    def _begin_rotation(self, source: int | None, escapes: bool = False) -> None:
+        if self._rotation is None or self._rotation.done():
+            self._rotation = asyncio.create_task(self._rotate_or_plan(source, escapes))
+
+    async def _rotate_or_plan(self, source: int | None, escapes: bool) -> bool:
         done = await self.rotate(source)
         if not done and self.session is not None:
-            self._timers.append(self._loop.call_later(_BEFORE_NEXT_ROTATION, self._begin_rotation, source))
+            pause = _BEFORE_NEXT_ROTATION
+            if escapes:
+                source = ((self._source if source is None else source) + 1) % len(self._endpoints)
+                pause = _BEFORE_NEXT_ESCAPE * (0.5 + random.random())  # noqa: S311  # jitter is no secret
+            self._timers.append(self._loop.call_later(pause, self._begin_rotation, source, escapes))
         return done
 
     async def rotate(self, source: int | None = None) -> bool:

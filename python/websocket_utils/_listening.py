@@ -31,17 +31,23 @@ _MAX_REFUSED_IN_TLS = 256
 Opener = Callable[[Callable[[], asyncio.BaseProtocol], socket.socket], Awaitable[object]]
 
 
-async def bound_sockets(host: str, port: int) -> list[socket.socket]:
+async def bound_sockets(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """Bind and listen on every address of `host`.
+
+    Args:
+        host: Address to bind to.
+        port: 0 takes a free one.
+        reuse_port: Whether others may listen there too: the kernel gives each connection to one of them.
 
     Raises:
         OSError: If an address is in use or is not this machine's.
+        ValueError: If ports can't be shared on this system.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     made: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(infos):
-            one = socket.create_server(address, family=family, backlog=_BACKLOG)
+            one = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=reuse_port)
             made.append(one)
             one.setblocking(False)
     except BaseException:
@@ -131,8 +137,16 @@ class Listener:
         finally:
             self._refused_in_tls -= opening.is_refused
 
-    def close(self) -> None:
-        """Stop listening, and end the connections that are no transports yet."""
+    def stop(self) -> None:
+        """Stop listening; what was accepted, or waits in the kernel to be, goes on."""
+        for one in self._sockets:
+            # Whoever waits would be reset: accepted, it can be answered.
+            for _ in range(0, _BACKLOG, _ACCEPTS_A_TURN):
+                if one.fileno() != -1 and one not in self._pauses:
+                    self._accept(one)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
         for timer in self._pauses.values():
             timer.cancel()
         self._pauses.clear()
@@ -140,6 +154,10 @@ class Listener:
             if one.fileno() != -1:
                 self._loop.remove_reader(one.fileno())
                 one.close()
+
+    def close(self) -> None:
+        """Stop listening, and end the connections that are no transports yet."""
+        self._stop_listening()
         for task, accepted in tuple(self._opening.items()):
             # The socket is the transport's, so it is not closed here: at the end of the stream it closes itself.
             with contextlib.suppress(OSError):

@@ -155,7 +155,7 @@ class ServerChannels:
         if answers:
             # The names come with the last positions: who reads them knows where all of them go on.
             answers[-1].channels = named.pop(0)
-        self._answer(connection, *answers, *(Subscribed(channels=part) for part in named))
+        self.answer(connection, *answers, *(Subscribed(channels=part) for part in named))
 
     def _refuse(self, connection: ServerConnection, refused: Mapping[str, Refusal]) -> None:
         if connection.subprotocol not in SUBPROTOCOLS:
@@ -167,7 +167,7 @@ class ServerChannels:
             by_reason.setdefault(refusal, []).append(name)
         for (code, reason), names in by_reason.items():
             for part in parts(names):
-                self._answer(connection, SubscriptionRejected(channels=part, code=code, reason=reason))
+                self.answer(connection, SubscriptionRejected(channels=part, code=code, reason=reason))
 
     def on_unsubscribe(self, connection: ServerConnection, message: Unsubscribe) -> None:
         """End subscriptions. Nobody is told: what was published before still comes."""
@@ -178,7 +178,7 @@ class ServerChannels:
     def on_ping(self, connection: ServerConnection, message: Ping) -> None:
         """Answer with a `Pong`."""
         del message
-        self._answer(connection, Pong())
+        self.answer(connection, Pong())
 
     def leave(self, connection: ServerConnection) -> None:
         """A connection ends: it has no subscriptions any more."""
@@ -187,11 +187,16 @@ class ServerChannels:
 
     def _refusal(self, connection: ServerConnection, name: str) -> Refusal | None:
         """Why this client can't subscribe to a name; None if it can."""
+        identity = connection.identity
+        # Asked each time: an identity that was renewed may do less than before.
+        if identity is not None and not identity.may("subscribe", name):
+            return NOT_PERMITTED, "not permitted"
         if name not in connection.channels and len(connection.channels) >= self._max_channels:
             return TOO_MANY, f"at most {self._max_channels} channels for one connection"
         return None
 
-    def _answer(self, connection: ServerConnection, *answers: Any) -> None:
+    def answer(self, connection: ServerConnection, *answers: Any) -> None:
+        """Send a client what it asked for; cut it, if it has not read what it was sent before."""
         for answer in answers:
             if not connection.is_open:
                 return

@@ -9,7 +9,7 @@ connection, or by `fail`, which does not wait for the connection to notice.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from . import _core
 from ._connection import Connection
@@ -47,6 +47,8 @@ T = TypeVar("T")
 _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 _PROTOCOL_ERROR = 1002
+# The close code of servers that want to know who we are; others use it so too.
+_NOT_AUTHENTICATED = 4401
 
 
 @dataclass(slots=True)
@@ -443,9 +445,15 @@ class Session:
         self.owner.session_gone(self)
 
     def _reason(self, error: BaseException | None) -> BaseException:
-        reason: BaseException = self.connection.closed_error()
-        reason.__cause__ = self._violation() or error
-        return reason
+        closed = self.connection.closed_error()
+        closed.__cause__ = self._violation() or error
+        received = closed.received
+        if received is None or received.code != _NOT_AUTHENTICATED or self.is_authenticated:
+            return cast("BaseException", closed)
+        # The answer to what `authenticate` said.
+        refused = AuthenticationFailed(received.reason or "closed with 4401")
+        refused.__cause__ = closed
+        return refused
 
     def _violation(self) -> WebSocketError | None:
         """What the peer did wrong, if that was the end of the connection."""

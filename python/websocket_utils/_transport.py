@@ -250,6 +250,7 @@ async def listen(
     acceptor: Acceptor,
     *,
     ssl: SSLContext | None,
+    reuse_port: bool = False,
     use_aiofastnet: bool | None = None,
 ) -> Listener:
     """Listen, and let `acceptor` make the protocol of every connection.
@@ -259,15 +260,17 @@ async def listen(
         port: 0 takes a free one.
         acceptor: Its `open_timeout` bounds TLS too.
         ssl: None serves plain TCP.
+        reuse_port: Whether others may listen there too.
         use_aiofastnet: None uses it where it is installed.
 
     Raises:
         OSError: If the address is in use or is not this machine's.
+        ValueError: If ports can't be shared on this system.
     """
     tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": acceptor.open_timeout}
     acceptor.watches_errors = _watches_errors(use_aiofastnet)
     open_accepted = functools.partial(_method("connect_accepted_socket", use_aiofastnet), **tls)
-    return Listener(await bound_sockets(host, port), acceptor, open_accepted)
+    return Listener(await bound_sockets(host, port, reuse_port=reuse_port), acceptor, open_accepted)
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:

@@ -50,6 +50,7 @@ class ConfigOverrides(TypedDict, total=False):
     busy_poll: bool
     busy_poll_window: float
     max_lag: int
+    fan_out_threads: int | None
     follow_redirects: int
     compression: bool
     compression_threshold: int
@@ -57,6 +58,9 @@ class ConfigOverrides(TypedDict, total=False):
     compression_context_takeover: bool
     max_connections: int | None
     max_connections_per_address: int | None
+    max_connections_per_identity: int | None
+    max_channels_per_connection: int
+    commands_per_second: float | None
     origins: tuple[str, ...] | None
     hosts: tuple[str, ...] | None
 
@@ -139,7 +143,12 @@ class WebSocketConfig:
         ),
     )
     authenticate_timeout: float = field(
-        default=10.0, metadata=_about("seconds", "Client: longest that `authenticate` may take", _SECONDS)
+        default=10.0,
+        metadata=_about(
+            "seconds",
+            "Longest that a client's `authenticate` may take, and that a server waits for a client to say who it is",
+            _SECONDS,
+        ),
     )
     max_connection_age: float | None = field(
         default=None,
@@ -193,6 +202,16 @@ class WebSocketConfig:
         default=4 * _MIB,
         metadata=_about("bytes", "Server: how far a client may fall behind before it is disconnected", _BYTES),
     )
+    # A loop's thread spends nearly all of a flush in system calls, one for each client.
+    fan_out_threads: int | None = field(
+        default=None,
+        metadata=_about(
+            "threads",
+            "Server: how many write to clients at most when many have something to get",
+            _Range(least=1, most=64),
+            none="one of each two cores, four at most",
+        ),
+    )
     follow_redirects: int = field(
         default=0, metadata=_about("", "Client: redirects followed in one opening handshake", _Range(least=0, most=20))
     )
@@ -226,6 +245,30 @@ class WebSocketConfig:
     max_connections_per_address: int | None = field(
         default=None,
         metadata=_about("", "Server: the same for one remote address", _POSITIVE, none="no limit of its own"),
+    )
+    max_connections_per_identity: int | None = field(
+        default=None,
+        metadata=_about(
+            "",
+            "Server: the same for one identity, where clients are authenticated",
+            _POSITIVE,
+            none="no limit of its own",
+        ),
+    )
+    # What one client may hold of ours: a name costs memory, in a set and in the channel table.
+    max_channels_per_connection: int = field(
+        default=1024,
+        metadata=_about("", "Server: channels and patterns that one client may be subscribed to", _POSITIVE),
+    )
+    # A client that asks for each of its 1024 channels by itself stays within the burst, which is two seconds' worth.
+    commands_per_second: float | None = field(
+        default=1000.0,
+        metadata=_about(
+            "1/second",
+            "Server: `Subscribe`, `Unsubscribe`, `Authenticate` and `Ping` messages of one client; more are refused",
+            _Range(above=0, most=1e6),
+            none="no limit",
+        ),
     )
     origins: tuple[str, ...] | None = field(
         default=None,

@@ -15,6 +15,8 @@ from msgspec import Raw
 
 __all__ = [
     "AccountUpdate",
+    "Authenticate",
+    "Authenticated",
     "FieldId",
     "Float32",
     "GoAway",
@@ -188,6 +190,28 @@ class GoAway(Message, gc=False):
     """Seconds to wait before: each client is told another number, so that not all come at once."""
     reason: str = ""
     """Why, in words."""
+
+
+class Authenticate(Message, gc=False):
+    """A client says who it is, before anything else and again before that ends.
+
+    To servers that authenticate their clients; where it is told in the opening request, this only renews it.
+    """
+
+    token: str
+    """What proves it."""
+
+    def __repr__(self) -> str:
+        return "Authenticate(...)"
+
+
+class Authenticated(Message, gc=False):
+    """A server's answer to `Authenticate`. A refusal is no message: the connection is closed with 4401."""
+
+    name: str
+    """Whom the server takes the client for."""
+    expires_in: float | None
+    """Seconds until the server ends the connection, if nothing renews it; None: never."""
 
 
 class Ping(Message, gc=False):

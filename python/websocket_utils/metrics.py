@@ -227,6 +227,9 @@ class ServerStats:
     Bytes are message payloads, without frame headers and TLS.
     """
 
+    draining: bool
+    """Whether it is letting its clients go, now."""
+
     connections: int
     """Connections that are open, now."""
 
@@ -289,6 +292,13 @@ class ServerStats:
 
     unread_disconnects: int
     """Connections cut because they did not read the answers they asked for: acknowledgements, and `Pong` messages."""
+
+    unauthorized: int
+    """Clients that were not let in or were cut because `authenticate` didn't know them, they said nothing in time, or
+    their time was over."""
+
+    commands_refused: int
+    """Commands of clients that were not done because they came too often (`commands_per_second`)."""
 
     decode_errors: int
     """Messages from clients that no known message class fits."""

@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from ssl import SSLContext
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from . import _core
-from ._accepting import Acceptance, Acceptor, Refusal, Request
+from ._accepting import Acceptance, Acceptor, Judgement, Refusal, Request
 from ._admission import Admission, is_host_listed, list_faults, normal_origin
 from ._ages import AgeWatch
+from ._authenticating import Authentication, AuthenticationHook, Known
+from ._commands import Commands
 from ._connection import ServerConnection
+from ._ending import Ending
 from ._faults import Faults
 from ._handshake import Compression, Opened
 from ._heartbeat import Heartbeat
@@ -19,10 +24,13 @@ from ._listening import Listener
 from ._opening import Closing, Opening
 from ._publishing import Publishing
 from ._server_channels import ServerChannels
+from ._server_drain import Drain
+from ._side_door import SideDoor
 from ._subscriptions import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
+from .door import Door, check_libraries, checked_address
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
@@ -38,7 +46,7 @@ _logger = logging.getLogger("websocket_utils.server")
 _EPOCH_BITS = 52
 
 
-class WebSocketServer(Publishing, Closing):
+class WebSocketServer(Publishing, SideDoor, Ending, Closing):
     """A server that publishes typed messages to its clients and takes theirs.
 
     Made by `WebSocketServer.bind("0.0.0.0:8080")`. A client speaks JSON unless it asks for the subprotocol
@@ -54,9 +62,13 @@ class WebSocketServer(Publishing, Closing):
         ssl: SSLContext | None,
         namespaces: Sequence[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
+        authenticate: AuthenticationHook | None = None,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self._config = config
         self._ssl = ssl
+        self._reuse_port = reuse_port
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
         self._inbox = _core.Inbox(
@@ -71,6 +83,7 @@ class WebSocketServer(Publishing, Closing):
             first_epoch=secrets.randbits(_EPOCH_BITS),
             compression_window_bits=config.compression_window_bits,
             compression_threshold=config.compression_threshold,
+            threads=_fan_out_threads(config),
         )
         self._acceptor = Acceptor(
             judge=self._judge,
@@ -91,6 +104,7 @@ class WebSocketServer(Publishing, Closing):
         self._empty.set()
         self._closed = asyncio.Event()
         self._shutting_down = False
+        self._drain: Drain | None = None
         self._heartbeat: Heartbeat[ServerConnection] | None = None
         self._accepted = 0
         self._rejected = 0
@@ -99,11 +113,33 @@ class WebSocketServer(Publishing, Closing):
         self._declared = {space.name for space in namespaces} if undeclared == "refuse" else None
         self._ages = AgeWatch(self._loop, namespaces, getattr(self._broadcaster, "check_ages", int))
         self._channels = ServerChannels(
-            self._broadcaster, _logger, namespaces=namespaces, allows_undeclared=undeclared == "allow"
+            self._broadcaster,
+            _logger,
+            namespaces=namespaces,
+            allows_undeclared=undeclared == "allow",
+            max_channels=config.max_channels_per_connection,
         )
-        self._inbox.on(Subscribe, self._channels.on_subscribe)
-        self._inbox.on(Unsubscribe, self._channels.on_unsubscribe)
-        self._inbox.on(Ping, self._channels.on_ping)
+        self._commands = Commands(self._loop, config.commands_per_second, self._channels.answer)
+        self._inbox.on(Subscribe, self._commands.limited(self._channels.on_subscribe))
+        self._inbox.on(Unsubscribe, self._commands.limited(self._channels.on_unsubscribe))
+        self._inbox.on(Ping, self._commands.limited(self._channels.on_ping))
+        self._authentication: Authentication | None = None
+        if authenticate is not None:
+            self._authentication = Authentication(
+                authenticate,
+                loop=self._loop,
+                inbox=self._inbox,
+                faults=self._faults,
+                logger=_logger,
+                commands=self._commands,
+                channels=self._channels,
+                timeout=config.authenticate_timeout,
+                most=config.max_connections_per_identity,
+                on_authenticated=self._broadcaster.add,
+            )
+        self._door: Door | None = None
+        self._http_address: tuple[str, int] | None = None
+        self._http_key: str | None = None
 
     @classmethod
     def bind(
@@ -112,8 +148,12 @@ class WebSocketServer(Publishing, Closing):
         *,
         config: WebSocketConfig | None = None,
         ssl: SSLContext | None = None,
+        reuse_port: bool = False,
         namespaces: Iterable[Namespace] = (),
         undeclared: Literal["allow", "refuse"] = "allow",
+        authenticate: AuthenticationHook | None = None,
+        http: str | None = None,
+        http_key: str | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -123,9 +163,17 @@ class WebSocketServer(Publishing, Closing):
                 None takes host and port of `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
+            reuse_port: Whether other servers of this user may listen on the same address too (`SO_REUSEPORT`): the
+                system gives each client to one of them. All of them have to ask for it.
             namespaces: What is known of channels beforehand: type, history, and what happens to slow clients.
             undeclared: Whether channels of other namespaces may be subscribed and published to; without history, and
                 slow clients are disconnected at `max_lag`.
+            authenticate: Called with the `Credentials` of each client; returns its `Identity` or raises `Unauthorized`,
+                and may be `async`. A client says who it is in its opening request, or with an `Authenticate` message
+                before anything else. None lets every client in.
+            http: `host:port` of the HTTP side door: publishing, facts, metrics and health; port 0 takes a free one. It
+                needs the extra `http`, and `http_key` where other machines can reach it. None opens none.
+            http_key: What requests to the door present as `X-API-Key`, at least 16 characters.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -134,7 +182,9 @@ class WebSocketServer(Publishing, Closing):
         Raises:
             ValueError: If `address` is none.
             ConfigError: If a setting is wrong.
-            OSError: When awaited, if the address is in use or not this machine's.
+            ModuleNotFoundError: If there is to be a door, and the extra `http` is not installed.
+            OSError: When awaited, if an address is in use or not this machine's.
+            ValueError: When awaited, if this system can't share a port.
         """
         settings = config or WebSocketConfig()
         if address is not None:
@@ -146,13 +196,19 @@ class WebSocketServer(Publishing, Closing):
         faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
         if faults:
             raise ConfigError(faults)
-        server = cls(settings, ssl, declared, undeclared)
+        http_address = checked_address(http, http_key)
+        if http_address is not None:
+            check_libraries()
+        server = cls(settings, ssl, declared, undeclared, authenticate, reuse_port=reuse_port)
+        server._http_address, server._http_key = http_address, http_key
         return Opening(server, server._open)
 
     async def _open(self) -> None:
         config = self._config
         try:
-            self._listener = await listen(config.host, config.port, self._acceptor, ssl=self._ssl)
+            self._listener = await listen(
+                config.host, config.port, self._acceptor, ssl=self._ssl, reuse_port=self._reuse_port
+            )
         except OSError as error:
             error.add_note(f"while binding to {config.host}:{config.port}; port 0 takes a free one")
             raise
@@ -168,6 +224,8 @@ class WebSocketServer(Publishing, Closing):
             )
             self._heartbeat.start()
         self._ages.start()
+        if self._http_address is not None:
+            await self._open_door(*self._http_address)
         _logger.info("listening on %s", self.url)
 
     # --- receiving ---
@@ -213,8 +271,8 @@ class WebSocketServer(Publishing, Closing):
 
     # --- connections ---
 
-    def _judge(self, request: Request) -> Acceptance | Refusal:
-        if self._shutting_down:
+    def _judge(self, request: Request) -> Judgement:
+        if self._shutting_down or self._drain is not None:
             return Refusal(503, "the server is shutting down")
         hosts = self._config.hosts
         if hosts is not None and not is_host_listed(request.values("host")[0], hosts):
@@ -224,7 +282,10 @@ class WebSocketServer(Publishing, Closing):
             normal = normal_origin(origin)
             if normal is None or normal not in (self._origins or ()):
                 return Refusal(403, "this origin may not connect")
-        return Acceptance(next((name for name in request.subprotocols if name in SUBPROTOCOLS), None))
+        subprotocol = next((name for name in request.subprotocols if name in SUBPROTOCOLS), None)
+        if self._authentication is not None:
+            return self._authentication.judge(request, subprotocol)
+        return Acceptance(subprotocol)
 
     def _on_refused(self) -> None:
         self._rejected += 1
@@ -254,7 +315,11 @@ class WebSocketServer(Publishing, Closing):
         self._accepted += 1
         self._connections.add(connection)
         self._empty.clear()
-        self._broadcaster.add(connection)
+        # Who is not authenticated gets nothing of what is published.
+        if self._authentication is None or (
+            isinstance(opened.known, Known) and self._authentication.take(connection, opened.known)
+        ):
+            self._broadcaster.add(connection)
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s connected", connection.remote_addr)
         return connection
@@ -262,6 +327,8 @@ class WebSocketServer(Publishing, Closing):
     def connection_closing(self, connection: ServerConnection) -> None:
         """The closing handshake has begun: it gets `close_timeout`, then the transport is aborted."""
         self._channels.leave(connection)
+        if self._authentication is not None:
+            self._authentication.closing(connection)
         self._closing[connection] = self._loop.call_later(self._config.close_timeout, connection.abort)
         fault = connection.fault
         if fault is not None:
@@ -272,6 +339,8 @@ class WebSocketServer(Publishing, Closing):
     def connection_lost(self, connection: ServerConnection, error: BaseException | None) -> None:
         """The connection is over."""
         self._channels.leave(connection)
+        if self._authentication is not None:
+            self._authentication.lost(connection)
         timer = self._closing.pop(connection, None)
         if timer is not None:
             timer.cancel()
@@ -281,6 +350,8 @@ class WebSocketServer(Publishing, Closing):
         connection.leave()
         if not self._connections:
             self._empty.set()
+            if self._drain is not None:
+                self._drain.stop()
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
@@ -319,41 +390,10 @@ class WebSocketServer(Publishing, Closing):
 
     @property
     def connections(self) -> frozenset[ServerConnection]:
-        """Clients connected now."""
-        return frozenset(self._connections)
-
-    async def serve_forever(self) -> None:
-        """Wait until the server is closed, or this is cancelled (Ctrl-C under `run`)."""
-        await self._closed.wait()
-
-    async def close(self) -> None:
-        """Stop: no new clients, 1001 (going away) to all, `close_timeout` seconds for their answers, then abort.
-
-        Calling it again waits for the same end.
-        """
-        if self._shutting_down:
-            await self._closed.wait()
-            return
-        self._shutting_down = True
-        try:
-            if self._listener is not None:
-                self._listener.close()
-            self._acceptor.close()
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
-            self._ages.stop()
-            # What was published in this turn leaves before the close frames.
-            self._broadcaster.flush()
-            for connection in tuple(self._connections):
-                connection.close(1001, "server is shutting down")
-            # `connection_closing` has given each its deadline, after which it is aborted.
-            await self._empty.wait()
-        finally:
-            for connection in tuple(self._connections):
-                connection.abort()
-            self._inbox.close()
-            await self._faults.finish()
-            self._closed.set()
+        """Clients connected now, without those that have yet to say who they are."""
+        if self._authentication is None:
+            return frozenset(self._connections)
+        return frozenset(one for one in self._connections if not self._authentication.is_pending(one))
 
     def stats(self) -> ServerStats:
         """Return what this server has done so far, over all its connections."""
@@ -364,6 +404,7 @@ class WebSocketServer(Publishing, Closing):
             now_sent, now_bytes = connection.sent_counters()
             sent, sent_bytes = sent + now_sent, sent_bytes + now_bytes
         return ServerStats(
+            draining=self.is_draining,
             connections=len(self._connections),
             accepted=self._accepted,
             rejected=self._rejected,
@@ -385,6 +426,8 @@ class WebSocketServer(Publishing, Closing):
             lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,
             unread_disconnects=self._channels.cut,
+            unauthorized=self._authentication.refused if self._authentication is not None else 0,
+            commands_refused=self._commands.refused,
             decode_errors=decode_errors,
             handler_errors=handler_errors,
             unhandled=unhandled,
@@ -392,3 +435,9 @@ class WebSocketServer(Publishing, Closing):
 
     def __repr__(self) -> str:
         return f"<WebSocketServer {self.url if self._local_addr else 'unbound'} {len(self._connections)} connections>"
+
+
+def _fan_out_threads(config: WebSocketConfig) -> int:
+    """How many threads write to clients: where it is left to us, half of the cores are for who reads and who computes."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return config.fan_out_threads or max(1, min(4, cores // 2))

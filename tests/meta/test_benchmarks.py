@@ -1,13 +1,14 @@
 """Holds the report of the benches to their results, and their messages to what the issue says they are."""
 
 import itertools
+import resource
 import sys
 from pathlib import Path
 from typing import cast
 
 import msgspec
 import pytest
-from benches import _outages, _payload, _wires, compare, render
+from benches import _harness, _many, _outages, _payload, _wires, compare, render
 from benches._child import BenchError, Child
 from benches._harness import _Run
 from benches._results import (
@@ -21,9 +22,11 @@ from benches._results import (
     Side,
     SideResult,
     Version,
+    is_there,
     judge,
     load,
     load_comparison,
+    program,
     save,
 )
 from benches._revision import commit_of, has_method
@@ -119,6 +122,20 @@ def test_bar_compares_medians() -> None:
     assert verdict.met is True
 
 
+def test_bar_against_several_compares_with_the_best_of_those_that_ran() -> None:
+    bar = Bar(scenario="s", text="t", ours="ours", best_of=("slow", "fast", "absent"), metric="cpu_ns", at_most=0.5)
+    sides = (side("ours", 40), side("slow", 100), side("fast", 50))
+    (verdict,) = judge(msgspec.structs.replace(result_with(*sides), bars=[bar]))
+    assert (verdict.measured, verdict.met) == (0.8, False)
+    # More is better of a rate.
+    rates = [SideResult(name=one.name, rounds=[{"rate": one.median("cpu_ns")}]) for one in sides]
+    rate_bar = msgspec.structs.replace(bar, metric="rate", at_most=None, at_least=0.3)
+    (verdict,) = judge(msgspec.structs.replace(result_with(*rates), bars=[rate_bar]))
+    assert (verdict.measured, verdict.met) == (0.4, True)
+    (verdict,) = judge(msgspec.structs.replace(result_with(side("ours", 40)), bars=[bar]))
+    assert verdict.met is None
+
+
 def test_bar_without_its_peer_is_open() -> None:
     (verdict,) = judge(result_with(side("ours", 40)))
     assert (verdict.measured, verdict.met) == (None, None)
@@ -134,7 +151,8 @@ def test_every_bar_names_sides_and_metrics_of_its_bench() -> None:
     for bench in all_benches().values():
         names = {one.name for one in bench.sides}
         for bar in bench.bars:
-            assert {bar.ours, bar.peer or bar.ours} <= names
+            assert {bar.ours, bar.peer or bar.ours, *bar.best_of} <= names
+            assert bar.peer is None or not bar.best_of
             assert bar.metric in bench.metrics
             assert (bar.at_most is None) != (bar.at_least is None)
 
@@ -182,6 +200,8 @@ class Told:
 class Processes:
     """Starts no process: both are the test's."""
 
+    side = all_benches()["reconnect"].sides[0]
+
     def __init__(self, load: Told, subject: Told) -> None:
         self._load, self._subject = load, subject
 
@@ -206,9 +226,60 @@ def test_gap_of_a_reconnect_is_from_the_reset_to_the_first_message_of_the_next_c
             run(wrong, [1, 11 * MS, 23 * MS])
 
 
+def test_spread_is_told_without_the_first_tenth_of_its_messages() -> None:
+    numbers = _many.spread_numbers([90 * MS, *[2 * MS] * 8, 3 * MS], [95 * MS, *[4 * MS] * 8, 5 * MS], 1 * MS)
+    assert numbers == {"spread_p50_ms": 2.0, "spread_p99_ms": 3.0, "late_p99_ms": 5.0, "sink_ms": 1.0}
+
+
+def test_count_of_sinks_that_is_not_what_was_sent_is_an_error() -> None:
+    right = {"messages": 20, "least": 2, "wrong": 0}
+    _many.check(right, 2, 20)
+    for wrong in ({"messages": 21}, {"least": 1}, {"wrong": 1}):
+        with pytest.raises(BenchError, match="sinks expected 20 messages, 2 each"):
+            _many.check(right | wrong, 2, 20)
+
+
+def test_stalled_client_that_was_not_treated_as_its_policy_says_is_an_error() -> None:
+    counted = {"lag_disconnects": 0, "dropped": 0, "conflated": 0}
+    cut, kept = {"messages": 3, "has_last": False}, {"messages": 3, "has_last": True}
+    for policy, done, read in (
+        ("disconnect", {"lag_disconnects": 1}, cut),
+        ("drop_oldest", {"dropped": 7}, kept),
+        ("conflate", {"conflated": 7}, kept),
+    ):
+        result = {"policy": policy, **counted, **done}
+        _many.check_stalled(read, result, 10)
+        for wrong in (
+            (cut if read is kept else kept, result),
+            ({**read, "messages": 10}, result),
+            (read, result | dict.fromkeys(done, 0)),
+            (read, {**dict.fromkeys(result, 1), "policy": policy}),
+        ):
+            with pytest.raises(BenchError, match="a stalled client read"):
+                _many.check_stalled(*wrong, 10)
+
+
+def test_bench_with_more_clients_than_files_may_be_open_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = all_benches()["spread_5000"]
+    for most, lacks in ((5000, True), (6000, False), (resource.RLIM_INFINITY, False)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, most=most: (1024, most))
+        assert _harness.lacks_descriptors(bench) is lacks
+
+
+def test_program_of_a_peer_is_found_where_a_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("BENCH_CENTRIFUGO", raising=False)
+    broker = all_benches()["broadcast_16"].sides[-1]
+    assert broker.program == "centrifugo"
+    assert not is_there(broker)
+    monkeypatch.setenv("BENCH_CENTRIFUGO", sys.executable)
+    assert is_there(broker)
+    assert program("centrifugo") == sys.executable
+
+
 def test_every_kind_of_outage_has_a_bench_and_its_run_reports_the_metrics_of_it() -> None:
     kinds = {bench.kind for bench in all_benches().values()}
-    assert set(_outages.RUNS) <= kinds
+    assert set(_outages.RUNS) | set(_many.RUNS) <= kinds
     for bench in all_benches().values():
         assert set(bench.metrics) <= set(render.METRICS)
         # What is shown is in the report's order.

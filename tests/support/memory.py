@@ -195,6 +195,7 @@ class Link:
         positions: _core.Positions | None = None,
         inbox: _core.Inbox | None = None,
         sequenced: bool = False,
+        descriptor: int = -1,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
         self.is_client = is_client
@@ -226,7 +227,7 @@ class Link:
             owner=self.owner,
             transport=cast("Any", self.transport),
             event_loop=self.loop,
-            descriptor=-1,
+            descriptor=descriptor,
             watched_descriptor=-1,
             transport_busy=busy,
             max_message_size=max_message_size,

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from websocket_utils.exceptions import (
     ProtocolError,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     RemoteProtocolError,
     SendQueueFull,
     StaleData,
@@ -80,6 +82,7 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         ReconnectGaveUp(10, ConnectionRefusedError(111, "refused")),
         "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=",
     ),
+    (RecordingError(Path("ticks.jsonl"), 3, "no message"), "ticks.jsonl, line 3: no message"),
 ]
 EACH = pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: type(error).__name__)
 
@@ -181,6 +184,7 @@ def test_words_of_a_peer_add_no_line_to_a_log() -> None:
         str(ReconnectGaveUp(1, ConnectionClosedError(Close(1011, NASTY), None, "peer"))),
         str(HandshakeError("ws://h", reason="no", status=302, headers={"location": NASTY}, body=NASTY.encode())),
         str(DecodeError(f"unknown type {NASTY}", format="json", path=f"$.{NASTY}", raw=NASTY.encode())),
+        str(RecordingError(Path("ticks.jsonl"), 1, f"no channel {NASTY}")),
     ]
     for text in texts:
         assert text.isprintable(), text

@@ -50,17 +50,39 @@ pub(crate) fn accept(listener: &TcpListener, extensions: Option<&str>) -> io::Re
     Ok((stream, rest))
 }
 
-/// Connects to a server on this machine and does the handshake, in which it offers `extensions`.
-///
-/// Returns the connection and the bytes that came behind the response.
-pub(crate) fn connect(port: u16, extensions: Option<&str>) -> io::Result<(TcpStream, Vec<u8>)> {
+/// What a client asks for in its handshake.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Offer<'a> {
+    /// Path and query; the root where there is none.
+    pub(crate) path: Option<&'a str>,
+    /// A server that agrees to none of these is an error.
+    pub(crate) extensions: Option<&'a str>,
+    /// A server may agree to it or not.
+    pub(crate) subprotocol: Option<&'a str>,
+}
+
+/// A connection of ours to a server under test.
+pub(crate) struct Connected {
+    pub(crate) stream: TcpStream,
+    /// Bytes that came behind the response.
+    pub(crate) rest: Vec<u8>,
+    /// Whether the server agreed to the subprotocol.
+    pub(crate) has_subprotocol: bool,
+}
+
+/// Connects to a server on this machine and does the handshake.
+pub(crate) fn connect(port: u16, offer: Offer<'_>) -> io::Result<Connected> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}\r\n",
-        extensions.map_or(String::new(), |extensions| format!("Sec-WebSocket-Extensions: {extensions}\r\n"))
-    )?;
+    let Offer { path, extensions, subprotocol } = offer;
+    let path = path.unwrap_or("/");
+    let line = |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!("{name}: {value}\r\n"));
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}{}\r\n",
+        line("Sec-WebSocket-Extensions", extensions),
+        line("Sec-WebSocket-Protocol", subprotocol)
+    );
+    stream.write_all(request.as_bytes())?;
     let (response, rest) = read_head(&mut stream)?;
     if !response.starts_with("HTTP/1.1 101") {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("no upgrade: {response}")));
@@ -68,7 +90,8 @@ pub(crate) fn connect(port: u16, extensions: Option<&str>) -> io::Result<(TcpStr
     if extensions.is_some() && header(&response, "sec-websocket-extensions").is_none() {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("no extension: {response}")));
     }
-    Ok((stream, rest))
+    let has_subprotocol = header(&response, "sec-websocket-protocol").is_some();
+    Ok(Connected { stream, rest, has_subprotocol })
 }
 
 fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {

@@ -13,21 +13,29 @@
 //! | `sink`  | server | counts and checks the N messages of one client                                |
 //! | `echo`  | server | sends each message back                                                       |
 //! | `sinks` | client | C connections that each count and check N messages                            |
+//! | `spread` | client | C connections: when the first and the last of them has each of N messages     |
+//! | `channels` | client | C connections with a hundred channels each, on which each counts every one  |
+//! | `stalled` | client | C connections to one channel, of which the first may not read              |
 //! | `idle`  | client | C connections that are held open until a line or the end of stdin             |
 //! | `drops` | server | streams a message each millisecond, and resets each connection after a while  |
 //! | `pair`  | server | two servers of one numbered stream, of which one dies at a time               |
 //! | `flaps` | server | completes each handshake, and ends the connection at once                     |
 
 mod args;
+mod channels;
+mod clients;
 mod feed;
 mod frames;
 mod guard;
 mod handshake;
 mod outages;
 mod payload;
+mod ready;
 mod report;
 mod sha1;
 mod sink;
+mod spread;
+mod stalled;
 
 use std::io::{self, ErrorKind};
 
@@ -44,13 +52,18 @@ fn main() -> io::Result<()> {
         "echo" => feed::echo(&args),
         "sink" => sink::sink(&args),
         "sinks" => sink::sinks(&args),
+        "spread" => spread::spread(&args),
+        "channels" => channels::channels(&args),
+        "stalled" => stalled::stalled(&args),
         "idle" => sink::idle(&args),
         "drops" => outages::drops(&args),
         "pair" => outages::pair(&args),
         "flaps" => outages::flaps(&args),
         other => Err(io::Error::new(
             ErrorKind::InvalidInput,
-            format!("unknown mode {other:?}: one of feed, echo, sink, sinks, idle, drops, pair, flaps"),
+            format!(
+                "unknown mode {other:?}: one of feed, echo, sink, sinks, spread, channels, stalled, idle, drops, pair, flaps"
+            ),
         )),
     }
 }

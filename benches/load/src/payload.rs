@@ -2,6 +2,8 @@
 //!
 //! `benches/_payload.py` builds the same ones; `sink` and `sinks` compare what arrives with these, byte by byte.
 
+/// Bytes of each message.
+const SIZE: usize = 122;
 /// Length of the cycle.
 pub(crate) const CYCLE: usize = 64;
 /// What is added to a send time so that it has the 16 digits of the other messages' timestamps.
@@ -51,13 +53,25 @@ pub(crate) fn send_time(payload: &[u8]) -> Option<u64> {
     value.checked_sub(TIME_BASE)
 }
 
+/// The messages inside of what a broker made of them: each begins with its type, and all have one size.
+pub(crate) fn embedded(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const KEY: &[u8] = b"{\"type\":\"PriceUpdate\"";
+    let mut rest = frame;
+    std::iter::from_fn(move || {
+        let start = rest.windows(KEY.len()).position(|part| part == KEY)?;
+        let (message, tail) = rest[start..].split_at_checked(SIZE)?;
+        rest = tail;
+        Some(message)
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CYCLE, TIME_BASE, cycle, price, send_time};
+    use super::{CYCLE, SIZE, TIME_BASE, cycle, embedded, price, send_time};
 
     #[test]
     fn every_message_has_the_size_of_the_issue() {
-        assert!(cycle().iter().all(|message| message.len() == 122));
+        assert!(cycle().iter().all(|message| message.len() == SIZE));
     }
 
     #[test]
@@ -72,5 +86,19 @@ mod tests {
         let payload = format!("{{\"price\":1.5,\"timestamp\":{}}}", TIME_BASE + 42);
         assert_eq!(send_time(payload.as_bytes()), Some(42));
         assert_eq!(send_time(b"{}"), None);
+    }
+
+    #[test]
+    fn messages_are_found_inside_of_frames_of_a_broker() {
+        let messages = cycle();
+        let mut frame = b"{\"connect\":{}}\n".to_vec();
+        for message in &messages {
+            frame.extend_from_slice(b"{\"push\":{\"channel\":\"c\",\"pub\":{\"data\":");
+            frame.extend_from_slice(message);
+            frame.extend_from_slice(b"}}}\n");
+        }
+        assert!(embedded(&frame).eq(messages.iter().map(Vec::as_slice)));
+        assert_eq!(embedded(b"{}").count(), 0);
+        assert_eq!(embedded(&messages[0][..SIZE - 1]).count(), 0);
     }
 }

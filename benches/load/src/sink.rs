@@ -1,15 +1,17 @@
 //! Receivers that count and check: one client of ours, or many connections to a server under test.
 
 use std::fs;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::args::Args;
+use crate::clients::{self, connect_all};
 use crate::frames::{BINARY, CLOSE, FrameReader, TEXT, push_frame};
 use crate::guard::{monotonic_ns, pause, raise_descriptor_limit, shared_progress, wait_readable};
-use crate::handshake::{accept_one, connect};
-use crate::payload::{CYCLE, cycle, send_time};
+use crate::handshake::accept_one;
+use crate::payload::{CYCLE, cycle, embedded, send_time};
+use crate::ready::Ready;
 use crate::report::{self, Histogram};
 
 /// How long a reader looks at an empty socket again and again before it waits for bytes.
@@ -29,6 +31,8 @@ struct Checker {
     /// Set: payloads are compressed. Those of the first connection are kept, up to a cycle, for who can inflate them; those
     /// of all others must be the same.
     record: Option<Vec<Vec<u8>>>,
+    /// Set: each frame holds any number of messages, each inside of something else.
+    is_embedded: bool,
     wrong: u64,
 }
 
@@ -38,7 +42,8 @@ impl Checker {
             Some(_) => Some((Histogram::new(), args.number("skip", 0)?)),
             None => None,
         };
-        Ok(Self { expected: cycle(), latency, record: args.text("record").map(|_| Vec::new()), wrong: 0 })
+        let record = args.text("record").map(|_| Vec::new());
+        Ok(Self { expected: cycle(), latency, record, is_embedded: args.text("embedded").is_some(), wrong: 0 })
     }
 
     fn check(&mut self, index: u64, payload: &[u8], now: u64) {
@@ -62,6 +67,20 @@ impl Checker {
                 None => self.wrong += 1,
             },
         }
+    }
+
+    /// Checks what one frame brought a connection that has `index` messages; returns how many messages that is.
+    fn check_frame(&mut self, index: u64, payload: &[u8], now: u64) -> u64 {
+        if !self.is_embedded {
+            self.check(index, payload, now);
+            return 1;
+        }
+        let mut found = 0;
+        for message in embedded(payload) {
+            self.check(index + found, message, now);
+            found += 1;
+        }
+        found
     }
 
     fn latency_json(&self) -> String {
@@ -95,10 +114,7 @@ impl Counter {
         let now = monotonic_ns();
         while let Some((opcode, payload)) = self.reader.next() {
             match opcode {
-                TEXT | BINARY => {
-                    checker.check(self.messages, payload, now);
-                    self.messages += 1;
-                }
+                TEXT | BINARY => self.messages += checker.check_frame(self.messages, payload, now),
                 CLOSE => self.open = false,
                 _ => {}
             }
@@ -115,52 +131,53 @@ pub(crate) fn sink(args: &Args) -> io::Result<()> {
 }
 
 /// Connects `--clients C` to `--port P` and counts `--messages N` on each of them. With `--record FILE` they are compressed:
-/// compared with each other here, and written there, each behind its length in four bytes.
+/// compared with each other here, and written there, each behind its length in four bytes. With `--embedded 1` messages are
+/// looked for in what frames bring.
 pub(crate) fn sinks(args: &Args) -> io::Result<()> {
     raise_descriptor_limit();
     let mut checker = Checker::new(args)?;
     let progress = args.text("progress").map(shared_progress).transpose()?;
     let buffer = if args.number("clients", 1)? > FEW { SINK_BUFFER / 4 } else { SINK_BUFFER };
-    let mut counters = connect_all(args)?
+    let mut counters = connect_all(args, |_| args.text("hello").map(str::to_owned))?
         .into_iter()
-        .map(|connection| Counter::new(connection, buffer))
+        .map(|connected| Counter::new((connected.stream, connected.rest), buffer))
         .collect::<io::Result<Vec<_>>>()?;
     report::line(&format!("{{\"connected\":{}}}", counters.len()));
     count(&mut counters, args.number("messages", 0)?, &mut checker, progress, args.text("record"))
 }
 
-/// Holds `--clients C` connections to `--port P` open until a line or the end of stdin; with `--message-bytes N` each of them
-/// sends one message of that size first.
+/// Holds `--clients C` connections to `--port P` open until a line or the end of stdin. With `--message-bytes N` each of them
+/// sends one message of that size first; with `--channel NAME` each subscribes to it, with `--own 1` to one of its own, and
+/// waits for the answer where the server agreed to `--subprotocol NAME`.
 pub(crate) fn idle(args: &Args) -> io::Result<()> {
     raise_descriptor_limit();
-    let mut connections = connect_all(args)?;
+    let is_own = args.text("own").is_some();
+    let first = args.number("first", 0)?;
+    let mut connections = connect_all(args, |place| {
+        let channel = args.text("channel")?;
+        Some(clients::subscribe(&[if is_own { format!("{channel}{}", first + place) } else { channel.to_owned() }]))
+    })?;
+    if args.text("channel").is_some() {
+        for connected in connections.iter_mut().filter(|connected| connected.has_subprotocol) {
+            let mut reader = FrameReader::new(4096, &connected.rest);
+            while reader.next().is_none() {
+                if reader.fill(&mut connected.stream)? == Some(0) {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+    }
     let size = args.number("message-bytes", 0)? as usize;
     if size > 0 {
         let mut frame = Vec::new();
         push_frame(&mut frame, BINARY, &vec![b'x'; size], Some([1, 2, 3, 4]));
-        for (stream, _) in &mut connections {
-            stream.write_all(&frame)?;
+        for connected in &mut connections {
+            connected.stream.write_all(&frame)?;
         }
     }
     report::line(&format!("{{\"connected\":{}}}", connections.len()));
     io::stdin().lock().read_line(&mut String::new())?;
     Ok(())
-}
-
-fn connect_all(args: &Args) -> io::Result<Vec<(TcpStream, Vec<u8>)>> {
-    let port = args.number("port", 0)? as u16;
-    let mut connections = Vec::new();
-    for _ in 0..args.number("clients", 1)? {
-        let mut connection = connect(port, args.text("extensions"))?;
-        if let Some(channel) = args.text("subscribe") {
-            let request = format!("{{\"type\":\"Subscribe\",\"channels\":[\"{channel}\"]}}");
-            let mut frame = Vec::new();
-            push_frame(&mut frame, TEXT, request.as_bytes(), Some([1, 2, 3, 4]));
-            connection.0.write_all(&frame)?;
-        }
-        connections.push(connection);
-    }
-    Ok(connections)
 }
 
 fn count(
@@ -172,16 +189,39 @@ fn count(
 ) -> io::Result<()> {
     let (mut first, mut last) = (0, 0);
     let mut quiet_since = monotonic_ns();
+    // Of many, those that have something are asked for; a few are quicker looked at.
+    let mut ready = if counters.len() as u64 > FEW {
+        Some(Ready::new(counters.iter().map(|counter| &counter.stream))?)
+    } else {
+        None
+    };
     loop {
         let mut busy = false;
-        let mut slowest = u64::MAX;
-        for counter in counters.iter_mut().filter(|counter| counter.open) {
-            busy |= counter.turn(checker)?;
-            slowest = slowest.min(counter.messages);
+        match &mut ready {
+            Some(ready) => {
+                let mut ended = Vec::new();
+                for &place in ready.wait(0) {
+                    busy |= counters[place].turn(checker)?;
+                    if !counters[place].open {
+                        ended.push(place);
+                    }
+                }
+                for place in ended {
+                    ready.forget(&counters[place].stream);
+                }
+            }
+            None => {
+                for counter in counters.iter_mut().filter(|counter| counter.open) {
+                    busy |= counter.turn(checker)?;
+                }
+            }
         }
+        let open = counters.iter().filter(|counter| counter.open);
+        let slowest = open.map(|counter| counter.messages).min().unwrap_or(u64::MAX);
         if busy {
             quiet_since = monotonic_ns();
-            if first == 0 {
+            // Brokers say something of their own first.
+            if first == 0 && counters.iter().any(|counter| counter.messages > 0) {
                 first = quiet_since;
             }
             last = quiet_since;

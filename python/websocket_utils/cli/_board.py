@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from websocket_utils._feed import NANOSECONDS, Market
+from websocket_utils._feed import Market
+from websocket_utils._pacing import NANOSECONDS
 from websocket_utils.messages import PriceUpdate
 
 # Of one market; more updates a second than this are judged by the newest.

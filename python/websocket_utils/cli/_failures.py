@@ -4,10 +4,9 @@ import errno
 import socket
 import ssl
 
-from websocket_utils._feed import RecordingError
 from websocket_utils.exceptions import ConfigError, ConnectionClosed, WebSocketError
 
-EXPECTED = (WebSocketError, RecordingError, OSError)
+EXPECTED = (WebSocketError, OSError)
 """Failures that are about the input or the world; anything else is a fault of ours."""
 
 

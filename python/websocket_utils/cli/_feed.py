@@ -2,23 +2,29 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
-from websocket_utils._feed import MARKETS, Market, RandomWalk, Replay, Source, channel_of, check_recording, play
-from websocket_utils.cli._failures import cannot_listen
+from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
+from websocket_utils._pacing import Player
+from websocket_utils._recorded import Recorded, check_recording
+from websocket_utils._server_drain import on_signals
+from websocket_utils._url import parse_address
+from websocket_utils.cli._failures import Failure, cannot_listen, one_line
 from websocket_utils.cli._loop import counted, run_until_stopped, say
 from websocket_utils.cli._output import LineWriter
 from websocket_utils.cli._stdin import read_chunks
 from websocket_utils.config import WebSocketConfig
+from websocket_utils.door import check_libraries
 from websocket_utils.messages import Message
+from websocket_utils.replay import Replay
 from websocket_utils.server import WebSocketServer
 
-# How often to look whether somebody listens yet, or whether all have taken what was sent.
+# How often to look whether somebody listens yet.
 _LISTENER_CHECK = 0.02
-_LAG_CHECK = 0.001
 
 
 def _markets(_: click.Context, __: click.Parameter, names: str) -> list[Market]:
@@ -40,6 +46,24 @@ def _speed(_: click.Context, __: click.Parameter, text: str) -> float | None:
     if not 0.0 < factor < float("inf"):
         raise click.BadParameter(f"{text!r} is neither 'max' nor a factor above 0")
     return factor
+
+
+def _http(_: click.Context, __: click.Parameter, address: str | None) -> str | None:
+    if address is not None:
+        try:
+            parse_address(address)
+            check_libraries()
+        except (ValueError, ModuleNotFoundError) as error:
+            raise click.BadParameter(str(error)) from error
+    return address
+
+
+def _key(_: click.Context, __: click.Parameter, file: Path | None) -> str | None:
+    # A file, because everybody on a machine sees the words of a command.
+    try:
+        return None if file is None else file.read_text("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{file} is no text: {error}") from error
 
 
 @click.command(
@@ -83,6 +107,28 @@ Examples:
 )
 @click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
 @click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Ctrl-C and SIGTERM let clients go within this time; a second one ends at once.",
+)
+@click.option(
+    "--http",
+    callback=_http,
+    metavar="HOST:PORT",
+    help="Open the HTTP side door there: /api/publish, /api/broadcast, /api/info, /metrics, /healthz, /readyz.",
+)
+@click.option(
+    "--http-key-file",
+    "http_key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_key,
+    metavar="FILE",
+    help="Holds the key that requests to the door present; needed where other machines can reach it.",
+)
 @click.option("--until-eof", is_flag=True, help="End when standard input ends: for programs that start a feed.")
 def feed(
     host: str | None,
@@ -94,6 +140,9 @@ def feed(
     speed: float | None,
     loop: bool,
     broadcast: bool,
+    drain: float,
+    http: str | None,
+    http_key: str | None,
     until_eof: bool,
 ) -> None:
     """Serve a feed: invented prices of some markets, or a recording.
@@ -106,43 +155,55 @@ def feed(
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     config = WebSocketConfig.from_env(**given)  # type: ignore[arg-type]  # mypy can't see which value has which name
     if replay is None:
-        source: Source = RandomWalk(markets, rate=rate, seed=seed)
         what = f"{counted(len(markets), 'market')}, {rate:,g} prices a second"
+
+        async def play(server: WebSocketServer) -> None:
+            deliver = server.broadcast if broadcast else _publisher(server)
+            await Player(deliver).play(RandomWalk(markets, rate=rate, seed=seed))
     else:
-        recorded = check_recording(replay)
-        source = Replay(replay, speed=speed, loop=loop)
-        what = f"{counted(recorded, 'message')} of {replay}, as soon as somebody listens"
-    run_until_stopped(
-        _serve(config, source, what, markets, broadcast=broadcast, waits=replay is not None, until_eof=until_eof)
-    )
+        file = replay
+        what = f"{counted(check_recording(replay), 'message')} of {replay}, as soon as somebody listens"
+
+        async def play(server: WebSocketServer) -> None:
+            await _replay(server, file, speed=speed, loop=loop, broadcast=broadcast)
+
+    look = None if replay or broadcast else ",".join(market.channel for market in markets)
+    run_until_stopped(_serve(config, play, what, look, http=http, http_key=http_key, drain=drain, until_eof=until_eof))
 
 
 async def _serve(
     config: WebSocketConfig,
-    source: Source,
+    play: Callable[[WebSocketServer], Coroutine[Any, Any, None]],
     what: str,
-    markets: list[Market],
+    look: str | None,
     *,
-    broadcast: bool,
-    waits: bool,
+    http: str | None,
+    http_key: str | None,
+    drain: float,
     until_eof: bool,
 ) -> None:
     try:
-        server = await WebSocketServer.bind(config=config)
+        server = await WebSocketServer.bind(config=config, http=http, http_key=http_key)
     except OSError as error:
+        for note in getattr(error, "__notes__", ()):
+            if "side door" in note:
+                raise Failure(f"{one_line(error)} {note}") from error
         raise cannot_listen(config.host, config.port, error) from error
     async with server:
         # For programs that start a feed: the address, on stdout, in a line of its own.
         LineWriter().write([f"listening on {server.url}"])
         say(f"serving {what}; Ctrl-C ends")
-        if not waits and not broadcast:
-            say(f"look at it: websocket-utils tail {server.url} --channels {','.join(m.channel for m in markets)}")
-        playing = asyncio.create_task(_play(server, source, broadcast=broadcast, waits=waits))
-        ends = {playing}
+        if server.http_url is not None:
+            say(f"side door: {server.http_url}")
+        if look is not None:
+            say(f"look at it: websocket-utils tail {server.url} --channels {look}")
+        playing = asyncio.create_task(play(server))
+        ends = {playing, asyncio.create_task(server.serve_forever())}
         if until_eof:
             ends.add(asyncio.create_task(_stdin_end()))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            with on_signals(lambda: _drain(server, drain)):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if playing.done():
                 playing.result()
         finally:
@@ -156,17 +217,29 @@ async def _serve(
             )
 
 
-async def _play(server: WebSocketServer, source: Source, *, broadcast: bool, waits: bool) -> None:
-    while waits and not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
+async def _drain(server: WebSocketServer, seconds: float) -> None:
+    if server.connections:
+        say(f"{counted(len(server.connections), 'client')} may go within {seconds:g} s; once more ends at once")
+    await server.drain(deadline=seconds)
+
+
+async def _replay(server: WebSocketServer, path: Path, *, speed: float | None, loop: bool, broadcast: bool) -> None:
+    while not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
         await asyncio.sleep(_LISTENER_CHECK)
 
-    async def taken() -> None:
-        await asyncio.sleep(0)
-        while waits and server.stats().lagging:  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(_LAG_CHECK)
+    publish = _publisher(server)
 
-    await play(source, server.broadcast if broadcast else _publisher(server), end_turn=taken)
-    await taken()
+    def deliver(entry: Recorded) -> None:
+        if broadcast:
+            server.broadcast(entry.message)
+        elif entry.channel is None:
+            publish(entry.message)
+        else:
+            server.publish(entry.channel, entry.message)
+
+    replay = Replay(path, deliver, speed=speed, loop=loop, is_behind=lambda: server.stats().lagging)
+    async with replay:
+        await replay
 
 
 def _publisher(server: WebSocketServer) -> Callable[[Message], object]:

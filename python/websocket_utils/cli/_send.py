@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from websocket_utils._core import Decoder
-from websocket_utils._feed import LINE_ADVICE, fault_of
+from websocket_utils._recorded import LINE_ADVICE, fault_of
 from websocket_utils._transport import run
 from websocket_utils.cli._failures import Failure, one_line
 from websocket_utils.cli._link import Codec, link_options, open_link

@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 
-from websocket_utils._feed import MAX_LINE
+from websocket_utils._recorded import MAX_LINE
 from websocket_utils.cli._failures import Failure
 
 _CHUNK = 64 * 1024

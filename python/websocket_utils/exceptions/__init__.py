@@ -21,9 +21,11 @@
     │     └─ MessageNotWritten        .outcome                      of one accepted message
     ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
     ├─ AuthenticationFailed           .reason                       the server refused who we say we are
+    ├─ Unauthorized                   .reason                       raised by a server's `authenticate`
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
-    └─ ReconnectGaveUp                .attempts .last_error
+    ├─ ReconnectGaveUp                .attempts .last_error
+    └─ RecordingError                 .path .line .reason           a file of recorded publications is at fault
 
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
 unwrapped: a caller who handles them already need not learn new names.
@@ -46,10 +48,12 @@ from ._endings import (
     MessageNotWritten,
     ProviderError,
     ReconnectGaveUp,
+    RecordingError,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
+    Unauthorized,
 )
 from ._faults import (
     Close,
@@ -89,11 +93,13 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "ReconnectGaveUp",
+    "RecordingError",
     "RemoteProtocolError",
     "SendQueueFull",
     "StaleData",
     "SubscribeRejected",
     "SubscribeTimeout",
+    "Unauthorized",
     "WebSocketError",
     "WireFormat",
 ]

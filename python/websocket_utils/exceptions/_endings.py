@@ -1,6 +1,7 @@
 """How connections, what is sent on them, and links over many of them end."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from websocket_utils._redaction import on_one_line
@@ -18,10 +19,12 @@ __all__ = [
     "MessageNotWritten",
     "ProviderError",
     "ReconnectGaveUp",
+    "RecordingError",
     "SendQueueFull",
     "StaleData",
     "SubscribeRejected",
     "SubscribeTimeout",
+    "Unauthorized",
 ]
 
 
@@ -219,6 +222,21 @@ class AuthenticationFailed(WebSocketError):
         return f"authentication failed: {on_one_line(self.reason)}; check the credentials"
 
 
+class Unauthorized(WebSocketError):
+    """A server's `authenticate` does not let a client in: it raises this, and the client is told the reason.
+
+    Attributes:
+        reason: A few words for the client: nothing that it must not know, such as what a right key looks like.
+    """
+
+    def __init__(self, reason: str = "not authorized") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"not let in: {on_one_line(self.reason)}"
+
+
 class ProviderError(WebSocketError):
     """A callable that was to give the URL, the headers or the token of a dial failed; its error is the cause.
 
@@ -270,3 +288,26 @@ class ReconnectGaveUp(WebSocketError):
     def __str__(self) -> str:
         last = f", the last with {type(self.last_error).__name__}: {self.last_error}" if self.last_error else ""
         return f"gave up after {self.attempts} failed attempts{last}; max_reconnect_attempts=None never gives up"
+
+
+class RecordingError(WebSocketError):
+    """A recording cannot be read, replayed or written on.
+
+    Of a file that is read, nothing of the fault's line was published. Of a file that is written, all that `count`
+    counts is in it.
+
+    Attributes:
+        path: The file.
+        line: Number of the line at fault, from 1; None when it is the file as a whole.
+        reason: What is wrong, with the path to the field at fault where there is one.
+    """
+
+    def __init__(self, path: Path, line: int | None, reason: str) -> None:
+        super().__init__(path, line, reason)
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = f"{self.path}, line {self.line}" if self.line else str(self.path)
+        return on_one_line(f"{where}: {self.reason}")

@@ -142,6 +142,11 @@ impl Connection {
         connection
     }
 
+    /// Changes the largest message that is accepted, from the next frame on: less for a peer that nobody knows yet.
+    pub const fn set_max_message_size(&mut self, size: usize) {
+        self.limits.max_message_size = if size > u32::MAX as usize { u32::MAX as usize } else { size };
+    }
+
     /// Takes bytes from the front of `input`, advancing it, until one event is complete.
     ///
     /// Returns `None` when the input holds no further event; all of it is taken then, and an unfinished header (at most 14

@@ -2,10 +2,11 @@
 //!
 //! Nothing here knows a socket, a clock, a source of randomness, a thread or Python. Masking keys and
 //! time are arguments. [`connection::Connection`] is the entry point; [`codec`] turns payloads into
-//! typed values through sinks; `log` holds broadcast frames for many cursors.
+//! typed values through sinks; `log` holds broadcast frames for many cursors, `backlog` what waits for one that is too slow.
 #![deny(missing_docs)]
 
 mod assembler;
+pub mod backlog;
 pub mod close;
 pub mod codec;
 pub mod connection;

@@ -53,6 +53,8 @@ pub(crate) struct Outbox {
     own_listed: usize,
     pieces: VecDeque<Piece>,
     queued: usize,
+    /// Those of them that are publications, in the log or copied.
+    published: usize,
     /// Own messages of which some bytes wait.
     messages: u64,
     /// What waits of the frame of our own that has left in part, and whether it is a message's.
@@ -64,6 +66,12 @@ impl Outbox {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Bytes queued that are publications: none of our own messages or control frames.
+    #[inline]
+    pub(crate) fn published(&self) -> usize {
+        self.published
     }
 
     /// Own messages of which some bytes are queued.
@@ -143,9 +151,23 @@ impl Outbox {
     #[inline]
     pub(crate) fn push_log(&mut self, range: LogRange) {
         self.queued += range.len();
+        self.published += range.len();
         match self.pieces.back_mut() {
             Some(Piece::Log(last)) if last.end == range.start => last.end = range.end,
             _ => self.pieces.push_back(Piece::Log(range)),
+        }
+    }
+
+    /// Queues frames of publications that are in no log.
+    pub(crate) fn push_copied(&mut self, frames: &[u8]) {
+        debug_assert_eq!(self.own.len(), self.own_start + self.own_listed, "a frame of our own is under way");
+        self.own.extend_from_slice(frames);
+        self.own_listed += frames.len();
+        self.queued += frames.len();
+        self.published += frames.len();
+        match self.pieces.back_mut() {
+            Some(Piece::Copied(length)) => *length += frames.len(),
+            _ => self.pieces.push_back(Piece::Copied(frames.len())),
         }
     }
 
@@ -180,11 +202,12 @@ impl Outbox {
         self.own_start = 0;
     }
 
-    /// The front of the queue as slices for one write, at most `MAX_SLICES`.
+    /// Adds the front of the queue as slices for one write, at most `MAX_SLICES`.
     pub(crate) fn front<'a>(&'a self, log: Option<&'a Log>, slices: &mut Vec<IoSlice<'a>>) {
         let mut own_at = self.own_start;
+        let most = slices.len() + MAX_SLICES;
         for piece in &self.pieces {
-            if slices.len() >= MAX_SLICES {
+            if slices.len() >= most {
                 return;
             }
             match piece {
@@ -193,7 +216,7 @@ impl Outbox {
                     own_at += length;
                 }
                 Piece::Log(range) => {
-                    let room = MAX_SLICES - slices.len();
+                    let room = most - slices.len();
                     slices.extend(log.into_iter().flat_map(|log| log.slices(*range)).take(room).map(IoSlice::new));
                 }
             }
@@ -211,7 +234,7 @@ impl Outbox {
         }
         while count > 0 {
             match self.pieces.front_mut() {
-                Some(Piece::Own(length) | Piece::Copied(length)) => {
+                Some(Piece::Own(length)) => {
                     let gone = count.min(*length);
                     *length -= gone;
                     self.own_start += gone;
@@ -221,9 +244,21 @@ impl Outbox {
                         self.pieces.pop_front();
                     }
                 }
+                Some(Piece::Copied(length)) => {
+                    let gone = count.min(*length);
+                    *length -= gone;
+                    self.own_start += gone;
+                    self.own_listed -= gone;
+                    self.published -= gone;
+                    count -= gone;
+                    if *length == 0 {
+                        self.pieces.pop_front();
+                    }
+                }
                 Some(Piece::Log(range)) => {
                     let gone = count.min(range.len());
                     range.start += gone as u64;
+                    self.published -= gone;
                     count -= gone;
                     if range.is_empty() {
                         self.pieces.pop_front();

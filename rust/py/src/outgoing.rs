@@ -203,7 +203,8 @@ pub(crate) fn send(
             }
         };
         let size = outbox.own.len() - before;
-        let queued = outbox.queued();
+        // What is published has bounds of its own: who is slow to take that is still answered and told.
+        let queued = outbox.queued() - outbox.published();
         // One message always fits an empty queue, whatever its size.
         if queued > 0 && queued + size > state.max_send_queue {
             outbox.discard_uncommitted();

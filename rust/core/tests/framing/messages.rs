@@ -89,6 +89,20 @@ fn message_limit_holds_at_its_edge() {
 }
 
 #[test]
+fn message_limit_that_is_changed_holds_from_the_next_frame_on() {
+    for role in ROLES {
+        let mut connection = limited(role, 10);
+        connection.set_max_message_size(4);
+        assert_eq!(read(&mut connection, &frame(role, FIN | BINARY, &[1; 4])), [Seen::Binary(vec![1; 4])]);
+        connection.set_max_message_size(10);
+        assert_eq!(read(&mut connection, &frame(role, FIN | BINARY, &[2; 10])), [Seen::Binary(vec![2; 10])]);
+        connection.set_max_message_size(4);
+        let found = read(&mut connection, &frame(role, FIN | BINARY, &[3; 5]));
+        assert_eq!(found, [Seen::Fault(ProtocolFault::MessageTooBig { size: 5, limit: 4 })]);
+    }
+}
+
+#[test]
 fn message_limit_counts_all_fragments_and_no_control_frames() {
     for role in ROLES {
         let mut connection = limited(role, 10);

@@ -88,6 +88,10 @@ impl Audience {
         true
     }
 
+    pub(super) fn contains(&self, connection: &Py<Connection>, variant: Variant) -> bool {
+        self.find(connection, variant).is_some()
+    }
+
     fn find(&self, connection: &Py<Connection>, variant: Variant) -> Option<(usize, usize)> {
         let group = self.groups.iter().position(|group| group.place == variant.place())?;
         let place = match &self.places {

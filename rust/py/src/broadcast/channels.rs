@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use websocket_utils_core::publication::EpochText;
 
 use super::audience::Audience;
+use super::history::History;
 use super::policy::Namespace;
 use crate::loop_bound::Guarded;
 
@@ -39,6 +40,8 @@ pub(super) struct ChannelState {
     pub(super) sequence: Cell<u64>,
     pub(super) audience: Guarded<Audience>,
     matching: Guarded<Matching>,
+    /// `None` before the first publication that is kept.
+    pub(super) history: Guarded<Option<Box<History>>>,
     /// Count of the broadcaster's publications at the last use.
     pub(super) last_used: Cell<u64>,
     /// It stands in a ring of those that may be forgotten.
@@ -59,14 +62,24 @@ impl ChannelState {
         if epoch == self.epoch.get() { self.epoch_text.get() } else { EpochText::new(epoch) }
     }
 
+    /// Whether nobody reads it and nothing is kept of it.
     fn is_idle(&self) -> PyResult<bool> {
-        Ok(self.audience.read()?.is_empty())
+        Ok(self.audience.read()?.is_empty() && !self.has_history()?)
+    }
+
+    fn has_history(&self) -> PyResult<bool> {
+        Ok(self.history.read()?.as_ref().is_some_and(|history| !history.is_empty()))
     }
 
     /// For the collector.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(audience) = self.audience.read() {
             audience.traverse(visit)?;
+        }
+        if let Ok(history) = self.history.read()
+            && let Some(history) = &*history
+        {
+            history.traverse(visit)?;
         }
         Ok(())
     }
@@ -79,8 +92,8 @@ struct Matching {
 }
 
 /// Those who want every channel whose name begins so.
-#[derive(Default)]
 pub(super) struct Pattern {
+    pub(super) prefix: Box<str>,
     pub(super) audience: Guarded<Audience>,
 }
 
@@ -180,6 +193,7 @@ impl Channels {
             epoch_text: Cell::new(EpochText::new(epoch)),
             sequence: Cell::new(0),
             audience: Guarded::default(),
+            history: Guarded::default(),
             matching: Guarded::new(Matching { generation: u64::MAX, patterns: Vec::new() }),
             last_used: Cell::new(now),
             in_ring: Cell::new(false),
@@ -194,13 +208,14 @@ impl Channels {
         self.namespaces.get(namespace).unwrap_or(&self.undeclared)
     }
 
-    /// Says what holds for a namespace, also for its channels that there are.
-    pub(super) fn declare(&mut self, name: &str, namespace: Namespace) -> PyResult<()> {
+    /// Says what holds for a namespace, also for its channels that there are; returns these, and some more.
+    pub(super) fn declare(&mut self, name: &str, namespace: Namespace) -> PyResult<Vec<Rc<ChannelState>>> {
         self.namespaces.insert(name.into(), Rc::new(namespace));
-        for channel in self.with_prefix(name) {
+        let concerned: Vec<_> = self.with_prefix(name).cloned().collect();
+        for channel in &concerned {
             *channel.namespace.lock()? = self.namespace(&channel.name).clone();
         }
-        Ok(())
+        Ok(concerned)
     }
 
     /// The channels whose names begin so.
@@ -238,7 +253,7 @@ impl Channels {
         if !prefix.is_empty() {
             check_name(prefix)?;
         }
-        let pattern = Rc::new(Pattern::default());
+        let pattern = Rc::new(Pattern { prefix: prefix.into(), audience: Guarded::default() });
         self.patterns.insert(prefix.into(), pattern.clone());
         *self.lengths.entry(prefix.len()).or_default() += 1;
         self.generation += 1;
@@ -306,6 +321,14 @@ impl Channels {
         for _ in 0..LOOKED_AT {
             let ring = if is_empty { &mut self.empty } else { &mut self.used };
             let Some((noted, channel)) = ring.0.pop_front() else { break };
+            // What is kept for a time only may be gone when this is looked at again.
+            if channel.audience.read()?.is_empty()
+                && channel.has_history()?
+                && channel.namespace.read()?.history_age.is_some()
+            {
+                self.put_in_ring(&channel);
+                continue;
+            }
             if !channel.is_idle()? {
                 channel.in_ring.set(false);
                 if let Some(oldest) = &oldest {
@@ -352,6 +375,9 @@ impl Channels {
         for channel in self.iter() {
             if let Ok(mut audience) = channel.audience.lock() {
                 *audience = Audience::default();
+            }
+            if let Ok(mut history) = channel.history.lock() {
+                *history = None;
             }
         }
         for pattern in self.patterns() {

@@ -1,16 +1,14 @@
 //! One flush a turn: each connection's bytes leave with one call, and the logs are cut to what is still wanted.
 
-use std::io::IoSlice;
-use std::os::fd::RawFd;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::log::Log;
 
+use super::fan_out::Job;
 use super::variant::VARIANTS;
 use super::{Broadcaster, Logs, State};
 use crate::connection::{Connection, State as ConnectionState};
-use crate::socket::{self, Written};
+use crate::socket::Written;
 
 /// Unflushed bytes of one log at which publishing flushes by itself: a loop that never ends its turn still sends,
 /// and what is written is still in the cache it was encoded in.
@@ -110,26 +108,23 @@ impl Broadcaster {
             });
         }
         let mut slices = Vec::with_capacity(listed.len());
-        let mut jobs: Vec<Option<(RawFd, usize, usize)>> = Vec::with_capacity(listed.len());
+        let mut jobs = Vec::with_capacity(listed.len());
         for outbox in &outboxes {
-            jobs.push(outbox.as_ref().map(|(descriptor, log, outbox)| {
-                let mut part = Vec::with_capacity(1);
-                outbox.front(Some(&logs[*log]), &mut part);
-                let start = slices.len();
-                slices.append(&mut part);
-                (*descriptor, start, slices.len())
-            }));
+            let start = slices.len();
+            let mut descriptor = -1;
+            if let Some((open, log, outbox)) = outbox {
+                outbox.front(Some(&logs[*log]), &mut slices);
+                descriptor = *open;
+            }
+            jobs.push(Job { descriptor, slices: start..slices.len() });
         }
-        let write_all = |slices: &[IoSlice<'_>]| -> Vec<Option<Written>> {
-            jobs.iter()
-                .map(|job| {
-                    let (descriptor, start, end) = (*job)?;
-                    (start < end).then(|| socket::send(descriptor, &slices[start..end]))
-                })
-                .collect()
-        };
-        let slices = slices.as_slice();
-        Ok(if listed.len() >= RELEASE_GIL_FROM { py.detach(|| write_all(slices)) } else { write_all(slices) })
+        let fan_out = &state.fan_out;
+        let (jobs, slices) = (jobs.as_slice(), slices.as_slice());
+        Ok(if jobs.len() >= RELEASE_GIL_FROM {
+            py.detach(|| fan_out.run(jobs, slices))
+        } else {
+            fan_out.run(jobs, slices)
+        })
     }
 
     /// Trims the logs to the oldest position still wanted; returns who is too far behind, and how far.

@@ -5,7 +5,7 @@
 //! publish -> channel: number, audience, patterns that match    (channels)
 //!         -> payload for each format, frame for each variant   (publishing)
 //!         -> log of each variant; a range for each connection  (publishing)
-//! flush   -> one write for each connection, logs trimmed       (flushing)
+//! flush   -> one write for each connection, logs trimmed       (flushing, fan_out)
 //! ```
 //!
 //! # Rules
@@ -23,11 +23,14 @@
 
 mod audience;
 mod channels;
+mod fan_out;
 mod flushing;
 mod handle;
+mod history;
 mod policy;
 mod publishing;
 mod python;
+mod recovering;
 mod subscribing;
 mod taps;
 mod variant;
@@ -40,7 +43,9 @@ use websocket_utils_core::log::Log;
 
 use self::audience::Audience;
 use self::channels::Channels;
+use self::fan_out::FanOut;
 pub(crate) use self::handle::{Channel, Receipt};
+pub(crate) use self::recovering::Aside;
 use self::taps::Tap;
 use self::variant::VARIANTS;
 pub(crate) use self::variant::Variant;
@@ -79,6 +84,7 @@ struct State {
     lagging: Guarded<Vec<Py<Connection>>>,
     /// The frame of the message under way for each log; the last one's size is the guess for the next.
     frames: Guarded<[Vec<u8>; VARIANTS]>,
+    fan_out: FanOut,
     flush_method: Guarded<Option<Py<PyAny>>>,
     flushing: Cell<bool>,
     scheduled: Cell<bool>,
@@ -93,6 +99,11 @@ struct Counts {
     deliveries: Cell<u64>,
     bytes: Cell<u64>,
     subscriptions: Cell<u64>,
+    history_messages: Cell<u64>,
+    history_bytes: Cell<u64>,
+    /// Resubscribed channels of which nothing was missing, and others.
+    recovered: Cell<u64>,
+    unrecovered: Cell<u64>,
 }
 
 fn add(count: &Cell<u64>, more: u64) {

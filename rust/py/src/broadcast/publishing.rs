@@ -13,6 +13,7 @@ use super::channels::ChannelState;
 use super::handle::Receipt;
 use super::variant::{BARE, BARE_COMPRESSED, FORMATS, FORMS, SEQUENCED, SEQUENCED_COMPRESSED, VARIANTS, VariantSet};
 use super::{Broadcaster, State, add};
+use crate::clock;
 use crate::compression::{self, with_compressed_buffer};
 use crate::outgoing::{PlainFrame, append_message, needs_escape, payload_len};
 
@@ -62,18 +63,64 @@ impl ChannelState {
         }
         Ok(Numbers { epoch: given, sequence, previous })
     }
-
-    /// The publication is made.
-    fn commit(&self, numbers: Numbers, now: u64) {
-        if numbers.epoch != self.epoch.get() {
-            self.restart(numbers.epoch);
-        }
-        self.sequence.set(numbers.sequence);
-        self.last_used.set(now);
-    }
 }
 
 impl State {
+    /// The publication is made.
+    fn commit(&self, channel: &ChannelState, numbers: Numbers) -> PyResult<()> {
+        if numbers.epoch != channel.epoch.get() {
+            channel.restart(numbers.epoch);
+            if let Some(history) = &mut *channel.history.lock()? {
+                self.note_history(history.clear());
+            }
+        }
+        channel.sequence.set(numbers.sequence);
+        channel.last_used.set(self.counts.published.get() + 1);
+        Ok(())
+    }
+
+    /// Keeps a publication for those who come back.
+    #[inline(never)]
+    fn keep(
+        &self,
+        channel: &ChannelState,
+        numbers: Numbers,
+        message: &Bound<'_, PyAny>,
+        frames: &Frames,
+        encoded: &Encoded,
+    ) -> PyResult<()> {
+        let kept = std::array::from_fn(|format| {
+            (encoded.formats & (1 << format) != 0).then(|| frames[format * FORMS].as_slice().into())
+        });
+        let mut history = channel.history.lock()?;
+        let history = history.get_or_insert_default();
+        let namespace = channel.namespace.read()?;
+        self.note_history(history.push(&namespace, numbers, clock::monotonic_ns(), message.clone().unbind(), kept));
+        Ok(())
+    }
+
+    /// Encodes a message that nobody reads, in the first format that has a form of it.
+    #[cold]
+    fn encode_for_history(
+        &self,
+        frames: &mut Frames,
+        message: &Bound<'_, PyAny>,
+        position: Option<(&ChannelState, Numbers)>,
+    ) -> PyResult<Encoded> {
+        let mut refusal = None;
+        for format in 0..FORMATS.len() {
+            let mut variants = VariantSet::default();
+            variants.insert(format * FORMS + BARE);
+            match self.encode(frames, variants, message, None, position) {
+                Err(error) if error.is_instance_of::<EncodeError>(message.py()) => {
+                    refusal.get_or_insert(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(refusal.unwrap_or_else(|| EncodeError::new_err("no format has a form of it")))
+    }
+
     /// Tells of an error that has no caller; what ends the program goes on.
     #[cold]
     pub(super) fn report(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
@@ -244,7 +291,7 @@ impl State {
 }
 
 impl Broadcaster {
-    /// Encodes and queues one message. `commit` is called when it is encoded, before it is queued.
+    /// Encodes, numbers, keeps and queues one message.
     fn deliver(
         py: Python<'_>,
         state: &State,
@@ -255,9 +302,16 @@ impl Broadcaster {
     ) -> PyResult<usize> {
         let variants = audiences.iter().fold(VariantSet::default(), |all, audience| all.union(audience.variants()));
         let mut frames = state.frames.lock()?;
-        let encoded = state.encode(&mut frames, variants, message, compress, position)?;
+        let encoded = if variants.is_empty() && position.is_some() {
+            state.encode_for_history(&mut frames, message, position)?
+        } else {
+            state.encode(&mut frames, variants, message, compress, position)?
+        };
         if let Some((channel, numbers)) = position {
-            channel.commit(numbers, state.counts.published.get() + 1);
+            state.commit(channel, numbers)?;
+            if channel.namespace.read()?.history > 0 {
+                state.keep(channel, numbers, message, &frames, &encoded)?;
+            }
         }
         let reached = state.queue(py, &frames, &encoded, audiences, variants)?;
         for frame in &mut *frames {
@@ -298,7 +352,11 @@ impl Broadcaster {
         at: Option<(u64, u64, u64)>,
     ) -> PyResult<Receipt> {
         let py = slf.py();
-        channel.namespace.read()?.check(&channel.name, message)?;
+        let keeps_nothing = {
+            let namespace = channel.namespace.read()?;
+            namespace.check(&channel.name, message)?;
+            namespace.history == 0
+        };
         let numbers = channel.next(at)?;
         let (reached, is_idle) = {
             let direct = channel.audience.read()?;
@@ -310,8 +368,8 @@ impl Broadcaster {
                 let direct = Some(&*direct).filter(|direct| !direct.is_empty());
                 let audiences: Vec<&Audience> = direct.into_iter().chain(behind.iter().map(|one| &**one)).collect();
                 Self::deliver(py, state, &audiences, message, compress, position)?
-            } else if direct.is_empty() {
-                channel.commit(numbers, state.counts.published.get() + 1);
+            } else if direct.is_empty() && keeps_nothing {
+                state.commit(channel, numbers)?;
                 add(&state.counts.published, 1);
                 0
             } else {

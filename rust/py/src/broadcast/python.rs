@@ -4,15 +4,17 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::audience::Audience;
 use super::channels::Channels;
+use super::fan_out::FanOut;
 use super::handle::{Channel, Receipt};
 use super::policy::{Namespace, Policy, nanoseconds};
-use super::subscribing::GoesOn;
+use super::recovering::GoesOnTuple;
 use super::{Broadcaster, Counts, State};
 use crate::compression;
 use crate::connection::Connection;
@@ -22,8 +24,10 @@ use crate::loop_bound::{Guarded, LoopBound};
 impl Broadcaster {
     #[new]
     #[pyo3(signature = (
-        event_loop, on_lag, on_fault, *, max_lag, first_epoch=1, compression_window_bits=15, compression_threshold=1024
+        event_loop, on_lag, on_fault, *, max_lag, first_epoch=1, compression_window_bits=15, compression_threshold=1024,
+        threads=1
     ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
         event_loop: &Bound<'_, PyAny>,
         on_lag: Py<PyAny>,
@@ -32,8 +36,12 @@ impl Broadcaster {
         first_epoch: u64,
         compression_window_bits: u8,
         compression_threshold: usize,
+        threads: usize,
     ) -> PyResult<Self> {
         compression::check_window_bits(compression_window_bits)?;
+        if threads == 0 {
+            return Err(PyValueError::new_err("threads must be at least 1"));
+        }
         Ok(Self {
             state: LoopBound::new(State {
                 call_soon: event_loop.getattr(intern!(event_loop.py(), "call_soon"))?.unbind(),
@@ -50,6 +58,7 @@ impl Broadcaster {
                 listed: Guarded::default(),
                 lagging: Guarded::default(),
                 frames: Guarded::default(),
+                fan_out: FanOut::new(threads),
                 flush_method: Guarded::default(),
                 flushing: Cell::new(false),
                 scheduled: Cell::new(false),
@@ -82,7 +91,12 @@ impl Broadcaster {
             history_size,
             snapshot,
         };
-        self.state.get()?.channels.lock()?.declare(namespace, declared)
+        let state = self.state.get()?;
+        let concerned = state.channels.lock()?.declare(namespace, declared)?;
+        for channel in concerned {
+            state.trim_history(&channel)?;
+        }
+        Ok(())
     }
 
     /// Adds a connection to the audience of `broadcast`.
@@ -105,8 +119,9 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Subscribes a connection to a channel or, where the name ends with `*`, to all that begin so. Returns whether that
-    /// is new, and where each channel goes on.
+    /// Subscribes a connection to a channel or, where the name ends with `*`, to all that begin so. `positions` are (channel,
+    /// epoch, sequence) of what it has, `None` for a first subscription. Returns whether it is new, and (channel, epoch,
+    /// sequence, recovered) of where each channel goes on; what comes out of the history for that waits for `replay`.
     #[pyo3(name = "subscribe", signature = (connection, name, *, policy=None, positions=None))]
     fn py_subscribe(
         &self,
@@ -114,9 +129,14 @@ impl Broadcaster {
         name: &str,
         policy: Option<&Bound<'_, PyTuple>>,
         positions: Option<Vec<(String, u64, u64)>>,
-    ) -> PyResult<(bool, Vec<GoesOn>)> {
-        let _ = positions;
-        self.subscribe(connection, name, policy.map(Policy::from_tuple).transpose()?)
+    ) -> PyResult<(bool, Vec<GoesOnTuple>)> {
+        self.subscribe(connection, name, policy.map(Policy::from_tuple).transpose()?, positions)
+    }
+
+    /// Queues what `subscribe` has set aside for a connection; returns how many publications that is.
+    #[pyo3(name = "replay")]
+    fn py_replay(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> PyResult<usize> {
+        Self::replay(slf, connection)
     }
 
     /// Ends a subscription. False when there is none.
@@ -185,6 +205,17 @@ impl Broadcaster {
         Ok(channels.find(channel).map(|channel| (channel.epoch.get(), channel.sequence.get())))
     }
 
+    /// (sequence, message) of what is kept of a channel, oldest first.
+    #[pyo3(name = "history")]
+    fn py_history(&self, py: Python<'_>, channel: &str) -> PyResult<Vec<(u64, Py<PyAny>)>> {
+        let state = self.state.get()?;
+        let Some(channel) = state.channels.read()?.find(channel).cloned() else { return Ok(Vec::new()) };
+        state.trim_history(&channel)?;
+        let history = channel.history.read()?;
+        let entries = history.iter().flat_map(|history| history.iter());
+        Ok(entries.map(|entry| (entry.sequence, entry.message.clone_ref(py))).collect())
+    }
+
     /// Writes what was published since the last flush. The loop calls it at the end of a turn.
     #[pyo3(name = "flush")]
     fn py_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -243,6 +274,10 @@ impl Broadcaster {
             ("channels", channels.len() as u64),
             ("patterns", channels.pattern_count() as u64),
             ("subscriptions", state.counts.subscriptions.get()),
+            ("history_messages", state.counts.history_messages.get()),
+            ("history_bytes", state.counts.history_bytes.get()),
+            ("recovered", state.counts.recovered.get()),
+            ("unrecovered", state.counts.unrecovered.get()),
         ] {
             counters.set_item(name, value)?;
         }

@@ -1,4 +1,4 @@
-//! Who is subscribed to what, and where that goes on.
+//! Who is subscribed to what.
 
 use std::rc::Rc;
 
@@ -6,12 +6,8 @@ use pyo3::prelude::*;
 
 use super::channels::ChannelState;
 use super::policy::Policy;
-use super::{Broadcaster, State, add};
+use super::{State, add};
 use crate::connection::Connection;
-
-/// Where one channel goes on for a new subscriber: (name, epoch, sequence before the next one, whether nothing is missing
-/// behind the position that the subscriber named).
-pub(super) type GoesOn = (String, u64, u64, bool);
 
 impl State {
     /// Subscribes a connection to a channel, or to those that begin with a prefix; returns whether that is new.
@@ -64,6 +60,27 @@ impl State {
         Ok(has_left)
     }
 
+    /// Whether a connection gets a channel by another subscription than `name`.
+    pub(super) fn is_covered(
+        &self,
+        connection: &Bound<'_, Connection>,
+        channel: &ChannelState,
+        name: &str,
+    ) -> PyResult<bool> {
+        let variant = connection.get().state()?.variant;
+        let connection = connection.as_unbound();
+        if *channel.name != *name && channel.audience.read()?.contains(connection, variant) {
+            return Ok(true);
+        }
+        let prefix = name.strip_suffix('*');
+        for pattern in &*self.channels.read()?.matching(channel)? {
+            if Some(&*pattern.prefix) != prefix && pattern.audience.read()?.contains(connection, variant) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Subscriptions that match a channel.
     pub(super) fn subscribers(&self, channel: &ChannelState) -> PyResult<usize> {
         let mut all = channel.audience.read()?.len();
@@ -80,22 +97,5 @@ impl State {
             Some(prefix) => channels.with_prefix(prefix).cloned().collect(),
             None => channels.find(name).cloned().into_iter().collect(),
         })
-    }
-}
-
-impl Broadcaster {
-    pub(super) fn subscribe(
-        &self,
-        connection: &Bound<'_, Connection>,
-        name: &str,
-        policy: Option<Policy>,
-    ) -> PyResult<(bool, Vec<GoesOn>)> {
-        let state = self.state.get()?;
-        let is_new = state.enter(connection, name, policy)?;
-        let channels = state.channels_of(name)?;
-        let goes_on = channels
-            .iter()
-            .map(|channel| (channel.name.to_string(), channel.epoch.get(), channel.sequence.get(), false));
-        Ok((is_new, goes_on.collect()))
     }
 }

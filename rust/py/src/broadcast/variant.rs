@@ -35,6 +35,12 @@ impl Variant {
         self.0 as usize
     }
 
+    /// The place of its format in [`FORMATS`].
+    #[inline]
+    pub(super) const fn format(self) -> usize {
+        self.place() / FORMS
+    }
+
     /// Whether publications have their positions in front.
     #[inline]
     pub(crate) const fn is_sequenced(self) -> bool {

@@ -12,7 +12,7 @@ impl State {
         visit.call(&self.broadcaster)?;
         visit.call(&self.positions)?;
         visit.call(self.round_trips.histogram())?;
-        for cell in [&self.owner, &self.transport, &self.end_turn] {
+        for cell in [&self.owner, &self.transport, &self.end_turn, &self.on_stray] {
             if let Ok(value) = cell.read() {
                 visit.call(&*value)?;
             }
@@ -29,7 +29,7 @@ impl State {
     }
 
     pub(super) fn clear(&self) {
-        for cell in [&self.owner, &self.transport, &self.end_turn] {
+        for cell in [&self.owner, &self.transport, &self.end_turn, &self.on_stray] {
             if let Ok(mut value) = cell.lock() {
                 value.take();
             }

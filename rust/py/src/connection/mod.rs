@@ -43,7 +43,7 @@ use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
-use crate::broadcast::{Broadcaster, Variant};
+use crate::broadcast::{Aside, Broadcaster, Variant};
 use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
 use crate::fates::Fates;
@@ -116,6 +116,10 @@ pub(crate) struct State {
     muted: Cell<bool>,
     /// But for publications that follow in order what was delivered.
     follows: Cell<bool>,
+    /// Called with the connection for each of those that the library does not ask for itself.
+    on_stray: Guarded<Option<Py<PyAny>>>,
+    /// Biggest message of a connection that is not muted.
+    max_message_size: usize,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
@@ -124,6 +128,8 @@ pub(crate) struct State {
     closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
+    /// What the broadcaster has for this connection out of its channels' history, until the peer is told of it.
+    pub(crate) aside: Guarded<Option<Box<Aside>>>,
     /// Number of the last publication that was queued here, where it could have been queued twice.
     pub(crate) reached: Cell<u64>,
     /// Listed by the broadcaster for its next flush.

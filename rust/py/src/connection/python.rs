@@ -110,11 +110,14 @@ impl Connection {
                 delivering: Cell::new(true),
                 muted: Cell::new(false),
                 follows: Cell::new(false),
+                on_stray: Guarded::default(),
+                max_message_size,
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
+                aside: Guarded::default(),
                 reached: Cell::new(0),
                 listed: Cell::new(false),
                 lagging: Cell::new(false),
@@ -275,18 +278,37 @@ impl Connection {
     }
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
-    /// counts none of them, and a full one does not hold their reading. With `follows`, publications that follow in order
-    /// what was delivered are delivered all the same, here and from another connection with the same positions, each once.
-    #[pyo3(name = "mute", signature = (*, follows=false))]
-    fn py_mute(&self, py: Python<'_>, follows: bool) -> PyResult<()> {
-        self.state()?.follows.set(follows);
-        self.state()?.mute(py)
+    /// counts none of them, and a full one does not hold their reading. `on_stray` is called with the connection in place
+    /// of each that is dropped, and none over `max_message_size` is taken meanwhile. With `follows`, publications that follow
+    /// in order what was delivered are delivered all the same, here and from another connection with the same positions, each
+    /// once.
+    #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None, *, follows=false))]
+    fn py_mute(
+        &self,
+        py: Python<'_>,
+        on_stray: Option<Py<PyAny>>,
+        max_message_size: Option<usize>,
+        follows: bool,
+    ) -> PyResult<()> {
+        let state = self.state()?;
+        if let Some(size) = max_message_size {
+            state.protocol.lock()?.set_max_message_size(size.min(state.max_message_size));
+        }
+        // Let go of behind the borrow: what it refers to may be freed with it.
+        let before = std::mem::replace(&mut *state.on_stray.lock()?, on_stray);
+        drop(before);
+        state.follows.set(follows);
+        state.mute(py)
     }
 
     /// Delivers the messages that come from now on.
     #[pyo3(name = "unmute")]
     fn py_unmute(&self) -> PyResult<()> {
-        self.state()?.muted.set(false);
+        let state = self.state()?;
+        state.protocol.lock()?.set_max_message_size(state.max_message_size);
+        state.muted.set(false);
+        let on_stray = state.on_stray.lock()?.take();
+        drop(on_stray);
         Ok(())
     }
 

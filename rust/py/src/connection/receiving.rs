@@ -25,6 +25,8 @@ const HANDLER_BYTES: usize = 2 * 1024;
 enum Next {
     Nothing,
     Deliver(Taken),
+    /// A message on a muted connection that the library does not ask for.
+    Stray,
     Ping(Vec<u8>),
     /// The pong that was awaited, and the nanoseconds it took.
     Pong(u64),
@@ -92,11 +94,13 @@ impl State {
             Ok(Some(Event::Message { kind, payload })) => {
                 // It came after we closed, or nobody listens to this connection now but for the library itself.
                 self.count_received();
-                Next::Deliver(if self.delivering.get() {
-                    self.take_muted(py, payload, self.format_of(*kind))?
-                } else {
-                    Taken::Dropped
-                })
+                if !self.delivering.get() {
+                    return Ok(Next::Deliver(Taken::Dropped));
+                }
+                match self.take_muted(py, payload, self.format_of(*kind))? {
+                    Taken::Dropped => Next::Stray,
+                    taken => Next::Deliver(taken),
+                }
             }
             Ok(None) => Next::Nothing,
             Ok(Some(Event::Ping(payload))) => Next::Ping(payload.to_vec()),
@@ -116,6 +120,7 @@ impl State {
         match next {
             Next::Nothing => Ok(()),
             Next::Deliver(taken) => self.deliver(object, taken),
+            Next::Stray => self.tell_stray(object),
             Next::Ping(payload) => self.answer_ping(payload),
             Next::Pong(elapsed) => self.record_round_trip(object.py(), elapsed),
             Next::Close(info) => self.handle_close(object, info),
@@ -142,6 +147,17 @@ impl State {
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
             Taken::Broken(broken) => self.deliver_broken(object, &broken),
             Taken::Malformed => self.fail_malformed(object),
+        }
+    }
+
+    /// A message came on a muted connection, and is none that the library asks for.
+    #[cold]
+    fn tell_stray(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        let Some(on_stray) = self.on_stray.read()?.as_ref().map(|one| one.clone_ref(py)) else { return Ok(()) };
+        match on_stray.call1(py, (object,)) {
+            Ok(_) => Ok(()),
+            Err(error) => self.inbox.get().state()?.report(py, error),
         }
     }
 
