@@ -46,9 +46,9 @@ T = TypeVar("T")
 # Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
 _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
-_PROTOCOL_ERROR = 1002
 # The close code of servers that want to know who we are; others use it so too.
 _NOT_AUTHENTICATED = 4401
+_PROTOCOL_ERROR = 1002
 
 
 @dataclass(slots=True)

@@ -109,9 +109,9 @@ impl Connection {
                 open: Cell::new(true),
                 delivering: Cell::new(true),
                 muted: Cell::new(false),
-                follows: Cell::new(false),
                 on_stray: Guarded::default(),
                 max_message_size,
+                follows: Cell::new(false),
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
@@ -279,9 +279,9 @@ impl Connection {
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
     /// counts none of them, and a full one does not hold their reading. `on_stray` is called with the connection in place
-    /// of each that is dropped, and none over `max_message_size` is taken meanwhile. With `follows`, publications that follow
-    /// in order what was delivered are delivered all the same, here and from another connection with the same positions, each
-    /// once.
+    /// of each that is dropped, and none over `max_message_size` is taken meanwhile. With `follows`, publications that
+    /// follow in order what was delivered are delivered all the same, here and from another connection with the same
+    /// positions, each once.
     #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None, *, follows=false))]
     fn py_mute(
         &self,
