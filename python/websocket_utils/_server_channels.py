@@ -109,7 +109,8 @@ class ServerChannels:
         names = dict.fromkeys(message.channels)
         is_answered = connection.subprotocol in SUBPROTOCOLS
         try:
-            rule, positions = read_rule(message.slow), read_positions(message.positions)
+            rule = read_rule(message.slow)
+            positions = {position[0]: position for position in read_positions(message.positions)}
         except ValueError as error:
             self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
             return
@@ -135,12 +136,12 @@ class ServerChannels:
             self._broadcaster.replay(connection)
 
     def _subscribe(
-        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Iterable[Position]
+        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Mapping[str, Position]
     ) -> list[tuple[str, int, int, bool]]:
         if name.endswith("*"):
-            known = [position for position in positions if position[0].startswith(name[:-1])]
+            known = [position for channel, position in positions.items() if channel.startswith(name[:-1])]
         else:
-            known = [position for position in positions if position[0] == name]
+            known = [positions[name]] if name in positions else []
         _, going_on = self._broadcaster.subscribe(connection, name, policy=rule, positions=known or None)
         connection.channels.add(name)
         return going_on

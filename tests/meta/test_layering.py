@@ -69,6 +69,7 @@ LAYERS = [
         "_link_listener",
         "_sending",
         "_session",
+        "_sources",
         "_statistics",
         "_watching",
         "_pacing",

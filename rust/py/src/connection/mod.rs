@@ -114,12 +114,12 @@ pub(crate) struct State {
     delivering: Cell<bool>,
     /// They are counted and dropped until they are wanted again.
     muted: Cell<bool>,
+    /// But for publications that follow in order what was delivered.
+    follows: Cell<bool>,
     /// Called with the connection for each of those that the library does not ask for itself.
     on_stray: Guarded<Option<Py<PyAny>>>,
     /// Biggest message of a connection that is not muted.
     max_message_size: usize,
-    /// But for publications that follow in order what was delivered.
-    follows: Cell<bool>,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
