@@ -79,6 +79,7 @@ LAYERS = [
     # It knows a server by what it needs of it, and is opened by one.
     {"door"},
     {"client", "server", "aggregator"},
+    {"_filling", "relay"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},
