@@ -24,6 +24,8 @@ _logger = logging.getLogger("websocket_utils.server")
 
 # Seconds that clients inside their opening handshake get at the end of a drain.
 _FOR_OPENINGS: Final = 0.25
+# Seconds that requests to the side door may go on at the end.
+_FOR_REQUESTS: Final = 1.0
 # Seconds behind a drain's deadline in which handlers that are cancelled may still end.
 _BEHIND_DEADLINE: Final = 0.03
 
@@ -153,7 +155,7 @@ class Ending:
         self._ages.stop()
 
     async def _finish(self, within: float | None) -> None:
-        """End what is left at once; handlers get so many seconds to be cancelled."""
+        """End what is left at once; requests to the door, and then handlers, get so many seconds to end."""
         self._stop_accepting()
         for connection in tuple(self._connections):
             connection.abort()
@@ -161,7 +163,7 @@ class Ending:
         try:
             # Last: until here it tells that the server is not ready any more.
             if self._door is not None:
-                await self._door.close()
+                await self._door.close(_FOR_REQUESTS if within is None else min(within, _FOR_REQUESTS))
             await self._faults.finish(within)
         finally:
             self._closed.set()

@@ -90,6 +90,11 @@ class ServerChannels:
                 snapshot=namespace.snapshot,
             )
 
+    def type_of(self, channel: str) -> Any:
+        """Class of a channel's messages, or a union of them; None where its namespace is for any, or not declared."""
+        namespace = self._namespaces.get(namespace_of(channel))
+        return None if namespace is None or namespace.type is Any else namespace.type
+
     def fault(self, name: str) -> Refusal | None:
         """Why nobody can subscribe to a name or pattern; None if they can."""
         fault = pattern_fault(name)

@@ -44,5 +44,6 @@ def test_every_layer_has_its_rows() -> None:
         "Resources",
         "TLS and credentials",
         "Authorization",
+        "HTTP side door",
         "Codec",
     ]
