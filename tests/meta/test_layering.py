@@ -81,6 +81,8 @@ LAYERS = [
     {"door"},
     {"_ending", "_side_door"},
     {"client", "server", "aggregator", "relay", "_filling"},
+    {"client", "server", "aggregator"},
+    {"_filling", "relay"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},
