@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ._core import Inbox
 from ._link import Link
 from ._session import Session
-from .events import Disconnected, Event, Gap, Promoted, Reconnected
+from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected
 from .exceptions import SubscribeRejected
 
 __all__ = ["Alone", "Strategy"]
@@ -54,10 +54,10 @@ class Alone:
         self._deduplicates = deduplicates
 
     def link_opened(self, link: Link, session: Session) -> None:
-        """Nothing proves that the first messages follow the last ones: the gaps stand before them."""
+        """Where the server says nothing about it, the gaps stand before the first messages."""
         del link
         self._strategy.connected(session)
-        if session.epoch > 1:
+        if session.epoch > 1 and session.renewal is None:
             self._tell_gaps()
 
     def _tell_gaps(self) -> None:
@@ -68,7 +68,7 @@ class Alone:
         """The strategy sees again, and what it sent meanwhile leaves."""
         del link
         if downtime_ns is not None:
-            self._strategy.tell(Reconnected(session.epoch, downtime_ns, recovered=False))
+            self._strategy.tell(Reconnected(session.epoch, downtime_ns, session.is_recovered))
         self._strategy.use(session)
 
     def link_lost(self, link: Link, session: Session, error: BaseException) -> None:
@@ -79,13 +79,18 @@ class Alone:
 
     def link_replaced(self, link: Link, old: Session, new: Session) -> None:
         """Another connection takes over, with no moment without one."""
-        if not self._deduplicates:
+        if not self._deduplicates and new.renewal is None:
             # What the old one had not brought yet and the new one had already is not seen.
             self._tell_gaps()
         if old.source != new.source:
             self._strategy.tell(Promoted(link.url, new.epoch, 0))
-        self._strategy.tell(Reconnected(new.epoch, 0, recovered=False))
+        self._strategy.tell(Reconnected(new.epoch, 0, new.is_recovered))
         self._strategy.use(new)
+
+    def link_told(self, link: Link, event: Gap | Lagged) -> None:
+        """Publications are missing here."""
+        del link
+        self._strategy.tell(event)
 
     def link_ended(self, link: Link, error: BaseException | None) -> None:
         """The last word."""

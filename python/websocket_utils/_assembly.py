@@ -16,6 +16,7 @@ from ._merging import Key
 from ._reconnect import ClosePolicy, ReconnectPolicy
 from ._session import Codec, Terms
 from ._slow import Backpressure, Conflate, DropOldest
+from ._subscriptions import RecoveringProtocol
 from .config import WebSocketConfig
 from .exceptions import ConfigError
 
@@ -39,15 +40,20 @@ def dialer_of(
     token: TokenSource | None,
     ssl: SSLContext | None,
     subprotocols: Sequence[str] | None,
+    *,
+    recover: bool = False,
 ) -> Dialer:
     """What opens the connections of a client.
 
     Raises:
         InvalidURL: If a URL is none.
-        ConfigError: If a header, the token or a subprotocol can't be sent.
+        ConfigError: If a header, the token or a subprotocol can't be sent, or `recover` can't be had with them.
     """
+    ours = f"websocket-utils.{codec}"
     if subprotocols is None:
-        subprotocols = () if codec == "json" else (f"websocket-utils.{codec}",)
+        subprotocols = (ours,) if recover or codec != "json" else ()
+    elif recover and ours not in subprotocols:
+        raise ConfigError([f"recover: needs {ours} among the subprotocols, or none given"])
     urls = [url] if isinstance(url, str) or callable(url) else list(url)
     endpoints = tuple(Endpoint(one, headers=headers, token=token) for one in urls)
     return Dialer(endpoints, settings, tuple(subprotocols), ssl)
@@ -73,6 +79,7 @@ class Assembly:
     key: Key | None
     of: Any
     timeout: float | None
+    recover: bool = False
 
     def __post_init__(self) -> None:
         """Check what the types of a caller without a type checker would let through."""
@@ -83,6 +90,8 @@ class Assembly:
         ]
         if self.terms.heartbeat not in {"frame", "message"}:
             faults.append(f"heartbeat: must be frame or message, not {self.terms.heartbeat!r}")
+        if self.recover and not isinstance(self.terms.protocol, RecoveringProtocol):
+            faults.append("recover: needs the standard subscriptions, this protocol presents no positions")
         if self.mode in {"standby", "race"} and len(self.dialer.endpoints) < 2:  # noqa: PLR2004  # a pair at least
             faults.append(f"mode: {self.mode} needs several URLs; one may be given twice")
         if self.mode == "race" and self.key is None:

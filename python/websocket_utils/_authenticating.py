@@ -311,7 +311,7 @@ class Authentication:
         self._channels.on_unsubscribe(connection, Unsubscribe(channels))
         for part in parts(channels):
             refusal = SubscriptionRejected(channels=part, code=_NOT_PERMITTED, reason="not permitted any more")
-            self._channels._answer(connection, refusal)
+            self._channels.answer(connection, refusal)
 
     def _enter(self, connection: ServerConnection, known: Known, identity: Identity) -> None:
         if known.timer is not None:

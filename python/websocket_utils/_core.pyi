@@ -29,6 +29,7 @@ __all__ = [
     "HeadReader",
     "Histogram",
     "Inbox",
+    "Positions",
     "Receipt",
     "Sent",
     "decode_columns",
@@ -62,6 +63,7 @@ class Connection:
         epoch: int = 0,
         # Has `record(nanoseconds: int)`.
         rtt: Any = None,
+        positions: Positions | None = None,
         # The peer reads positions: a server's connections alone.
         sequenced: bool = False,
     ) -> Self: ...
@@ -84,7 +86,13 @@ class Connection:
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     def stop_delivering(self) -> None: ...
-    def mute(self, on_stray: Callable[[Any], object] | None = None, max_message_size: int | None = None) -> None: ...
+    def mute(
+        self,
+        on_stray: Callable[[Any], object] | None = None,
+        max_message_size: int | None = None,
+        *,
+        follows: bool = False,
+    ) -> None: ...
     def unmute(self) -> None: ...
     @property
     def is_held(self) -> bool: ...
@@ -187,6 +195,40 @@ class Inbox:
     def forget_connection(self) -> None: ...
     # messages, bytes, decode errors, handler errors, unhandled, queued, queued bytes; lost: dropped, conflated, events
     def counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]: ...
+
+@final
+class Positions:
+    """Where each channel stands that a link receives, and what its publications prove by that.
+
+    At most 65 536 channels and 8 MiB of names are known; for a new one beyond that the longest unused is forgotten,
+    which is a gap too. `on_gap` is called with the channel, the last sequence, and the next one, None where unknown.
+    """
+
+    def __new__(cls, on_gap: Callable[[str, int | None, int | None], object]) -> Self: ...
+    def set(self, channel: str, epoch: int, sequence: int, /) -> None:
+        """Say where a channel goes on."""
+
+    def lag(self, channel: str, last: int, /) -> None:
+        """Expect publications of a channel to be missing, up to that one."""
+
+    def position(self, channel: str, /) -> tuple[int, int] | None:
+        """Return epoch and sequence of the last publication of a channel; None where that is not known."""
+
+    def matching(self, names: list[str], /) -> list[str]:
+        """Return the positions of the channels that names or patterns mean: `<epoch> <sequence> <channel>`."""
+
+    def forget(self, names: list[str], /, kept: list[str] = ...) -> None:
+        """Forget the channels that names or patterns mean, but for those that `kept` means."""
+
+    @property
+    def current(self) -> tuple[str, int, int, int] | None:
+        """Channel, epoch, sequence and previous of the message that a handler is called with now; else None."""
+
+    @property
+    def duplicates(self) -> int:
+        """Publications dropped because they had come before."""
+
+    def __len__(self) -> int: ...
 
 @final
 class Histogram:

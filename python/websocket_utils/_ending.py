@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Final
 
@@ -36,6 +37,7 @@ class Ending:
     _ages: AgeWatch
     _broadcaster: _core.Broadcaster
     _closed: asyncio.Event
+    _conditions: list[Callable[[], bool]]
     _connections: set[ServerConnection]
     _door: Door | None
     _drain: Drain | None
@@ -49,8 +51,13 @@ class Ending:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it takes clients: it listens, and is not about to end."""
-        return self._local_addr is not None and not self.is_draining and not self._shutting_down
+        """Whether it takes clients: it listens, is not about to end, and all conditions of `ready_when` hold."""
+        is_serving = self._local_addr is not None and not self.is_draining and not self._shutting_down
+        return is_serving and all(condition() for condition in self._conditions)
+
+    def ready_when(self, condition: Callable[[], bool]) -> None:
+        """Count as ready only while a condition holds: that a source is connected, that prices are not old."""
+        self._conditions.append(condition)
 
     @property
     def is_draining(self) -> bool:

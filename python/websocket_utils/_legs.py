@@ -17,7 +17,7 @@ from ._alone import Strategy
 from ._link import Link
 from ._merging import Key, Keys, Payload, Race, Received, Standby
 from ._session import Session, Terms
-from .events import Disconnected, Gap, Promoted, Reconnected
+from .events import Disconnected, Gap, Lagged, Promoted, Reconnected
 from .exceptions import SubscribeRejected
 from .metrics import LegStats
 
@@ -181,6 +181,11 @@ class Legs:
         del old
         if link is self._active:
             self._strategy.use(new)
+
+    def link_told(self, link: Link, event: Gap | Lagged) -> None:
+        """A leg misses something: others may have it, and whether they do is the merger's to tell."""
+        if isinstance(event, Lagged) and link is self._active:
+            self._strategy.tell(event)
 
     def link_ended(self, link: Link, error: BaseException | None) -> None:
         """A leg will not come back; the last one to go ends the stream."""

@@ -22,6 +22,7 @@ from ._handshake import Opened
 from ._lifecycle import Decision, Done, Fail, Lifecycle, Wait
 from ._link_listener import LinkListener
 from ._pings import Pings
+from ._recovery import Recovery
 from ._replies import Replies
 from ._session import Session, Terms
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
@@ -93,6 +94,7 @@ class Link:
         self._timers: list[asyncio.TimerHandle] = []
         self._replies = Replies(self._loop, inbox, terms.protocol, self._sessions)
         self._acknowledges = False
+        self.recovery = Recovery(lambda event: listener.link_told(self, event))
         self._gone = asyncio.Event()
         self._attempted = asyncio.Event()
         self.connects = 0
@@ -229,12 +231,16 @@ class Link:
         session = self._made(opened, epoch, self._source)
         self.session = session
         self.inbox.begin_epoch()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.begin(refresh=self._refresh)
         return session.connection
 
-    def _made(self, opened: Opened, epoch: int, source: int) -> Session:
-        session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns())
+    def _made(self, opened: Opened, epoch: int, source: int, *, is_successor: bool = False) -> Session:
+        session = Session(self, self._terms, epoch, opened, source, time.monotonic_ns(), is_successor=is_successor)
+        if session.renewal is not None:
+            # From here on also on connections without positions, whose servers know no such message.
+            self.recovery.listen(self.inbox, lambda one: self.session is not None and one is self.session.connection)
         self._acknowledges = session.acknowledges
         self._going_away.opened(opened.subprotocol)
         self._sessions[session.connection] = session
@@ -281,6 +287,7 @@ class Link:
         messages = self.inbox.epoch_messages
         self.inbox.forget_connection()
         self.session = None
+        self.recovery.lost()
         self.last_error = error
         self.downtimes.lost(time.monotonic_ns())
         decision = self.lifecycle.lost(
@@ -401,13 +408,17 @@ class Link:
             successor.fail(error)
 
     def _take_successor(self, opened: Opened, source: int) -> Connection:
-        session = self._made(opened, self.lifecycle.epoch + 1, source)
-        if self.session is None:
+        session = self._made(opened, self.lifecycle.epoch + 1, source, is_successor=True)
+        old = self.session
+        if old is None:
             # What it was to succeed is lost, and dialled already.
             self._loop.call_soon(session.fail, ConnectionClosedError(initiator="local"))
             return session.connection
         self._successor = session
-        if not self._deduplicates:
+        if session.renewal is not None and old.renewal is not None:
+            # Both know where channels stand: what follows in order is taken from either, once.
+            session.connection.mute(follows=True)
+        elif not self._deduplicates:
             session.connection.mute()
         session.begin()
         return session.connection
@@ -421,6 +432,7 @@ class Link:
         self._source = session.source
         self._tried = {self._source}
         self.inbox.begin_epoch()
+        session.take_place()
         if old is not None:
             self._listener.link_replaced(self, old, session)
             self.inbox.forget_connection()
@@ -439,6 +451,7 @@ class Link:
         self.session = session
         self._source = session.source
         self.inbox.begin_epoch()
+        session.take_place()
         self._listener.link_opened(self, session)
         session.connection.unmute()
         if self._successor_live is not None and not self._successor_live.done():

@@ -3,6 +3,7 @@
 from typing import Protocol, TypeVar
 
 from ._session import Session
+from .events import Gap, Lagged
 from .exceptions import SubscribeRejected
 
 __all__ = ["LinkListener"]
@@ -27,6 +28,9 @@ class LinkListener(Protocol[L_contra]):
 
     def link_ended(self, link: L_contra, error: BaseException | None) -> None:
         """No further connection will be dialled."""
+
+    def link_told(self, link: L_contra, event: Gap | Lagged) -> None:
+        """Publications are missing here, in order with what is received."""
 
     def subscription_lost(self, channel: str, error: SubscribeRejected) -> None:
         """A channel is not subscribed to any more."""

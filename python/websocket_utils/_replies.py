@@ -47,8 +47,7 @@ class Replies:
     def _take(self, connection: _core.Connection, reply: Any) -> None:
         session = self._sessions.get(connection)
         if session is not None and not session.has_ended:
-            for channel, error in self._protocol.settle(reply):
-                session.settle(channel, error)
+            session.take_reply(reply)
         # Not from inside the callback that would be taken away.
         self._loop.call_soon(self._stop)
 

@@ -16,7 +16,16 @@ from ._connection import Connection
 from ._handshake import Opened
 from ._heartbeat import MessageHeartbeat, system_clocks
 from ._own_sends import OwnSends
-from ._subscriptions import Acknowledgements, SubscriptionProtocol, Subscriptions, Waiters
+from ._recovery import Recovery, Renewal
+from ._subscriptions import (
+    SUBPROTOCOLS,
+    Acknowledgements,
+    RecoveringProtocol,
+    SubscriptionProtocol,
+    Subscriptions,
+    Waiters,
+    Wish,
+)
 from .config import WebSocketConfig
 from .exceptions import (
     AuthenticationFailed,
@@ -39,6 +48,7 @@ _MESSAGE_TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 # The close code of servers that want to know who we are; others use it so too.
 _NOT_AUTHENTICATED = 4401
+_PROTOCOL_ERROR = 1002
 
 
 @dataclass(slots=True)
@@ -62,6 +72,11 @@ class SessionOwner(Protocol):
     @property
     def inbox(self) -> _core.Inbox:
         """Where received messages go."""
+        ...
+
+    @property
+    def recovery(self) -> Recovery:
+        """What is known of its channels."""
         ...
 
     def session_authenticated(self, session: "Session") -> None: ...
@@ -123,6 +138,12 @@ class Session:
         epoch: Number of the connection.
         opened: What the opening handshake left.
         source: Which of the link's endpoints it leads to.
+        now_ns: When that was (monotonic).
+        is_successor: Whether it runs beside the connection that it is to replace.
+
+    Attributes:
+        renewal: What its server says to the positions of this side; None where it sends none.
+        is_recovered: Whether it was proven that nothing is missing between the connection before and this one.
     """
 
     __slots__ = (
@@ -137,10 +158,12 @@ class Session:
         "epoch",
         "has_ended",
         "is_authenticated",
+        "is_recovered",
         "is_restored",
         "opened_ns",
         "own",
         "owner",
+        "renewal",
         "source",
     )
 
@@ -149,19 +172,33 @@ class Session:
     epoch: int
     has_ended: bool
     is_authenticated: bool
+    is_recovered: bool
     is_restored: bool
     opened_ns: int
     own: OwnSends
     owner: SessionOwner
+    renewal: Renewal | None
     source: int
 
-    def __init__(self, owner: SessionOwner, terms: Terms, epoch: int, opened: Opened, source: int, now_ns: int) -> None:
+    def __init__(
+        self,
+        owner: SessionOwner,
+        terms: Terms,
+        epoch: int,
+        opened: Opened,
+        source: int,
+        now_ns: int,
+        *,
+        is_successor: bool = False,
+    ) -> None:
         self.owner = owner
         self._terms = terms
         self.epoch = epoch
         self.source = source
         self.opened_ns = now_ns
         config = terms.config
+        # Publications to who agreed to one of our subprotocols say where they stand, whoever asks for them.
+        has_positions = opened.subprotocol in SUBPROTOCOLS
         self.connection = Connection(
             is_client=True,
             format=terms.codec,
@@ -178,10 +215,13 @@ class Session:
             compression_threshold=config.compression_threshold,
             epoch=epoch,
             rtt=terms.rtt,
+            positions=owner.recovery.positions if has_positions else None,
         )
         self.own = OwnSends(self.connection)
         opened.announce(self.connection)
         self.acknowledges = bool(terms.protocol.replies) and terms.protocol.speaks(opened.subprotocol)
+        is_sequenced = has_positions and self.acknowledges and isinstance(terms.protocol, RecoveringProtocol)
+        self.renewal = owner.recovery.begin(is_successor=is_successor) if is_sequenced else None
         self._acknowledgements = Acknowledgements()
         self._deadline: asyncio.TimerHandle | None = None
         self._closing_timer: asyncio.TimerHandle | None = None
@@ -189,6 +229,7 @@ class Session:
         self._heartbeat: MessageHeartbeat | None = None
         self.is_authenticated = False
         self.is_restored = False
+        self.is_recovered = False
         self.has_ended = False
 
     # --- towards live ---
@@ -254,20 +295,59 @@ class Session:
             self._acknowledgements.expect(channels, self._terms.loop.time(), self._terms.config.subscribe_timeout)
             self.owner.expect_replies()
             self._watch_deadline()
-        for message in self._terms.protocol.subscribe(channels):
+        for message in self._requests(channels):
             self.own.send(message)
         if not self.acknowledges:
             # Whoever waits had hoped for a server that does.
             for channel in channels:
                 self._terms.waiters.settle(channel)
 
+    def _requests(self, channels: Sequence[str]) -> Sequence[Any]:
+        protocol, requests = self._terms.protocol, self._terms.protocol.subscribe(channels)
+        if not isinstance(protocol, RecoveringProtocol):
+            return requests
+        return [made for request in requests for made in protocol.present(request, self._wish)]
+
+    def _wish(self, name: str) -> Wish:
+        positions = () if self.renewal is None else self.renewal.positions(name)
+        return Wish(name, self._terms.subscriptions.slow(name), positions)
+
+    def take_place(self) -> None:
+        """It is the link's connection from here on: the first one, or in the place of another."""
+        if self.renewal is None:
+            self.owner.recovery.begin_blind()
+        else:
+            self.renewal.take_over()
+
+    # Any: a message of whatever class the venue speaks.
+    def take_reply(self, reply: Any) -> None:
+        """The server has answered."""
+        protocol = self._terms.protocol
+        settled = protocol.settle(reply)
+        if self.renewal is not None and isinstance(protocol, RecoveringProtocol):
+            positions, recovered = protocol.goes_on(reply)
+            names = [name for name, refusal in settled if refusal is None]
+            try:
+                self.renewal.answer(names, positions, recovered, self._terms.subscriptions)
+            except ValueError as error:
+                self.connection.close(_PROTOCOL_ERROR, str(error))
+                self.fail(RemoteProtocolError(_PROTOCOL_ERROR, str(error)))
+                return
+        for channel, refusal in settled:
+            self.settle(channel, refusal)
+
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Tell the server that channels are not wanted any more."""
         for channel in channels:
             self._acknowledgements.settle(channel)
+        if self.renewal is not None:
+            self.renewal.leave(channels)
         if channels and self.is_authenticated and self.connection.is_open:
             for message in self._terms.protocol.unsubscribe(channels):
                 self.own.send(message)
+        if channels:
+            # Its answers may have been all that was missing.
+            self._look_for_end_of_restoring()
 
     def unacknowledged(self, channels: Sequence[str]) -> tuple[str, ...]:
         """Those of the channels that are still to be answered for."""
@@ -295,6 +375,8 @@ class Session:
         if error is not None:
             # Also of one that was acknowledged before: the server has changed its mind.
             was_due |= self._terms.subscriptions.forget(channel)
+            if self.renewal is not None:
+                self.renewal.refuse(channel)
         if not was_due:
             return
         if not self._terms.waiters.settle(channel, error) and error is not None:
@@ -307,6 +389,8 @@ class Session:
             self._deadline = None
         if self.is_authenticated and not self.is_restored and not self.has_ended and self._acknowledgements.is_complete:
             self.is_restored = True
+            if self.renewal is not None:
+                self.is_recovered = self.renewal.complete()
             self.owner.session_restored(self)
 
     def _watch_deadline(self) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "NamespacePolicy",
     "Rule",
     "SlowPolicy",
+    "asked",
     "describe",
     "described",
     "read_rule",
@@ -140,3 +141,24 @@ def describe(policy: SlowPolicy) -> tuple[Any, ...] | None:
         case Conflate():
             raise TypeError("slow=Conflate(key) of a client takes a key: it knows no channels")
     raise TypeError(f"slow takes Backpressure(), DropOldest() or Conflate(key), not {policy!r}")
+
+
+def asked(policy: NamespacePolicy) -> str:
+    """As a `Subscribe` says what the server is asked for.
+
+    Raises:
+        TypeError: If it is no policy of a server, or says what the server alone can say.
+    """
+    match policy:
+        case Conflate(None):
+            return "conflate"
+        case DropOldest(None):
+            return "drop_oldest"
+        case DropOldest(int() as most) if most > 0:
+            return f"drop_oldest:{most}"
+        case Disconnect(None, None):
+            return "disconnect"
+        case Conflate() | Disconnect():
+            raise TypeError(f"slow={policy!r}: keys and bounds are those of the server's namespace, none goes here")
+        case _:
+            raise TypeError(f"slow takes Conflate(), DropOldest(), DropOldest(n) or Disconnect(), not {policy!r}")

@@ -19,8 +19,9 @@ def client_stats(
     terms: Terms,
     links: Sequence[Link],
     legs: tuple[LegStats, ...],
+    missed: tuple[int, int],
 ) -> ClientStats:
-    """Take a snapshot of all counters."""
+    """Take a snapshot of all counters; `missed` are gaps, and messages that servers left out."""
     messages, size, decode_errors, handler_errors, unhandled, waiting, waiting_bytes, *losses = inbox.counters()
     dropped, conflated, events_dropped = losses
     counted = [0] * 6
@@ -58,6 +59,9 @@ def client_stats(
         inbox_dropped=dropped,
         inbox_conflated=conflated,
         events_dropped=events_dropped,
+        duplicates=sum(link.recovery.positions.duplicates for link in links),
+        gaps=missed[0],
+        lagged=missed[1],
         send_queue_bytes=queued,
         rtt=terms.rtt.copy(),
         message_age=inbox.ages.copy(),

@@ -13,7 +13,9 @@ Nothing here sleeps or reads a clock. Times are monotonic seconds, and arguments
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from .exceptions import SubscribeRejected
@@ -22,10 +24,12 @@ from .messages import Subscribe, Subscribed, SubscriptionRejected, Unsubscribe
 __all__ = [
     "SUBPROTOCOLS",
     "Acknowledgements",
+    "RecoveringProtocol",
     "StandardSubscriptions",
     "SubscriptionProtocol",
     "Subscriptions",
     "Waiters",
+    "Wish",
     "parts",
 ]
 
@@ -34,6 +38,8 @@ SUBPROTOCOLS: Mapping[str, str] = {f"websocket-utils.{codec}": codec for codec i
 
 # 512 names of 256 characters stay under the default of `max_message_size`, however they are written.
 _CHANNELS_OF_ONE_MESSAGE = 512
+# Bytes of names and positions in one message: twice as many, as JSON may need, stay under that too.
+_BYTES_OF_ONE_MESSAGE = 480 * 1024
 
 
 class Subscriptions:
@@ -42,12 +48,14 @@ class Subscriptions:
     A name that is repeated within one call counts once.
     """
 
-    __slots__ = ("_additions", "_wanted")
+    __slots__ = ("_additions", "_slow", "_wanted")
 
     def __init__(self) -> None:
         # How often each is wanted, and the number of the call that made it wanted.
         self._wanted: dict[str, tuple[int, int]] = {}
         self._additions = 0
+        # What the server is asked to do with them while this side is slow.
+        self._slow: dict[str, str] = {}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -80,6 +88,7 @@ class Subscriptions:
                 self._wanted[channel] = (count - 1, since)
             elif count == 1:
                 del self._wanted[channel]
+                self._slow.pop(channel, None)
                 gone.append(channel)
         return tuple(gone)
 
@@ -89,7 +98,18 @@ class Subscriptions:
 
     def forget(self, channel: str) -> bool:
         """The server refuses a channel: it is wanted no more, however often it was; returns whether it was."""
+        self._slow.pop(channel, None)
         return self._wanted.pop(channel, None) is not None
+
+    def change_slow(self, channels: Iterable[str], slow: str) -> tuple[str, ...]:
+        """Say what the server is to do while this side is slow; returns the channels of which it was said otherwise."""
+        changed = tuple(channel for channel in dict.fromkeys(channels) if self._slow.get(channel, "") != slow)
+        self._slow.update(dict.fromkeys(changed, slow))
+        return changed
+
+    def slow(self, channel: str) -> str:
+        """What the server is to do while this side is slow; empty where nobody said."""
+        return self._slow.get(channel, "")
 
     def holder(self, channels: Iterable[str]) -> Callable[[str], bool]:
         """Return what tells, later, whether one of these channels is still wanted since now.
@@ -135,6 +155,32 @@ class SubscriptionProtocol(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A channel or pattern that is asked for."""
+
+    name: str
+
+    slow: str
+    """What the server is to do with it while this side is slow; empty for what it does anyway."""
+
+    positions: Sequence[str]
+    """Where the channels stand that it means, as texts; none where it is new."""
+
+
+@runtime_checkable
+class RecoveringProtocol(SubscriptionProtocol, Protocol):
+    """A `SubscriptionProtocol` that can present where channels stand, and reads where they go on."""
+
+    def present(self, request: Any, wish: Callable[[str], Wish], /) -> Sequence[Any]:
+        """Return one of the messages of `subscribe` with all that is wished of its channels; or several for it."""
+        ...
+
+    def goes_on(self, reply: Any, /) -> tuple[Sequence[str], Sequence[str]]:
+        """Return what an answer says: positions of channels as texts, and the channels that are recovered."""
+        ...
+
+
 class StandardSubscriptions:
     """`Subscribe` and `Unsubscribe`; servers of this package answer `Subscribed` and `SubscriptionRejected`."""
 
@@ -152,6 +198,21 @@ class StandardSubscriptions:
     def unsubscribe(self, channels: Sequence[str], /) -> Sequence[Any]:
         """Return as few messages as hold the channels, 512 each."""
         return [Unsubscribe(channels=part) for part in parts(channels)]
+
+    def present(self, request: Any, wish: Callable[[str], Wish], /) -> Sequence[Any]:
+        """Return as few messages as hold it, of 480 KiB each; positions of one channel beyond that are left out."""
+        if not isinstance(request, Subscribe):
+            return [request]
+        wishes = [wish(name) for name in request.channels]
+        return [
+            Subscribe([wish.name for wish in part], _cut([text for wish in part for text in wish.positions]), slow)
+            for slow in dict.fromkeys(wish.slow for wish in wishes)
+            for part in _wish_parts([wish for wish in wishes if wish.slow == slow])
+        ]
+
+    def goes_on(self, reply: Any, /) -> tuple[Sequence[str], Sequence[str]]:
+        """Return what a `Subscribed` says."""
+        return (reply.positions, reply.recovered) if isinstance(reply, Subscribed) else ((), ())
 
     def settle(self, reply: Any, /) -> Sequence[tuple[str, SubscribeRejected | None]]:
         """Return the channels that an answer names."""
@@ -171,6 +232,31 @@ def parts(channels: Sequence[str]) -> list[list[str]]:
     """Cut a list of channels into lists that one message each may carry."""
     size = _CHANNELS_OF_ONE_MESSAGE
     return [list(channels[start : start + size]) for start in range(0, len(channels), size)]
+
+
+def _size(text: str) -> int:
+    # With its quotes and comma.
+    return len(text.encode()) + 3
+
+
+def _cut(positions: list[str]) -> list[str]:
+    """As many of the positions as one message may carry: those of a pattern can be too many."""
+    sizes = itertools.accumulate(map(_size, positions))
+    return [text for text, size in zip(positions, sizes, strict=True) if size <= _BYTES_OF_ONE_MESSAGE]
+
+
+def _wish_parts(wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
+    part: list[Wish] = []
+    room = _BYTES_OF_ONE_MESSAGE
+    for wish in wishes:
+        size = _size(wish.name) + sum(map(_size, wish.positions))
+        if part and size > room:
+            yield part
+            part, room = [], _BYTES_OF_ONE_MESSAGE
+        part.append(wish)
+        room -= size
+    if part:
+        yield part
 
 
 class Acknowledgements:

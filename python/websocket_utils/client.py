@@ -22,12 +22,12 @@ from ._receiving import Receiving
 from ._reconnect import ClosePolicy, ReconnectPolicy
 from ._sending import Sending
 from ._session import Codec, Login, Session, Terms
-from ._slow import Backpressure, Conflate, DropOldest
+from ._slow import Backpressure, Conflate, Disconnect, DropOldest, asked
 from ._statistics import client_stats
-from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+from ._subscriptions import RecoveringProtocol, StandardSubscriptions, SubscriptionProtocol
 from ._watching import Watching, Where
 from .config import ConfigOverrides, WebSocketConfig
-from .events import Event, Restored, Stale, SubscriptionLost
+from .events import Event, Gap, Lagged, Restored, Stale, SubscriptionLost
 from .exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
@@ -100,6 +100,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         self._heartbeat: Heartbeat[Connection] | None = None
         self._busy_poll: BusyPoll | None = None
         self._is_closing = False
+        self._gaps = self._lagged = 0
 
     @classmethod
     def connect(
@@ -113,6 +114,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         token: TokenSource | None = None,
         ssl: SSLContext | None = None,
         subprotocols: Sequence[str] | None = None,
+        recover: bool = False,
         authenticate: Callable[[Login], Awaitable[object]] | None = None,
         subscriptions: SubscriptionProtocol | None = None,
         timeout: float | None = None,
@@ -146,6 +148,8 @@ class WebSocketClient(Receiving, Sending, Closing):
             subprotocols: Offered to the server in this order; None offers `websocket-utils.msgpack` or
                 `websocket-utils.protobuf` with those codecs and nothing with JSON. A server of this package
                 acknowledges subscriptions to who offers `websocket-utils.json` or one of these.
+            recover: Offer `websocket-utils.json` with JSON too. A server of this package that agrees numbers what it
+                publishes, acknowledges subscriptions, and sends what was missed after a reconnect, out of its history.
             authenticate: Called with a `Login` on each connection before it subscribes; raises `AuthenticationFailed`
                 if the server refuses.
             subscriptions: How subscriptions are asked for and acknowledged; None speaks `Subscribe` and `Unsubscribe`.
@@ -187,7 +191,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         )
         assembly = Assembly(
             terms=terms,
-            dialer=dialer_of(url, settings, codec, headers, token, ssl, subprotocols),
+            dialer=dialer_of(url, settings, codec, headers, token, ssl, subprotocols, recover=recover),
             mode=mode,
             reconnect=reconnect,
             closes=closes or ClosePolicy(),
@@ -198,6 +202,7 @@ class WebSocketClient(Receiving, Sending, Closing):
             key=key,
             of=of,
             timeout=timeout,
+            recover=recover,
         )
         client = cls(assembly)
         return Opening(client, client._open)
@@ -210,6 +215,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         stale_after: float | None = None,
         of: Any = None,
         where: Where | None = None,
+        slow: Conflate | DropOldest | Disconnect | None = None,
     ) -> Subscription:
         """Subscribe to channels; kept, and renewed in this order after every reconnect.
 
@@ -217,12 +223,14 @@ class WebSocketClient(Receiving, Sending, Closing):
         waits for the acknowledgement, over a reconnect if need be; cancelling it then ends the subscription again.
 
         Args:
-            *channels: Names such as `prices:SOL-USDC`.
+            *channels: Names such as `prices:SOL-USDC`, or patterns: `prices:*` is all that begin with `prices:`.
             stale_after: Seconds without a message of the channel after which it is `Stale`; None does not watch.
             of: The class of the channel's messages, by which they are known. None counts any message, which is right
                 for the only channel of a client.
             where: Which messages of that class: a mapping of fields and their values, or a callable that is given the
                 message. None counts all.
+            slow: What the server is asked to do with these channels while this side is slow: `Conflate()`,
+                `DropOldest(n)` or `Disconnect()`; None leaves it to the server, or as it was asked for before.
 
         Returns:
             The subscription, which can be ended; it need not be kept.
@@ -231,17 +239,25 @@ class WebSocketClient(Receiving, Sending, Closing):
             SubscribeRejected: If the server refuses a channel. It is not subscribed to.
             SendQueueFull: If more than `max_send_queue` bytes wait to be sent. Nothing was subscribed to.
             ValueError: If `stale_after` is no positive number, or could not tell whose silence it is.
+            TypeError: If `slow` is nothing that a client can ask for, or its `subscriptions` can't say it.
         """
         if self._is_over:
             raise self._closed_error()
+        policy = None if slow is None else asked(slow)
+        if policy is not None and not isinstance(self._terms.protocol, RecoveringProtocol):
+            raise TypeError("slow: these `subscriptions` know no way to ask a server for that")
         if stale_after is not None:
             for channel in dict.fromkeys(channels):
                 self._watching.watch(channel, stale_after, of, where)
         new = self._terms.subscriptions.add(channels)
+        changed = () if policy is None else self._terms.subscriptions.change_slow(channels, policy)
+        due_new = tuple(dict.fromkeys((*new, *changed)))
+        for link in self._links:
+            link.recovery.enter(new, self.channels)
         is_held = self._terms.subscriptions.holder(channels)
         try:
             self._watching.check_alone(self.channels)
-            self._ask(lambda session: session.subscribe(new))
+            self._ask(lambda session: session.subscribe(due_new))
             due = {channel for link in self._links for channel in link.unacknowledged(channels, new)}
             if due:
                 await self._terms.waiters.waiter(self._loop, due)
@@ -262,9 +278,12 @@ class WebSocketClient(Receiving, Sending, Closing):
         # The server first: where that can't be said, nothing has changed.
         last = self._terms.subscriptions.last(channels)
         self._ask(lambda session: session.unsubscribe(last))
-        for channel in self._terms.subscriptions.remove(channels):
+        gone = self._terms.subscriptions.remove(channels)
+        for channel in gone:
             self._watching.unwatch(channel)
             self._terms.waiters.settle(channel)
+        for link in self._links:
+            link.recovery.leave(gone, self.channels)
 
     def _ask(self, change: Callable[[Session], None]) -> None:
         for link in self._links:
@@ -283,6 +302,10 @@ class WebSocketClient(Receiving, Sending, Closing):
 
     def _tell(self, event: Event) -> None:
         if not self._is_closing:
+            if isinstance(event, Gap):
+                self._gaps += 1
+            elif isinstance(event, Lagged):
+                self._lagged += event.count
             self._inbox.tell(event)
             self._event_handlers.call(event)
 
@@ -355,6 +378,15 @@ class WebSocketClient(Receiving, Sending, Closing):
     def is_connected(self) -> bool:
         """Whether messages can be sent now."""
         return self._connection is not None and self._connection.is_open
+
+    @property
+    def current_position(self) -> tuple[str, int, int, int] | None:
+        """Channel, epoch, sequence and previous sequence of the message that a handler (`on`) is called with right now.
+
+        None for a message that stands in no channel, from a server that does not number them, in what an `async def`
+        handler does, and wherever no handler is being called.
+        """
+        return next((found for link in self._links if (found := link.recovery.positions.current)), None)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -460,7 +492,8 @@ class WebSocketClient(Receiving, Sending, Closing):
     def stats(self) -> ClientStats:
         """Return what this client has done so far, over all its connections."""
         legs = () if self._legs is None else self._legs.stats()
-        return client_stats(self.state, self.epoch, self._inbox, self._held, self._terms, self._links, legs)
+        missed = (self._gaps, self._lagged)
+        return client_stats(self.state, self.epoch, self._inbox, self._held, self._terms, self._links, legs, missed)
 
     def __repr__(self) -> str:
         return f"<WebSocketClient {self.url} {self.state}>"

@@ -192,6 +192,15 @@ class ClientStats:
     events_dropped: int
     """Events dropped because nobody took thousands of them."""
 
+    duplicates: int
+    """Publications dropped because they had come before; they are not among `messages_received`."""
+
+    gaps: int
+    """`Gap` events told."""
+
+    lagged: int
+    """Publications that a server left out because this side was slow, as its `Lagged` events say."""
+
     send_queue_bytes: int
     """Bytes accepted by `send` and not yet taken by the operating system, now."""
 

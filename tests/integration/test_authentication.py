@@ -135,7 +135,7 @@ async def test_opening_waits_for_a_judgement_that_takes_time(subprotocols: Any, 
         switch.answers[0].set_result(DESK)
         async with await connecting as client, asyncio.timeout(5):
             await client.subscribe("prices:SOL")
-            await until(lambda: server.publish("prices:SOL", PriceUpdate("SOL", "USDC", 2.0, timestamp=1)))
+            await until(lambda: server.broadcast(PriceUpdate("SOL", "USDC", 2.0, timestamp=1)))
             assert (await client.receive(PriceUpdate)).price == 2.0
 
 
@@ -222,7 +222,7 @@ async def test_client_that_says_who_it_is_on_the_connection_is_told_so_and_gets_
             asyncio.timeout(5),
         ):
             await client.subscribe("prices:SOL")
-            server.publish("prices:SOL", PriceUpdate("SOL", "USDC", 3.0, timestamp=1))
+            server.broadcast(PriceUpdate("SOL", "USDC", 3.0, timestamp=1))
             assert (await client.receive(PriceUpdate)).price == 3.0
         assert server.stats().accepted == 1
 

@@ -192,7 +192,7 @@ async def test_client_whose_tokens_end_gets_a_fresh_one_for_each_connection(plai
         seen = [event async for event in first(client, 2)]
         assert [type(event) for event in seen] == [Disconnected, Reconnected]
         assert issued == ["first", "again"]
-        await until(lambda: server.publish("prices:SOL", PriceUpdate("SOL", "USDC", 4.0, timestamp=1)))
+        await until(lambda: server.publish("prices:SOL", PriceUpdate("SOL", "USDC", 4.0, timestamp=1)).subscribers)
 
 
 async def first(client: Any, count: int) -> AsyncIterator[Any]:

@@ -92,7 +92,6 @@ DOCUMENTED = {
     "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Channel", "Columns", "Decoder", "Encoder", "Histogram", "Receipt", "decode_columns"],
-    "_core": ["Columns", "Decoder", "Encoder", "Histogram", "decode_columns"],
     "_in_band": ["in_band"],
     "_session": ["Login"],
     "_slow": ["Backpressure", "Conflate", "Disconnect", "DropOldest"],

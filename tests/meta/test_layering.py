@@ -44,6 +44,7 @@ LAYERS = [
         "_own_sends",
         "_pings",
         "_racing",
+        "_recovery",
         "_replies",
         "_busy_poll",
         "_held",

@@ -37,4 +37,13 @@ def test_every_layer_has_its_rows() -> None:
     text = (ROOT / "THREAT_MODEL.md").read_text(encoding="utf-8")
     sections = re.split(r"^## ", text, flags=re.MULTILINE)
     with_rows = [section.partition("\n")[0] for section in sections if ROW.search(section)]
-    assert with_rows == ["Handshake", "Framing", "Compression", "Resources", "TLS and credentials", "HTTP side door", "Codec"]
+    assert with_rows == [
+        "Handshake",
+        "Framing",
+        "Compression",
+        "Resources",
+        "TLS and credentials",
+        "Authorization",
+        "HTTP side door",
+        "Codec",
+    ]

@@ -192,6 +192,8 @@ class Link:
         compression_threshold: int = 1024,
         epoch: int = 0,
         rtt: Any = None,
+        positions: _core.Positions | None = None,
+        inbox: _core.Inbox | None = None,
         sequenced: bool = False,
         descriptor: int = -1,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
@@ -209,7 +211,7 @@ class Link:
             del connection, nbytes
             awaitables.append(awaitable)
 
-        self.inbox = _core.Inbox(
+        self.inbox = inbox or _core.Inbox(
             self.loop,
             self.faults.append,
             run or note,
@@ -235,6 +237,7 @@ class Link:
             compression_threshold=compression_threshold,
             epoch=epoch,
             rtt=rtt,
+            positions=positions,
             sequenced=sequenced,
         )
         self.transport.protocol = self.connection

@@ -37,9 +37,11 @@ def signed(key: Any, algorithm: str, kid: str | None = None, **changed: Any) -> 
 
 def jwk(key: Any, kid: str | None, **members: Any) -> dict[str, Any]:
     """The public half of a key, as an issuer publishes it."""
-    public = key.public_key()
-    kind = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "ED": OKPAlgorithm}[
-        "RSA" if isinstance(key, rsa.RSAPrivateKey) else "EC" if isinstance(key, ec.EllipticCurvePrivateKey) else "ED"
-    ]
-    made: dict[str, Any] = json.loads(kind.to_jwk(public))
+    kinds: dict[type, Any] = {
+        rsa.RSAPrivateKey: RSAAlgorithm,
+        ec.EllipticCurvePrivateKey: ECAlgorithm,
+        ed25519.Ed25519PrivateKey: OKPAlgorithm,
+    }
+    (kind,) = (algorithm for private, algorithm in kinds.items() if isinstance(key, private))
+    made: dict[str, Any] = json.loads(kind.to_jwk(key.public_key()))
     return {**made, **({} if kid is None else {"kid": kid}), **members}

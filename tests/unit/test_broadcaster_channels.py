@@ -21,7 +21,11 @@ class SpecialTick(Tick):
     pass
 
 
-FORMATS = {"json": b'{"type":"Tick","n":1}', "msgpack": b"\x82\xa4type\xa4Tick\xa1n\x01", "protobuf": b"\xfa\x7f\x04Tick\x08\x01"}
+FORMATS = {
+    "json": b'{"type":"Tick","n":1}',
+    "msgpack": b"\x82\xa4type\xa4Tick\xa1n\x01",
+    "protobuf": b"\xfa\x7f\x04Tick\x08\x01",
+}
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -108,6 +108,23 @@ Examples:
 @click.option("--loop", is_flag=True, help="Begin the recording again at its end.")
 @click.option("--broadcast", is_flag=True, help="Send every message to every client, whatever it subscribed to.")
 @click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Serve clients by so many processes, which share the port; this one publishes, and starts them anew.",
+)
+@click.option(
+    "--history",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Messages kept of each channel, for clients that come back.",
+)
+@click.option("--stats", is_flag=True, help="Tell every five seconds what each worker does.")
+@click.option(
     "--drain",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
@@ -140,6 +157,9 @@ def feed(
     speed: float | None,
     loop: bool,
     broadcast: bool,
+    workers: int,
+    history: int,
+    stats: bool,
     drain: float,
     http: str | None,
     http_key: str | None,

@@ -21,5 +21,6 @@ pub mod limits;
 pub mod log;
 pub mod mask;
 pub mod opcode;
+pub mod positions;
 pub mod publication;
 pub mod utf8;

@@ -93,37 +93,72 @@ pub fn append_position(out: &mut Vec<u8>, position: Position<'_>) {
     EpochText::new(position.epoch).append_position(out, position.sequence, position.previous, position.channel);
 }
 
+/// Bytes of the longest channel name: 256 characters.
+pub const LONGEST_NAME: usize = 1024;
+
+/// What stands in front of a channel's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// As in [`Position`].
+    pub epoch: u64,
+    /// As in [`Position`].
+    pub sequence: u64,
+    /// As in [`Position`].
+    pub previous: u64,
+}
+
 /// Tells what a received payload is. Never reads behind the line of the position.
 #[must_use]
 pub fn read_position(payload: &[u8]) -> Received<'_> {
     let Some((&MARK, rest)) = payload.split_first() else { return Received::Bare(payload) };
-    let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { return Received::Malformed };
-    let (line, body) = (&rest[..end], &rest[end + 1..]);
-    if line.is_empty() {
+    if let Some((b'\n', body)) = rest.split_first() {
         return Received::Bare(body);
     }
-    let Some((epoch, line)) = split_number(line) else { return Received::Malformed };
-    let Some((sequence, line)) = split_number(line) else { return Received::Malformed };
-    let Some((previous, line)) = split_number(line) else { return Received::Malformed };
-    match str::from_utf8(line) {
-        Ok(channel) if !channel.is_empty() => {
-            Received::Publication(Position { epoch, sequence, previous, channel }, body)
-        }
-        _ => Received::Malformed,
+    let Some((Numbers { epoch, sequence, previous }, rest)) = split_numbers(rest) else { return Received::Malformed };
+    match split_name(rest) {
+        Some((channel, body)) => Received::Publication(Position { epoch, sequence, previous, channel }, body),
+        None => Received::Malformed,
     }
 }
 
+/// The numbers behind the mark, and what is behind the space that ends them; `None` if they are not that.
+#[inline]
+#[must_use]
+pub fn split_numbers(line: &[u8]) -> Option<(Numbers, &[u8])> {
+    let (epoch, line) = split_number(line)?;
+    let (sequence, line) = split_number(line)?;
+    let (previous, line) = split_number(line)?;
+    Some((Numbers { epoch, sequence, previous }, line))
+}
+
+/// The name of the channel up to the first LF, and what is behind that; `None` if it is empty, too long or no text.
+#[must_use]
+pub fn split_name(line: &[u8]) -> Option<(&str, &[u8])> {
+    let end = line.iter().take(LONGEST_NAME + 1).position(|&byte| byte == b'\n')?;
+    let channel = str::from_utf8(&line[..end]).ok()?;
+    (!channel.is_empty()).then(|| (channel, &line[end + 1..]))
+}
+
 /// The number up to the first space, and what is behind that; `None` if it is none that fits 64 bits.
+#[inline]
 fn split_number(line: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
-    for (at, &byte) in line.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
-            b' ' if at > 0 => return Some((number, &line[at + 1..])),
-            _ => return None,
+    let mut digits = 0;
+    for &byte in line {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
         }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        digits += 1;
     }
-    None
+    let (b' ', rest) = line[digits..].split_first()? else { return None };
+    match digits {
+        0 => None,
+        // Nineteen digits always fit.
+        1..=19 => Some((number, rest)),
+        _ => str::from_utf8(&line[..digits]).ok()?.parse().ok().map(|number| (number, rest)),
+    }
 }
 
 #[cfg(test)]
@@ -159,5 +194,13 @@ mod tests {
             assert_eq!(read_position(&payload), Received::Malformed, "{line:?}");
         }
         assert_eq!(read_position(b"\x1e1 2 1 \xff\n"), Received::Malformed);
+    }
+
+    #[test]
+    fn name_is_read_up_to_its_longest_and_no_further() {
+        for (length, is_read) in [(LONGEST_NAME, true), (LONGEST_NAME + 1, false), (100 * LONGEST_NAME, false)] {
+            let payload = [b"\x1e1 2 1 ".as_slice(), &vec![b'a'; length], b"\n{}"].concat();
+            assert_eq!(matches!(read_position(&payload), Received::Publication(..)), is_read, "{length}");
+        }
     }
 }

@@ -31,7 +31,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::clock::Stamp;
 use crate::codec::{Router, WireFormat};
-use crate::connection::{Connection, Hold};
+use crate::connection::{Broken, Connection, Hold};
 use crate::histogram::Histogram;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::sent::Sent;
@@ -50,6 +50,10 @@ pub(crate) enum Taken {
     /// Somebody has to be asked first, once nothing is borrowed.
     Looked(Box<Looked>),
     Fault(PyErr),
+    /// A publication that does not follow the one before it: that is told first, once nothing is borrowed.
+    Broken(Box<Broken>),
+    /// No publication, though it begins as one.
+    Malformed,
 }
 
 pub(crate) struct State {
@@ -81,8 +85,8 @@ pub(crate) struct State {
     keeps_events: Cell<bool>,
     closed: Cell<bool>,
     error: Guarded<Option<Py<PyAny>>>,
-    /// The connection that is held because the queue is full.
-    paused: Guarded<Option<Py<Connection>>>,
+    /// Connections that are held because the queue is full: one, or it and its successor.
+    paused: Guarded<Vec<Py<Connection>>>,
     /// The read that goes on, or was the last.
     read: Cell<Stamp>,
     /// Whether its age at the first handler was measured.
@@ -150,6 +154,16 @@ impl State {
             && let Some(looked) = self.look(py, payload, format)?
         {
             return Ok(looked);
+        }
+        self.hand_on(py, payload, format)
+    }
+
+    /// The same of a publication without its header, which is none of the library's own messages.
+    pub(crate) fn take_publication(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
+        count(&self.messages);
+        self.bytes.set(self.bytes.get() + payload.len() as u64);
+        if self.unseen.get() > 0 && self.show(payload, format)? {
+            return Ok(Looked::watched(payload, format));
         }
         self.hand_on(py, payload, format)
     }
@@ -262,10 +276,12 @@ impl State {
         self.wake(py, messages)?;
         if (held > self.limit || messages > self.max_messages)
             && let Some(connection) = connection
-            && self.paused.read()?.is_none()
         {
-            *self.paused.lock()? = Some(connection.clone().unbind());
-            connection.get().state()?.hold(connection.as_any(), Hold::Inbox)?;
+            let state = connection.get().state()?;
+            if !state.is_held_by(Hold::Inbox) {
+                self.paused.lock()?.push(connection.clone().unbind());
+                state.hold(connection.as_any(), Hold::Inbox)?;
+            }
         }
         Ok(())
     }

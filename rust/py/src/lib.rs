@@ -19,6 +19,7 @@ mod loop_bound;
 mod masking;
 mod outbox;
 mod outgoing;
+mod positions;
 mod pull;
 mod queue;
 mod scratch;
@@ -43,6 +44,8 @@ mod _core {
     use crate::histogram::Histogram;
     #[pymodule_export]
     use crate::inbox::Inbox;
+    #[pymodule_export]
+    use crate::positions::Positions;
     #[pymodule_export]
     use crate::sent::Sent;
 

@@ -10,6 +10,7 @@ impl State {
         visit.call(&self.call_soon)?;
         visit.call(&self.create_future)?;
         visit.call(&self.broadcaster)?;
+        visit.call(&self.positions)?;
         visit.call(self.round_trips.histogram())?;
         for cell in [&self.owner, &self.transport, &self.end_turn, &self.on_stray] {
             if let Ok(value) = cell.read() {

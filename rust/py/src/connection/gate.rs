@@ -26,7 +26,7 @@ impl State {
     }
 
     /// Whether that is a reason.
-    pub(super) fn is_held_by(&self, why: Hold) -> bool {
+    pub(crate) fn is_held_by(&self, why: Hold) -> bool {
         self.holds.get() & why as u8 != 0
     }
 

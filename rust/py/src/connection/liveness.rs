@@ -108,6 +108,11 @@ impl State {
         self.delivering.get() && !self.muted.get()
     }
 
+    /// Whether it is muted but for what follows in order.
+    pub(super) fn is_following(&self) -> bool {
+        self.delivering.get() && self.muted.get() && self.follows.get()
+    }
+
     /// One message has come; those after our close frame don't count, for nobody wants them.
     #[inline]
     pub(super) fn count_received(&self) {

@@ -25,6 +25,7 @@ mod gate;
 mod liveness;
 mod python;
 mod receiving;
+mod sequencing;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ pub(crate) use self::compressing::Compression;
 use self::deferring::PutOffLoss;
 pub(crate) use self::gate::Hold;
 use self::liveness::RoundTrips;
+pub(crate) use self::sequencing::Broken;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -48,6 +50,7 @@ use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::outbox::Outbox;
+use crate::positions::Positions;
 use crate::pull::{Drain, retain_waiting};
 use crate::sent::{Given, Sent};
 use crate::{masking, outgoing};
@@ -58,6 +61,8 @@ pub(crate) struct State {
     pub(crate) format: WireFormat,
     protocol: Guarded<Protocol>,
     inbox: Py<Inbox>,
+    /// Where the channels stand; `None` where the peer's publications don't say it.
+    positions: Option<Py<Positions>>,
     /// Told of the closing handshake and of the end; gone after the end.
     owner: Guarded<Option<Py<PyAny>>>,
     pub(crate) transport: Guarded<Option<Py<PyAny>>>,
@@ -113,6 +118,8 @@ pub(crate) struct State {
     on_stray: Guarded<Option<Py<PyAny>>>,
     /// Biggest message of a connection that is not muted.
     max_message_size: usize,
+    /// But for publications that follow in order what was delivered.
+    follows: Cell<bool>,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.

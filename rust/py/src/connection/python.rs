@@ -20,6 +20,7 @@ use crate::compression::{self, AgreementTuple};
 use crate::fates::Fates;
 use crate::inbox::Inbox;
 use crate::loop_bound::{Guarded, LoopBound};
+use crate::positions::Positions;
 use crate::pull::Drain;
 use crate::scratch;
 use crate::sent::Sent;
@@ -31,7 +32,7 @@ impl Connection {
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
         max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
-        sequenced=false
+        positions=None, sequenced=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
     fn py_new(
@@ -52,6 +53,7 @@ impl Connection {
         compression_threshold: usize,
         epoch: u64,
         rtt: Option<Py<PyAny>>,
+        positions: Option<Py<Positions>>,
         sequenced: bool,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
@@ -75,6 +77,7 @@ impl Connection {
                 format,
                 protocol: Guarded::new(protocol),
                 inbox,
+                positions,
                 owner: Guarded::new(Some(owner)),
                 transport: Guarded::new(Some(transport)),
                 call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
@@ -108,6 +111,7 @@ impl Connection {
                 muted: Cell::new(false),
                 on_stray: Guarded::default(),
                 max_message_size,
+                follows: Cell::new(false),
                 messages_received: Cell::new(0),
                 lost: Cell::new(false),
                 broken: Cell::new(false),
@@ -275,9 +279,17 @@ impl Connection {
 
     /// Drops the messages that come, but for those that `Inbox.control` has a route for, which go there alone. The inbox
     /// counts none of them, and a full one does not hold their reading. `on_stray` is called with the connection in place
-    /// of each that is dropped, and none over `max_message_size` is taken meanwhile.
-    #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None))]
-    fn py_mute(&self, py: Python<'_>, on_stray: Option<Py<PyAny>>, max_message_size: Option<usize>) -> PyResult<()> {
+    /// of each that is dropped, and none over `max_message_size` is taken meanwhile. With `follows`, publications that
+    /// follow in order what was delivered are delivered all the same, here and from another connection with the same
+    /// positions, each once.
+    #[pyo3(name = "mute", signature = (on_stray=None, max_message_size=None, *, follows=false))]
+    fn py_mute(
+        &self,
+        py: Python<'_>,
+        on_stray: Option<Py<PyAny>>,
+        max_message_size: Option<usize>,
+        follows: bool,
+    ) -> PyResult<()> {
         let state = self.state()?;
         if let Some(size) = max_message_size {
             state.protocol.lock()?.set_max_message_size(size.min(state.max_message_size));
@@ -285,6 +297,7 @@ impl Connection {
         // Let go of behind the borrow: what it refers to may be freed with it.
         let before = std::mem::replace(&mut *state.on_stray.lock()?, on_stray);
         drop(before);
+        state.follows.set(follows);
         state.mute(py)
     }
 

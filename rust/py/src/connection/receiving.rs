@@ -39,6 +39,7 @@ impl State {
     pub(super) fn read(&self, object: &Bound<'_, PyAny>, mut input: &mut [u8]) -> PyResult<()> {
         let py = object.py();
         let inbox = self.inbox.get().state()?;
+        let positions = self.positions()?;
         let mut protocol = self.protocol.lock()?;
         let mut budget = self.work_budget();
         loop {
@@ -51,7 +52,11 @@ impl State {
                 Ok(Some(Event::Message { kind, payload })) if self.delivers() => {
                     self.count_received();
                     budget = budget.saturating_sub(payload.len());
-                    match inbox.take(py, payload, self.format_of(kind))? {
+                    let taken = match positions {
+                        None => inbox.take(py, payload, self.format_of(kind))?,
+                        Some(positions) => Self::take_placed(py, positions, inbox, payload, self.format_of(kind))?,
+                    };
+                    match taken {
                         Taken::Queued | Taken::Dropped => continue,
                         taken => Next::Deliver(taken),
                     }
@@ -92,7 +97,7 @@ impl State {
                 if !self.delivering.get() {
                     return Ok(Next::Deliver(Taken::Dropped));
                 }
-                match self.inbox.get().state()?.take_muted(py, payload, self.format_of(*kind))? {
+                match self.take_muted(py, payload, self.format_of(*kind))? {
                     Taken::Dropped => Next::Stray,
                     taken => Next::Deliver(taken),
                 }
@@ -124,7 +129,7 @@ impl State {
     }
 
     #[inline]
-    fn deliver(&self, object: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
+    pub(super) fn deliver(&self, object: &Bound<'_, PyAny>, taken: Taken) -> PyResult<()> {
         let py = object.py();
         match taken {
             Taken::Queued | Taken::Dropped => Ok(()),
@@ -140,6 +145,8 @@ impl State {
                 Ok(())
             }
             Taken::Fault(error) => self.inbox.get().state()?.report(py, error),
+            Taken::Broken(broken) => self.deliver_broken(object, &broken),
+            Taken::Malformed => self.fail_malformed(object),
         }
     }
 
@@ -220,7 +227,10 @@ impl State {
 
     /// Whether messages are wanted and more of them may come: else nothing that a slow reader does holds reading.
     fn may_hold(&self) -> PyResult<bool> {
-        Ok(self.delivers() && !self.broken.get() && !self.lost.get() && self.received_close.read()?.is_none())
+        Ok((self.delivers() || self.is_following())
+            && !self.broken.get()
+            && !self.lost.get()
+            && self.received_close.read()?.is_none())
     }
 
     /// An `async def` handler has begun to work on a message.
@@ -295,7 +305,9 @@ impl Connection {
         state.has_written.set(false);
         state.round_trips.begin_read();
         let was_broken = state.broken.get();
+        let outer = state.begin_placing()?;
         let outcome = state.contain(object.as_any(), step);
+        state.end_placing(outer)?;
         state.reading.set(false);
         state.turn.set(false);
         outcome?;

@@ -37,6 +37,15 @@ pub(crate) struct Looked {
     is_muted: bool,
 }
 
+impl Looked {
+    /// One that only watches have to be shown.
+    pub(super) fn watched(payload: &[u8], format: WireFormat) -> Taken {
+        let payload = payload.to_vec();
+        let looked = Self { payload, format, call: None, is_consumed: false, is_watched: true, is_muted: false };
+        Taken::Looked(Box::new(looked))
+    }
+}
+
 impl Control {
     pub(super) fn new() -> Self {
         Self { routes: Guarded::new(Router::new()), bound: Cell::new(0) }
@@ -158,7 +167,7 @@ impl State {
     #[inline(never)]
     pub(crate) fn go_on(&self, py: Python<'_>, connection: &Bound<'_, PyAny>, looked: &Looked) -> PyResult<()> {
         match self.hand_on(py, &looked.payload, looked.format)? {
-            Taken::Queued | Taken::Dropped | Taken::Looked(_) => Ok(()),
+            Taken::Queued | Taken::Dropped | Taken::Looked(_) | Taken::Broken(_) | Taken::Malformed => Ok(()),
             Taken::Call(callbacks, message, size) => {
                 self.call(py, connection, callbacks.bind(py), message.bind(py), size)
             }

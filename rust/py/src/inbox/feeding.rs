@@ -40,7 +40,7 @@ impl State {
             }
             Taken::Call(callbacks, message, size) => self.call(py, &nobody, callbacks.bind(py), message.bind(py), size),
             Taken::Fault(error) => self.report(py, error),
-            Taken::Queued | Taken::Dropped => Ok(()),
+            Taken::Queued | Taken::Dropped | Taken::Broken(_) | Taken::Malformed => Ok(()),
         }
     }
 

@@ -282,11 +282,10 @@ impl Inbox {
         state.wake(py, usize::MAX)
     }
 
-    /// Forgets a connection that is gone: the next one may be held.
+    /// Forgets a connection that is gone: the next one may be held, and is let go if it is.
     #[pyo3(name = "forget_connection")]
-    fn py_forget_connection(&self) -> PyResult<()> {
-        self.state()?.paused.lock()?.take();
-        Ok(())
+    fn py_forget_connection(&self, py: Python<'_>) -> PyResult<()> {
+        self.state()?.resume(py)
     }
 
     /// Counters: (messages, bytes, decode errors, handler errors, unhandled, messages queued, bytes queued, dropped, conflated,
@@ -338,7 +337,9 @@ impl Inbox {
             }
         }
         if let Ok(paused) = state.paused.read() {
-            visit.call(&*paused)?;
+            for connection in paused.iter() {
+                visit.call(connection)?;
+            }
         }
         // A traceback leads from an error to its client, and from there to here.
         if let Ok(error) = state.error.read() {
@@ -367,7 +368,7 @@ impl Inbox {
             waiters.clear();
         }
         if let Ok(mut paused) = state.paused.lock() {
-            paused.take();
+            paused.clear();
         }
         if let Ok(mut error) = state.error.lock() {
             error.take();

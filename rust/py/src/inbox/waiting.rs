@@ -77,7 +77,7 @@ impl State {
     }
 
     pub(super) fn resume_if_drained(&self, py: Python<'_>) -> PyResult<()> {
-        if self.paused.read()?.is_some() {
+        if !self.paused.read()?.is_empty() {
             let store = self.store.read()?;
             if store.held() <= self.limit / 2 && store.len() <= self.max_messages / 2 {
                 drop(store);
@@ -87,13 +87,10 @@ impl State {
         Ok(())
     }
 
-    /// Lets a connection that is held read again, however much is queued.
+    /// Lets connections that are held read again, however much is queued.
     pub(crate) fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        let paused = self.paused.lock()?.take();
-        match paused {
-            Some(connection) => connection.get().state()?.release(py, Hold::Inbox),
-            None => Ok(()),
-        }
+        let paused = std::mem::take(&mut *self.paused.lock()?);
+        paused.iter().try_for_each(|connection| connection.get().state()?.release(py, Hold::Inbox))
     }
 
     /// How the stream ended: `None` while it goes on, else the error it ended with, if any.
