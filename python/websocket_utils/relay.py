@@ -235,5 +235,3 @@ class Relay:
             self._go_on()
         else:
             self._ask()
-
-

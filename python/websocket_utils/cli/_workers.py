@@ -1,6 +1,6 @@
 """The parent of a feed's workers: runs the source, numbers what it publishes, and keeps as many workers alive as asked.
 
-    source -> server on loopback, with the history  --->  worker 1, 2 ... N  --->  clients on one port
+source -> server on loopback, with the history  --->  worker 1, 2 ... N  --->  clients on one port
 """
 
 import asyncio
@@ -111,9 +111,7 @@ class Workers:
         begun: Called for each process that is started, with the worker's number and the process id.
     """
 
-    def __init__(
-        self, count: int, settings: Settings, begun: Callable[[int, int], object] = lambda *_: None
-    ) -> None:
+    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] = lambda *_: None) -> None:
         self._settings = settings
         self._begun = begun
         self._workers = [_Worker(number) for number in range(1, count + 1)]
