@@ -19,6 +19,7 @@ from benches import _many, _outages, _wires
 from benches._child import TIMEOUT, BenchError, Child
 from benches._payload import CYCLE, SUBSCRIBERS
 from benches._results import (
+    MOST_TRIES,
     ROOT,
     Bench,
     BenchResult,
@@ -56,8 +57,6 @@ WARM_CLIENTS = 50
 
 # A run counts when a fixed calculation right before and right after it took at most this many times its best time.
 DISTURBED = 1.12
-# How many times as many runs as rounds are asked for are tried until enough are undisturbed.
-MOST_TRIES = 5
 
 
 class _Run(NamedTuple):
@@ -289,7 +288,7 @@ def run_bench(
     sides = [side for side in wanted if is_there(side)]
     messages = {side.name: _first_messages(bench, side, seconds) for side in sides}
     taken: dict[str, list[_Run]] = {side.name: [] for side in sides}
-    for number in range(1 + rounds * MOST_TRIES):
+    for number in range(1 + rounds * bench.tries):
         best = min((run.yardstick for runs in taken.values() for run in runs), default=0)
         missing = [side for side in sides if _undisturbed(taken[side.name], best) < rounds]
         # Each round begins with another side, so that none always follows the same one.

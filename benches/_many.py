@@ -11,9 +11,10 @@ from benches._results import Bench, Numbers
 
 # What channels are called; a name that a user would give.
 PREFIX = "prices:"
-# Channel of all clients of a bench with a stalled one, and the channel that fills the socket of that one.
-SHARED_CHANNEL = "prices:all"
-FILLED_CHANNEL = "fill:one"
+# Channel of all clients of a bench with a stalled one, and the channel that fills the socket of that one: of the same
+# namespace, so that no other policy has a say.
+SHARED_CHANNEL = f"{PREFIX}all"
+FILLED_CHANNEL = f"{PREFIX}filling"
 # Bytes of a message there, and how far a client may fall behind before it is cut, for each message of a run: a client
 # that reads nothing is that far behind when two fifths of them are sent. That is the budget by which memory may grow.
 STALLED_MESSAGE = 2560

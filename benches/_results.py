@@ -62,6 +62,8 @@ Numbers = dict[str, float]
 Version = Literal["before", "after", "control"]
 # More of these is better; of all other metrics, less is.
 GAINS: Final = frozenset({"rate", "mb_s"})
+# How many times as many runs as rounds are asked for are tried until enough are undisturbed.
+MOST_TRIES: Final = 5
 # "Not slower", within the noise that is granted.
 MOST_SLOWER: Final = 1.03
 
@@ -95,6 +97,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     peer: str | None = None
     best_of: tuple[str, ...] = ()
+    # A value counts as far as it is above that of this side.
+    beyond: str | None = None
     at_most: float | None = None
     at_least: float | None = None
 
@@ -132,6 +136,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     settle: float = 0.2
     # In a round of one second: drops, promotions.
     messages: int = 0
+    # As many as rounds times this are run, to have enough that are undisturbed.
+    tries: int = MOST_TRIES
     # With what a server ends each connection at once; 0: without a close frame.
     close_code: int = 0
 
@@ -293,6 +299,9 @@ def judge(result: BenchResult | MicroResult) -> list[Verdict]:
             found = [peer.median(bar.metric) for peer in map(result.side, peers) if peer is not None]
             best = max if bar.metric in GAINS else min
             measured = measured / best(found) if found else None
+        if bar.beyond is not None and measured is not None:
+            usual = result.side(bar.beyond)
+            measured = max(0.0, measured - usual.median(bar.metric)) if usual else None
         verdicts.append(Verdict(bar, measured))
     return verdicts
 

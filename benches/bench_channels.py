@@ -2,7 +2,8 @@
 
 from benches._results import Bar, Bench, Side
 
-OURS = "websocket_utils publish"
+OURS = "websocket_utils channel(name).publish"
+BY_NAME = "websocket_utils publish, by name"
 PEERS = ("picows loop + msgspec", "websockets broadcast + msgspec", "aiohttp loop + msgspec")
 CHANNELS, CLIENTS = 10_000, 1000
 
@@ -25,7 +26,8 @@ def _bench(name: str, burst: int, bars: tuple[Bar, ...] = ()) -> Bench:
         channels=CHANNELS,
         burst=burst,
         sides=(
-            Side(name=OURS, module="websocket_utils_server", scenario="channels", needs="websocket_utils"),
+            Side(name=OURS, module="websocket_utils_channels", scenario="by_handle", needs="websocket_utils"),
+            Side(name=BY_NAME, module="websocket_utils_channels", scenario="by_name", needs="websocket_utils"),
             Side(name=PEERS[0], module="picows_core", scenario="channels", needs="picows"),
             Side(name=PEERS[1], module="websockets_asyncio", scenario="channels", needs="websockets"),
             Side(name=PEERS[2], module="aiohttp_ws", scenario="channels", needs="aiohttp"),

@@ -47,7 +47,7 @@ BENCHES = (
         sides=(
             Side(
                 name="websocket_utils",
-                module="websocket_utils_server",
+                module="websocket_utils_channels",
                 scenario="idle_subscribed",
                 needs="websocket_utils",
             ),

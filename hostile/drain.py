@@ -61,7 +61,7 @@ async def _serve(deadline: float, window: float) -> None:
     loop = asyncio.get_running_loop()
     # Nobody is to be cut for another reason: neither for what waits, nor for a ping that is not answered.
     async with WebSocketServer.bind(
-        "127.0.0.1:0", max_lag=1 << 30, max_send_queue=1 << 30, ping_interval=None
+        "127.0.0.1:0", max_lag=1 << 30, max_send_queue=1 << 30, close_timeout=60, ping_interval=None
     ) as server:
         _say(port=server.local_addr[1])
         while line := await loop.run_in_executor(None, sys.stdin.readline):

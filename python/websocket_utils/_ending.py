@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Final
 
@@ -23,6 +24,8 @@ _logger = logging.getLogger("websocket_utils.server")
 
 # Seconds that clients inside their opening handshake get at the end of a drain.
 _FOR_OPENINGS: Final = 0.25
+# Seconds that requests to the side door may go on at the end.
+_FOR_REQUESTS: Final = 1.0
 # Seconds behind a drain's deadline in which handlers that are cancelled may still end.
 _BEHIND_DEADLINE: Final = 0.03
 
@@ -34,6 +37,7 @@ class Ending:
     _ages: AgeWatch
     _broadcaster: _core.Broadcaster
     _closed: asyncio.Event
+    _conditions: list[Callable[[], bool]]
     _connections: set[ServerConnection]
     _door: Door | None
     _drain: Drain | None
@@ -47,8 +51,13 @@ class Ending:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it takes clients: it listens, and is not about to end."""
-        return self._local_addr is not None and not self.is_draining and not self._shutting_down
+        """Whether it takes clients: it listens, is not about to end, and all conditions of `ready_when` hold."""
+        is_serving = self._local_addr is not None and not self.is_draining and not self._shutting_down
+        return is_serving and all(condition() for condition in self._conditions)
+
+    def ready_when(self, condition: Callable[[], bool]) -> None:
+        """Count as ready only while a condition holds: that a source is connected, that prices are not old."""
+        self._conditions.append(condition)
 
     @property
     def is_draining(self) -> bool:
@@ -146,7 +155,7 @@ class Ending:
         self._ages.stop()
 
     async def _finish(self, within: float | None) -> None:
-        """End what is left at once; handlers get so many seconds to be cancelled."""
+        """End what is left at once; requests to the door, and then handlers, get so many seconds to end."""
         self._stop_accepting()
         for connection in tuple(self._connections):
             connection.abort()
@@ -154,7 +163,7 @@ class Ending:
         try:
             # Last: until here it tells that the server is not ready any more.
             if self._door is not None:
-                await self._door.close()
+                await self._door.close(_FOR_REQUESTS if within is None else min(within, _FOR_REQUESTS))
             await self._faults.finish(within)
         finally:
             self._closed.set()

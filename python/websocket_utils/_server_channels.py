@@ -57,10 +57,11 @@ class ServerChannels:
         max_channels: Names and patterns that one connection may be subscribed to.
 
     Attributes:
+        is_relay: Whether another server numbers what is published here.
         cut: Connections cut because they didn't read the answers they asked for.
     """
 
-    __slots__ = ("_allows_undeclared", "_broadcaster", "_logger", "_max_channels", "_namespaces", "cut")
+    __slots__ = ("_allows_undeclared", "_broadcaster", "_logger", "_max_channels", "_namespaces", "cut", "is_relay")
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class ServerChannels:
         self._allows_undeclared = allows_undeclared
         self._max_channels = max_channels
         self.cut = 0
+        self.is_relay = False
         for namespace in self._namespaces.values():
             broadcaster.declare(
                 namespace.name,
@@ -87,6 +89,11 @@ class ServerChannels:
                 history_size=namespace.history_size,
                 snapshot=namespace.snapshot,
             )
+
+    def type_of(self, channel: str) -> Any:
+        """Class of a channel's messages, or a union of them; None where its namespace is for any, or not declared."""
+        namespace = self._namespaces.get(namespace_of(channel))
+        return None if namespace is None or namespace.type is Any else namespace.type
 
     def fault(self, name: str) -> Refusal | None:
         """Why nobody can subscribe to a name or pattern; None if they can."""
@@ -137,9 +144,25 @@ class ServerChannels:
             known = [position for channel, position in positions.items() if channel.startswith(name[:-1])]
         else:
             known = [positions[name]] if name in positions else []
-        _, going_on = self._broadcaster.subscribe(connection, name, policy=rule, positions=known or None)
+        ahead = self._ahead(known) if self.is_relay else {}
+        _, going_on = self._broadcaster.subscribe(
+            connection, name, policy=rule, positions=[*known, *ahead.values()] or None
+        )
         connection.channels.add(name)
-        return going_on
+        if not ahead:
+            return going_on
+        # What they have is what comes here next: they drop it as something they had.
+        had = {channel: (epoch, sequence) for channel, epoch, sequence in known}
+        return [(one[0], *had[one[0]], one[3]) if one[0] in ahead else one for one in going_on]
+
+    def _ahead(self, known: Iterable[Position]) -> dict[str, Position]:
+        """Where the channels stand here of which a client has more, from another server with the same numbers."""
+        ahead: dict[str, Position] = {}
+        for channel, epoch, sequence in known:
+            here = self._broadcaster.position(channel)
+            if here is not None and here[0] == epoch and here[1] < sequence:
+                ahead[channel] = (channel, *here)
+        return ahead
 
     def _accept(
         self, connection: ServerConnection, names: list[str], going_on: list[tuple[str, int, int, bool]]

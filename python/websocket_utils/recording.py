@@ -43,8 +43,8 @@ class _Entry(msgspec.Struct, omit_defaults=True):
 
     at: int
     channel: str
-    epoch: int
-    sequence: int
+    epoch: int = 0
+    sequence: int = 0
     message: Any = msgspec.UNSET
     text: Any = msgspec.UNSET
     data: Any = msgspec.UNSET
@@ -198,8 +198,6 @@ class Recording(Closing):
     def add(self, channel: str, epoch: int, sequence: int, previous: int, message: Any) -> None:
         """Record one publication; never waits. A recording that is over ignores it."""
         del previous
-        if not self._is_open:
-            return
         entry = _Entry(self._wall_clock(), channel, epoch, sequence)
         if isinstance(message, str):
             entry.text = message
@@ -207,8 +205,17 @@ class Recording(Closing):
             entry.data = message
         else:
             entry.message = message
+        self._keep(entry)
+
+    def add_bare(self, message: Any) -> None:
+        """Record a standard message of no known channel: a line without channel, whose time is its `timestamp`."""
+        self._keep(message)
+
+    def _keep(self, content: Any) -> None:
+        if not self._is_open:
+            return
         try:
-            line = self._encoder.encode(entry)
+            line = self._encoder.encode(content)
         except EncodeError as error:
             self._drop(str(error))
             return

@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ssl import SSLContext
 from typing import Any, Literal, TypeVar, Unpack, overload
 
@@ -105,6 +105,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
         self._closed = asyncio.Event()
         self._shutting_down = False
         self._drain: Drain | None = None
+        self._conditions: list[Callable[[], bool]] = []
         self._heartbeat: Heartbeat[ServerConnection] | None = None
         self._accepted = 0
         self._rejected = 0
@@ -154,6 +155,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
         authenticate: AuthenticationHook | None = None,
         http: str | None = None,
         http_key: str | None = None,
+        before: Callable[["WebSocketServer"], Awaitable[object]] | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> Opening["WebSocketServer"]:
         """Listen on an address; to be awaited, or entered with `async with`, which closes it at the end.
@@ -174,6 +176,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
             http: `host:port` of the HTTP side door: publishing, facts, metrics and health; port 0 takes a free one. It
                 needs the extra `http`, and `http_key` where other machines can reach it. None opens none.
             http_key: What requests to the door present as `X-API-Key`, at least 16 characters.
+            before: Awaited with the server before it listens: what its first client is to find is done there.
             **overrides: Single settings, in place of those of `config`.
 
         Returns:
@@ -201,10 +204,12 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
             check_libraries()
         server = cls(settings, ssl, declared, undeclared, authenticate, reuse_port=reuse_port)
         server._http_address, server._http_key = http_address, http_key
-        return Opening(server, server._open)
+        return Opening(server, lambda: server._open(before))
 
-    async def _open(self) -> None:
+    async def _open(self, before: Callable[["WebSocketServer"], Awaitable[object]] | None) -> None:
         config = self._config
+        if before is not None:
+            await before(self)
         try:
             self._listener = await listen(
                 config.host, config.port, self._acceptor, ssl=self._ssl, reuse_port=self._reuse_port

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -288,6 +289,38 @@ async def test_replay_of_a_file_broken_in_line_3_serves_nothing_and_says_where(t
     assert errors.count("\n") == 1
 
 
+# --- record ---
+
+
+async def test_recorded_channel_is_served_again_by_a_feed(tmp_path: Path) -> None:
+    path, again = tmp_path / "r.jsonl", tmp_path / "again.jsonl"
+    options = ("--channel", "prices:SOL-USDC", "--count", "50")
+    async with feed("--rate", "2000") as url:
+        code, output, errors = await command("record", url, str(path), *options)
+        assert (code, output) == (0, ""), errors
+        assert f"recorded 50 messages in {path}" in errors
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 50
+    assert {line["channel"] for line in lines} == {"prices:SOL-USDC"}
+    assert all(one["at"] <= other["at"] for one, other in pairwise(lines))
+    async with feed("--replay", str(path), "--speed", "max") as url:
+        code, _, errors = await command("record", url, str(again), *options)
+        assert code == 0, errors
+    served = [json.loads(line) for line in again.read_text().splitlines()]
+    assert [(line["channel"], line["message"]) for line in served] == [
+        (line["channel"], line["message"]) for line in lines
+    ]
+
+
+async def test_record_into_a_file_that_is_there_says_so_and_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text("kept")
+    code, output, errors = await command("record", "ws://127.0.0.1:9", str(path), "--channel", "prices:*")
+    assert (code, output) == (1, "")
+    assert errors == f"websocket-utils: {path} is there already: choose another name, or move it away\n"
+    assert path.read_text() == "kept"
+
+
 # --- send ---
 
 
@@ -465,7 +498,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.splitlines()[-1].startswith("websocket-utils: cannot connect")
 
 
-@pytest.mark.parametrize("name", ["demo", "feed", "tail", "send", "bench"])
+@pytest.mark.parametrize("name", ["demo", "feed", "record", "tail", "send", "bench"])
 def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     output, errors = capsys.readouterr()

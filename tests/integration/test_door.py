@@ -21,7 +21,7 @@ from tests.integration.conftest import Certificates, Network
 from tests.integration.http_client import close, connect, head_of, read_answer, request
 from tests.support.waiting import until
 
-from websocket_utils import ConfigError, WebSocketClient, WebSocketServer
+from websocket_utils import ConfigError, Namespace, PriceUpdate, WebSocketClient, WebSocketServer
 from websocket_utils.door import _serving
 
 pytestmark = pytest.mark.usefixtures("loop_errors")
@@ -63,6 +63,29 @@ async def test_published_over_http_it_reaches_the_subscribers(server: WebSocketS
         )
         assert [list(response) for response in answer.json["result"]["responses"]] == [["result"], ["result"]]
         assert await client.receive(dict) == {"text": "all"}
+
+
+async def test_data_of_the_wrong_type_is_a_400_and_reaches_nobody(plain: Network) -> None:
+    spaces = [Namespace("prices", type=PriceUpdate)]
+    async with (
+        asyncio.timeout(10),
+        plain.bind(http="127.0.0.1:0", namespaces=spaces, undeclared="refuse") as server,
+        plain.connect(server.url) as client,
+    ):
+        await client.subscribe("prices:SOL")
+        price = {"input_mint": "SOL", "output_mint": "USDC", "price": "much", "volume": 3, "timestamp": 1}
+        answer = await request(door_of(server), "POST", "/api/publish", body(channel="prices:SOL", data=price))
+        assert (answer.status, answer.json["error"]["path"]) == (400, "$.data.price")
+        both = body(channels=["prices:SOL", "news:1"], data=price | {"price": 25.35})
+        answer = await request(door_of(server), "POST", "/api/broadcast", both)
+        assert (answer.status, answer.json["error"]["code"]) == (404, 102)
+        assert server.stats().messages_sent == 0
+        good = body(channel="prices:SOL", data=price | {"price": 25.35})
+        answer = await request(door_of(server), "POST", "/api/publish", good)
+        assert (await client.receive(PriceUpdate)).price == 25.35
+        receipt = server.publish("prices:SOL", PriceUpdate("SOL", "USDC", 1.0, timestamp=2))
+        # Both count the same channel.
+        assert answer.json["result"] == {"offset": receipt.sequence - 1, "epoch": str(receipt.epoch)}
 
 
 async def test_same_idempotency_key_in_many_requests_at_once_publishes_once(server: WebSocketServer) -> None:
@@ -344,6 +367,21 @@ async def test_readyz_says_no_from_the_beginning_of_the_server_s_end(plain: Netw
             assert (await request(url, "GET", "/healthz")).status == 200
         await closing
         assert not server.is_ready
+
+
+async def test_request_that_never_ends_holds_no_drain_up() -> None:
+    server = await WebSocketServer.bind("127.0.0.1:0", http="127.0.0.1:0")
+    url = door_of(server)
+    _, writer = await connect(url)
+    writer.write(head_of(url, "POST", "/api/publish", b"x" * 100))
+    opened = server._made_door()._serving
+    assert opened is not None
+    await until(lambda: opened._state.tasks)
+    started = time.monotonic()
+    await server.drain(deadline=0.2, window=0.1)
+    assert time.monotonic() - started < 0.7
+    assert await others() == set()
+    await close(writer)
 
 
 async def test_cancelled_close_leaves_no_socket_and_no_task() -> None:

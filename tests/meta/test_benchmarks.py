@@ -136,6 +136,13 @@ def test_bar_against_several_compares_with_the_best_of_those_that_ran() -> None:
     assert verdict.met is None
 
 
+def test_bar_on_what_is_beyond_another_side_takes_that_off() -> None:
+    bar = Bar(scenario="s", text="t", ours="ours", beyond="usual", metric="cpu_ns", at_most=30)
+    for usual, measured, met in (([side("usual", 60)], 40, False), ([side("usual", 120)], 0, True), ([], None, None)):
+        (verdict,) = judge(msgspec.structs.replace(result_with(side("ours", 100), *usual), bars=[bar]))
+        assert (verdict.measured, verdict.met) == (measured, met)
+
+
 def test_bar_without_its_peer_is_open() -> None:
     (verdict,) = judge(result_with(side("ours", 40)))
     assert (verdict.measured, verdict.met) == (None, None)
@@ -151,8 +158,8 @@ def test_every_bar_names_sides_and_metrics_of_its_bench() -> None:
     for bench in all_benches().values():
         names = {one.name for one in bench.sides}
         for bar in bench.bars:
-            assert {bar.ours, bar.peer or bar.ours, *bar.best_of} <= names
-            assert bar.peer is None or not bar.best_of
+            assert {bar.ours, bar.peer or bar.ours, bar.beyond or bar.ours, *bar.best_of} <= names
+            assert [bar.peer, bar.best_of or None, bar.beyond].count(None) >= 2
             assert bar.metric in bench.metrics
             assert (bar.at_most is None) != (bar.at_least is None)
 

@@ -44,5 +44,7 @@ def test_every_layer_has_its_rows() -> None:
         "Resources",
         "TLS and credentials",
         "Authorization",
+        "HTTP side door",
+        "Recordings",
         "Codec",
     ]

@@ -11,10 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 ROUND_TRIP = """
-import sys, sysconfig
+import importlib.resources, sys, sysconfig
 import websocket_utils
 from websocket_utils import PriceUpdate, WebSocketClient, WebSocketServer, run
 
+# What is no Python comes with the wheel too.
+assert (importlib.resources.files("websocket_utils") / "door" / "_page.html").read_text("utf-8").startswith("<!doctype")
 assert websocket_utils.__file__.startswith(sysconfig.get_path("purelib")), websocket_utils.__file__
 
 async def main():

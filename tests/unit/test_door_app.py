@@ -29,7 +29,7 @@ PUBLISH = {
     "headers": [(b"host", b"localhost")],
     "query_string": b"",
 }
-STATS = {name: number for number, name in enumerate(ServerStats.__dataclass_fields__, 1)}
+STATS: dict[str, Any] = {name: number for number, name in enumerate(ServerStats.__dataclass_fields__, 1000)}
 
 
 class Served:
@@ -246,6 +246,8 @@ async def test_metrics_are_prometheus_text_read_at_the_scrape(door: Door) -> Non
         dict(labels)["endpoint"]: value for (name, labels), value in samples.items() if "http_requests_t" in name
     }
     assert requests == {"/api/publish": 1, "other": 1}
+    # Each of the server's counters is there.
+    assert {float(value) for value in STATS.values()} <= set(samples.values())
     # Nothing that a client chooses is a label.
     assert {name for _, labels in samples for name, _ in labels} <= {"endpoint", "status", "reason", "recovered"}
 

@@ -122,6 +122,13 @@ async def test_line_breaks_that_raw_json_brings_stay_within_the_line(tmp_path: P
     assert json.loads(bytes(found[0].raw)) == {"x": [1, 2]}
 
 
+async def test_bare_message_is_a_line_without_a_channel(tmp_path: Path) -> None:
+    async with recorded(tmp_path / "r") as (_, recording):
+        recording.add_bare(PRICE)
+    (one,) = read_recording(tmp_path / "r")
+    assert (one.channel, one.at, one.message) == (None, PRICE.timestamp, PRICE)
+
+
 async def test_message_that_changes_after_it_was_published_is_recorded_as_it_was(tmp_path: Path) -> None:
     async with recorded(tmp_path / "r") as (publisher, _):
         message = [1]

@@ -15,9 +15,11 @@ from websocket_utils.cli._demo import demo
 from websocket_utils.cli._failures import EXPECTED, Failure, one_line
 from websocket_utils.cli._feed import feed
 from websocket_utils.cli._output import OutputClosed
+from websocket_utils.cli._record import record
 from websocket_utils.cli._schema import schema
 from websocket_utils.cli._send import send
 from websocket_utils.cli._tail import tail
+from websocket_utils.cli._worker import worker
 from websocket_utils.exceptions import ConfigError, InvalidURL
 
 _FAILED, _CALLED_WRONGLY, _INTERRUPTED = 1, 2, 130
@@ -50,7 +52,7 @@ def _commands() -> None:
     """
 
 
-for _command in (demo, feed, tail, send, schema, bench):
+for _command in (demo, feed, record, tail, send, schema, bench, worker):
     _command.params.append(
         click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks of failures."

@@ -94,7 +94,7 @@ class Door:
         scheme = "https" if self._is_secure else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
-    async def close(self, grace: float = 1.0) -> None:
+    async def close(self, grace: float) -> None:
         """Stop listening; requests under way get `grace` seconds, then they are cut.
 
         A mounted application answers on, without measuring anything.

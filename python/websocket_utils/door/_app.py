@@ -19,6 +19,7 @@ from ._exposition import Exposition
 from ._facts import Served
 from ._guard import Guard
 from ._info import info
+from ._page import page
 from ._pulse import Pulse
 from ._refusals import BAD_REQUEST, INTERNAL, NOT_FOUND, Refusal
 
@@ -57,7 +58,9 @@ class App:
         self._max_body = max_body
         self._requests: Counter[tuple[str, int]] = Counter()
         self._exposition = Exposition(served.facts, pulse, lambda: self._requests)
+        self._page_body, self._page_headers = page()
         routes = [
+            Route("/", self._page, methods=["GET"]),
             Route("/api/publish", self._command(commands.publish), methods=["POST"]),
             Route("/api/broadcast", self._command(commands.broadcast), methods=["POST"]),
             Route("/api/info", self._info, methods=["GET"]),
@@ -97,6 +100,11 @@ class App:
             return _json(run(body, self._clock()))
 
         return endpoint
+
+    async def _page(self, request: Request) -> Response:
+        # For anybody: it holds no facts, and asks its reader for the key.
+        del request
+        return Response(self._page_body, headers=self._page_headers)
 
     async def _info(self, request: Request) -> Response:
         self._guard.check(request.scope)

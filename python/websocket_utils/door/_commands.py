@@ -156,25 +156,27 @@ class Commands:
                 "request: send fewer channels at a time",
                 path="$.channels",
             )
-        messages: dict[str, Any] = {}
         for place, channel in enumerate(channels):
             self._check_channel(channel, f"$.channels[{place}]")
-            space = namespace_of(channel)
-            # One object for all channels of a type; undeclared namespaces have none.
-            space = space if space in self._decoders else ""
-            if space not in messages:
-                messages[space] = self._message(command, channel)
+        # One object for all channels of a type; those of no type have one too.
+        messages: dict[str, Any] = {}
+        for channel in channels:
+            if self._typed_space(channel) not in messages:
+                messages[self._typed_space(channel)] = self._message(command, channel)
         responses: list[dict[str, Any]] = []
         for channel in channels:
-            space = namespace_of(channel)
             try:
-                published = self._published(channel, messages[space if space in self._decoders else ""])
+                published = self._published(channel, messages[self._typed_space(channel)])
             except EncodeError as error:
                 # The message has no form for those who listen to this channel: they get nothing, the others all.
                 responses.append(Refusal(400, BAD_REQUEST, on_one_line(str(error))).body)
             else:
                 responses.append({"result": published})
         return {"responses": responses}
+
+    def _typed_space(self, channel: str) -> str:
+        space = namespace_of(channel)
+        return space if space in self._decoders else ""
 
     def _check_channel(self, channel: str, path: str) -> None:
         fault = name_fault(channel)

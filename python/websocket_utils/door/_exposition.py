@@ -38,6 +38,8 @@ _COUNTERS = (
     ("conflated", "conflated", "Deliveries that a newer message of the key took the place of."),
     ("dropped", "dropped", "Deliveries left out because a slow client had too many waiting."),
     ("lag_notices", "lag_notices", "How often clients were told of either."),
+    ("unauthorized", "unauthorized", "Clients that did not prove who they are."),
+    ("commands_refused", "commands_refused", "Commands of clients beyond what they may ask a second."),
     ("decode_errors", "decode_errors", "Messages of clients that are none."),
     ("handler_errors", "handler_errors", "Exceptions of handlers."),
     ("unhandled", "unhandled", "Messages of clients that no handler asked for."),
@@ -76,14 +78,14 @@ class Exposition(Collector):
         facts = self._facts()
         stats = facts.stats
         for name, field, text in _GAUGES:
-            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
+            yield GaugeMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
         for name, field, text in _COUNTERS:
-            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field, 0))  # TODO(#6)
+            yield CounterMetricFamily(_PREFIX + name, text, value=getattr(stats, field))
         recover = CounterMetricFamily(
             _PREFIX + "client_recover", "Channels that clients came back to.", labels=["recovered"]
         )
-        recover.add_metric(["true"], getattr(stats, "recovered", 0))
-        recover.add_metric(["false"], getattr(stats, "unrecovered", 0))
+        recover.add_metric(["true"], stats.recovered)
+        recover.add_metric(["false"], stats.unrecovered)
         yield recover
         cut = CounterMetricFamily(_PREFIX + "server_disconnects", "Connections that the server cut.", labels=["reason"])
         cut.add_metric(["lag"], stats.lag_disconnects)
@@ -100,6 +102,7 @@ class Exposition(Collector):
         yield GaugeMetricFamily(
             _PREFIX + "loop_lag_seconds", "The event loop's longest lag of late.", value=self._pulse.worst_lag
         )
+        yield GaugeMetricFamily(_PREFIX + "draining", "1 while it lets its clients go.", value=float(stats.draining))
         yield GaugeMetricFamily(_PREFIX + "ready", "1 while clients are welcome.", value=float(facts.is_ready))
         requests = CounterMetricFamily(
             _PREFIX + "http_requests", "Requests to the side door.", labels=["endpoint", "status"]

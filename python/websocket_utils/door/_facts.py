@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
 from websocket_utils._connection import ServerConnection
-from websocket_utils._core import Broadcaster, Inbox
+from websocket_utils._core import Broadcaster, Inbox, Receipt
+from websocket_utils._server_channels import ServerChannels
 from websocket_utils.metrics import ServerStats
 
 __all__ = [
@@ -191,6 +192,7 @@ class Server(Protocol):
     """What the door needs of a `WebSocketServer`."""
 
     _broadcaster: Broadcaster
+    _channels: ServerChannels
     _inbox: Inbox
     _shutting_down: bool
 
@@ -213,7 +215,7 @@ class Server(Protocol):
         """What it has done."""
         ...
 
-    def publish(self, channel: str, message: Any) -> Any:
+    def publish(self, channel: str, message: Any) -> Receipt:
         """Publish a message."""
         ...
 
@@ -227,13 +229,12 @@ class Served:
     @property
     def types(self) -> Mapping[str, Any]:
         """Declared namespaces and the type of their messages; None or Any where they take any."""
-        # TODO(#6): the server's, once it has namespaces.
-        return {}
+        return {name: space.type for name, space in self._server._channels._namespaces.items()}
 
     @property
     def allows_undeclared(self) -> bool:
         """Whether channels of other namespaces may be published to."""
-        return True
+        return self._server._channels._allows_undeclared
 
     @property
     def is_closed(self) -> bool:
@@ -248,13 +249,11 @@ class Served:
     def publish(self, channel: str, message: Any) -> tuple[int, int]:
         """Publish a message, and return epoch and sequence."""
         receipt = self._server.publish(channel, message)
-        if isinstance(receipt, int):  # TODO(#6): until publish returns a receipt
-            return 0, receipt
         return receipt.epoch, receipt.sequence
 
     def counted(self) -> Counted:
         """Read the counters that are cheap."""
-        counters = self._counters()
+        counters = self._server._broadcaster.counters()
         slowest = self._slowest(1)
         return Counted(
             connections=len(self._server.connections),
@@ -276,32 +275,16 @@ class Served:
             is_ready=self._server.is_ready,
             stats=self._server.stats(),
             counted=self.counted(),
-            channels=tuple(self._channels(_CHANNELS)),
+            channels=tuple(self._server._broadcaster.channel_table(_CHANNELS)),
             slowest=tuple(self._slowest(_CLIENTS)),
             round_trips=tuple(nanoseconds / 1e9 for nanoseconds in round_trips if nanoseconds),
         )
 
-    def _counters(self) -> Mapping[str, int]:
-        counters: Any = self._server._broadcaster.counters()
-        if isinstance(counters, tuple):  # TODO(#6): until counters are named
-            return dict(zip(("published", "deliveries", "bytes", "lagging"), counters, strict=False))
-        return counters
-
-    def _channels(self, limit: int) -> list[tuple[str, int, int, int]]:
-        broadcaster: Any = self._server._broadcaster
-        if not hasattr(broadcaster, "channel_table"):  # TODO(#6): until it has
-            sizes = sorted(broadcaster.channel_sizes().items(), key=lambda item: -item[1])
-            return [(name, size, 0, 0) for name, size in sizes[:limit]]
-        return broadcaster.channel_table(limit)
-
     def _slowest(self, limit: int) -> list[tuple[str, int, float]]:
-        broadcaster: Any = self._server._broadcaster
-        if not hasattr(broadcaster, "slowest"):  # TODO(#6): until it has
-            return []
+        # TODO(#6): the broadcaster is about to have it
+        read: Any = getattr(self._server._broadcaster, "slowest", lambda _: ())
         return [
-            (_address(connection), behind, blocked_ns / 1e9)
-            for connection, behind, blocked_ns in broadcaster.slowest(limit)
-            if behind
+            (_address(connection), behind, blocked_ns / 1e9) for connection, behind, blocked_ns in read(limit) if behind
         ]
 
 

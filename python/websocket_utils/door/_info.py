@@ -19,8 +19,8 @@ def info(facts: Facts, samples: Samples, *, now: float, wall_time: float) -> Inf
         uptime=samples.age(now),
         connections=facts.stats.connections,
         lagging=facts.stats.lagging,
-        channel_count=getattr(facts.stats, "channels", 0),  # TODO(#6)
-        subscriptions=getattr(facts.stats, "subscriptions", 0),  # TODO(#6)
+        channel_count=facts.stats.channels,
+        subscriptions=facts.stats.subscriptions,
         totals={name: int(value) for name, value in dataclasses.asdict(facts.stats).items()},
         rates=samples.rates(facts.counted, now),
         latency=Latency(
