@@ -1,4 +1,4 @@
-"""A client whose connection is killed again and again: nothing is lost or doubled while history covers it, and told if not."""
+"""Connections killed over and over: nothing is lost or doubled while history covers it, and told where it does not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def until_last(seen: Seen, number: int) -> None:
 
 @CODECS
 @pytest.mark.one_loop
-async def test_nothing_is_lost_or_doubled_while_the_connection_is_killed_over_and_over(
+async def test_nothing_is_lost_or_doubled_while_connections_are_killed_over_and_over(
     plain: Network, codec: str
 ) -> None:
     count = 20_000
