@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -115,7 +115,7 @@ class Workers:
         self._settings = settings
         self._begun = begun
         self._workers = [_Worker(number) for number in range(1, count + 1)]
-        self._is_ending = False
+        self._ending = asyncio.Event()
         self._ended = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,13 +142,8 @@ class Workers:
             Failure: If one can't be started.
         """
         self._tasks = [asyncio.create_task(self._keep(one)) for one in self._workers]
-        ready = asyncio.gather(*(one.was_ready.wait() for one in self._workers))
-        try:
-            await asyncio.wait({ready, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-        finally:
-            ready.cancel()
+        for one in self._workers:
+            await self._unless_failed(one.was_ready)
 
     async def wait(self) -> None:
         """Wait for their end.
@@ -156,17 +151,21 @@ class Workers:
         Raises:
             Failure: If one can't be started any more.
         """
-        ended = asyncio.ensure_future(self._ended.wait())
+        await self._unless_failed(self._ended)
+
+    async def _unless_failed(self, event: asyncio.Event) -> None:
+        waiting = asyncio.ensure_future(event.wait())
+        futures: set[asyncio.Future[Any]] = {waiting, self._failed}
         try:
-            await asyncio.wait({ended, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
+            waiting.cancel()
         if self._failed.done():
             self._failed.result()
 
     async def drain(self, seconds: float) -> None:
         """Let their clients go within so many seconds; cancelling it ends them at once."""
-        self._is_ending = True
+        self._ending.set()
         try:
             self._each(lambda process: process.terminate())
             await self._gone(seconds + _PATIENCE)
@@ -179,10 +178,10 @@ class Workers:
         Args:
             close: Closes what they follow.
         """
-        self._is_ending = True
+        self._ending.set()
         try:
             # The end of their connections is what they wait for from here on.
-            self._each(lambda process: process.stdin and process.stdin.write(b"end\n"))
+            self._each(_say_end)
             await close()
             await self._gone(_PATIENCE)
         finally:
@@ -213,11 +212,11 @@ class Workers:
     async def _keep(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
-        while not self._is_ending:
+        while not self._ending.is_set():
             await asyncio.sleep(restart_delay(failures))
             began = loop.time()
             code = await self._run(worker)
-            if self._is_ending:
+            if self._ending.is_set():
                 return
             lived = loop.time() - began
             failures = 0 if lived >= _STABLE_SECONDS else failures + 1
@@ -264,5 +263,15 @@ class Workers:
         if not wanted:
             yield
             return
-        async with every(_STATS_SECONDS, lambda: [say(line) for line in self.lines]):
+
+        def tell() -> None:
+            for line in self.lines:
+                say(line)
+
+        async with every(_STATS_SECONDS, tell):
             yield
+
+
+def _say_end(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None  # noqa: S101  # it was started with one
+    process.stdin.write(b"end\n")
