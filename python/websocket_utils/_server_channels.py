@@ -111,7 +111,8 @@ class ServerChannels:
         names = dict.fromkeys(message.channels)
         is_answered = connection.subprotocol in SUBPROTOCOLS
         try:
-            rule, positions = read_rule(message.slow), read_positions(message.positions)
+            rule = read_rule(message.slow)
+            positions = {position[0]: position for position in read_positions(message.positions)}
         except ValueError as error:
             self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
             return
@@ -133,16 +134,15 @@ class ServerChannels:
         if is_answered:
             self._accept(connection, accepted, going_on)
             self._refuse(connection, refused)
-        if hasattr(self._broadcaster, "replay"):
-            self._broadcaster.replay(connection)
+        self._broadcaster.replay(connection)
 
     def _subscribe(
-        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Iterable[Position]
+        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Mapping[str, Position]
     ) -> list[tuple[str, int, int, bool]]:
         if name.endswith("*"):
-            known = [position for position in positions if position[0].startswith(name[:-1])]
+            known = [position for channel, position in positions.items() if channel.startswith(name[:-1])]
         else:
-            known = [position for position in positions if position[0] == name]
+            known = [positions[name]] if name in positions else []
         ahead = self._ahead(known) if self.is_relay else {}
         _, going_on = self._broadcaster.subscribe(
             connection, name, policy=rule, positions=[*known, *ahead.values()] or None

@@ -17,7 +17,7 @@ from tests.support.browser import Browser, browser, missing_packages
 from tests.support.waiting import until
 from tests.support.wire import TEXT
 
-from websocket_utils import PriceUpdate, WebSocketClient, WebSocketServer
+from websocket_utils import Conflate, DropOldest, Namespace, PriceUpdate, WebSocketClient, WebSocketServer
 from websocket_utils.door._facts import Served
 
 pytestmark = [pytest.mark.one_loop, pytest.mark.timeout(120)]
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.one_loop, pytest.mark.timeout(120)]
 PRICE = PriceUpdate("SOL", "USDC", 187.25, 12, 5)
 MARKUP = "prices:<img src=x onerror=\"window.hit='image'\">"
 KEY = "a-key-that-nobody-guesses"
+NAMESPACES = [Namespace("quotes", slow=Conflate()), Namespace("trades", slow=DropOldest(10))]
 WIDTH, HEIGHT = 1280, 1000
 
 
@@ -78,7 +79,7 @@ async def served(
     window: Browser, *, key: str | None = None, http: str = "127.0.0.1:0"
 ) -> AsyncIterator[WebSocketServer]:
     """A server whose dashboard is open."""
-    async with WebSocketServer.bind("127.0.0.1:0", http=http, http_key=key) as server:
+    async with WebSocketServer.bind("127.0.0.1:0", http=http, http_key=key, namespaces=NAMESPACES) as server:
         assert server.http_url is not None
         await asyncio.to_thread(window.open, server.http_url + "/")
         yield server
@@ -105,12 +106,13 @@ async def audience(server: WebSocketServer, *channels: str) -> AsyncIterator[Non
 
 
 @contextlib.asynccontextmanager
-async def stalled(server: WebSocketServer, channel: str) -> AsyncIterator[RawPeer]:
-    """A client that asks for a channel and reads nothing of it, until more is queued for it than its socket takes."""
+async def stalled(server: WebSocketServer, channel: str, count: int = 1) -> AsyncIterator[RawPeer]:
+    """A client that asks for a channel and reads nothing of it, the `count`th whose socket takes no more."""
     async with raw_client(server.url) as peer:
         peer.send(TEXT, b'{"type":"Subscribe","channels":["%s"]}' % channel.encode())
         await until(lambda: any(channel in one.channels for one in server.connections))
-        while not server.stats().lagging:
+        # What the transport holds is not behind yet.
+        while sum(behind > 0 for _, behind, _ in server._broadcaster.slowest(count)) < count:
             server.publish(channel, "x" * 100_000)
             await asyncio.sleep(0.001)
         yield peer
@@ -123,7 +125,7 @@ async def test_page_shows_what_the_server_counts(window: Browser) -> None:
     async with (
         served(window) as server,
         audience(server, "prices:a", "prices:b", "prices:c"),
-        stalled(server, "prices:slow"),
+        stalled(server, "prices:slow") as slow,
     ):
         for number in range(300):
             server.publish("prices:a" if number % 3 else "prices:b", PRICE)
@@ -141,6 +143,11 @@ async def test_page_shows_what_the_server_counts(window: Browser) -> None:
         rows = await asyncio.to_thread(
             window.run, "return [...document.querySelectorAll('#channels tr')].map(row => row.innerText.split('\\t'))"
         )
+        peername = slow.writer.get_extra_info("sockname")
+        assert await shown(window, "#slowest td") == f"{peername[0]}:{peername[1]}"
+        behind = "return document.querySelector('#slowest td:nth-child(2)').title"
+        ((_, size, _),) = server._broadcaster.slowest(5)
+        assert await asyncio.to_thread(window.run, behind) == str(size)
         assert {row[0]: row[1] for row in rows} == {
             "prices:a": "3",
             "prices:b": "2",
@@ -148,6 +155,24 @@ async def test_page_shows_what_the_server_counts(window: Browser) -> None:
             "prices:slow": "1",
         }
         assert await shown(window, "#badge") == "Ready"
+
+
+async def test_page_shows_what_slow_clients_lost_by_policy(window: Browser) -> None:
+    async with (
+        served(window) as server,
+        stalled(server, "quotes:slow"),
+        stalled(server, "trades:slow", count=2),
+    ):
+        for number in range(50):
+            server.publish("quotes:slow", str(number))
+            server.publish("trades:slow", str(number))
+        await asyncio.sleep(0)
+        stats = server.stats()
+        assert stats.conflated > 40
+        assert stats.dropped > 30
+        totals = "return [...document.querySelectorAll('#policies td:nth-child(3)')].map(cell => cell.title)"
+        lost = [str(stats.conflated), str(stats.dropped), "0", "0"]
+        await until_shown(window, totals, lambda found: found == lost)
 
 
 async def test_plots_follow_the_samples_of_the_server(window: Browser) -> None:
@@ -302,7 +327,8 @@ async def test_screenshot_is_a_picture_of_a_busy_server(window: Browser, tmp_pat
     async with (
         served(window) as server,
         audience(server, "prices:SOL-USDC", "prices:JUP-USDC", "prices:JTO-USDC"),
-        stalled(server, "prices:BONK-USDC"),
+        stalled(server, "quotes:SOL-USDC"),
+        stalled(server, "trades:SOL-USDC", count=2),
     ):
         publishing = asyncio.create_task(publish(server))
         seconds = 60 if "DASHBOARD_IMAGE" in os.environ else 3
@@ -320,8 +346,8 @@ async def publish(server: WebSocketServer) -> None:
     """A feed whose rate goes up and down."""
     number = 0
     while True:
-        for name in ("SOL", "JUP", "JTO"):
+        for name in ("prices:SOL-USDC", "prices:JUP-USDC", "prices:JTO-USDC", "quotes:SOL-USDC", "trades:SOL-USDC"):
             for _ in range(1 + number // 40 % 5):
-                server.publish(f"prices:{name}-USDC", PRICE)
+                server.publish(name, PRICE)
         number += 1
         await asyncio.sleep(0.02)

@@ -268,7 +268,7 @@ def test_namespace_is_checked_when_it_is_made() -> None:
             Namespace(name)
     with pytest.raises(ValueError, match="history is at least 0"):
         Namespace("a", history=-1)
-    with pytest.raises(TypeError, match="slow is Conflate, DropOldest or Disconnect"):
+    with pytest.raises(TypeError, match="slow takes Conflate, DropOldest or Disconnect"):
         Namespace("a", slow=Backpressure())  # type: ignore[arg-type]  # what a client takes
     assert Namespace("a", type=PriceUpdate | AccountUpdate).classes == (PriceUpdate, AccountUpdate)
 

@@ -8,10 +8,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 500
+# Rendered: a table for each bench, as many as there are. And one compiled module has one stub.
+UNDIVIDED = {"BENCHMARKS.md", "_core.pyi"}
 # Written by tools, in their own format.
-# Rendered: a table for each bench, as many as there are.
-RENDERED = {"BENCHMARKS.md"}
 GENERATED = {"Cargo.lock", "constraints.txt", "package-lock.json"}
+# The only files that are no text; tests/browser/test_dashboard.py takes it.
+PICTURES = {"docs/images/dashboard.png"}
 
 # Put together from pieces, so that this file does not hold what it forbids.
 FOLDERS = "|".join(["tmp", "work", "root", "home", "opt/wheels"])
@@ -28,8 +30,9 @@ REGISTRY_HOST = re.compile("|".join(rf"\b{name}\.{domain}\b" for name, domain in
 
 
 def tracked() -> list[Path]:
+    """Files that are text, or should be."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, timeout=10)
-    names = [name for name in listed.stdout.decode().split("\0") if name]
+    names = [name for name in listed.stdout.decode().split("\0") if name and name not in PICTURES]
     return [ROOT / name for name in names if (ROOT / name).is_file() and Path(name).name not in GENERATED]
 
 
@@ -56,7 +59,14 @@ def test_no_file_is_longer_than_its_budget() -> None:
         str(path.relative_to(ROOT)): lines
         for path in tracked()
         if path.suffix != ".json"
-        and path.name not in RENDERED
+        and path.name not in UNDIVIDED
         and (lines := len(text_of(path).splitlines())) > MAX_LINES
     }
     assert long == {}, f"over {MAX_LINES} lines: split by concept"
+
+
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_picture_is_one_and_small(name: str) -> None:
+    picture = (ROOT / name).read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) < 300_000

@@ -45,5 +45,6 @@ def test_every_layer_has_its_rows() -> None:
         "TLS and credentials",
         "Authorization",
         "HTTP side door",
+        "Recordings",
         "Codec",
     ]
