@@ -23,6 +23,7 @@ from websocket_utils import (
     relay,
     serve_relays,
 )
+from websocket_utils._filling import HistoryBegun, HistoryEnd, HistoryPart, HistoryWanted
 from websocket_utils.authentication import Grant, Identity, KeyAuthentication
 
 pytestmark = pytest.mark.usefixtures("loop_errors")
@@ -272,13 +273,13 @@ async def test_client_gets_no_history_that_it_may_not_subscribe_to() -> None:
         publish(first, 1, 2)
         publish(first, 1, 2, "prices:JUP")
         async with WebSocketClient.connect(first.url, codec="msgpack", token=KEY) as client:
-            client.send(relay.HistoryWanted(["*", CHANNEL, "prices:JUP"]))
+            client.send(HistoryWanted(["*", CHANNEL, "prices:JUP"]))
             parts = []
-            async for one in client.messages(relay.HistoryBegun | relay.HistoryPart | relay.HistoryEnd):
+            async for one in client.messages(HistoryBegun | HistoryPart | HistoryEnd):
                 parts.append(one)
-                if isinstance(one, relay.HistoryEnd):
+                if isinstance(one, HistoryEnd):
                     break
-            assert [one.channel for one in parts if isinstance(one, relay.HistoryPart)] == ["prices:JUP"]
+            assert [one.channel for one in parts if isinstance(one, HistoryPart)] == ["prices:JUP"]
 
 
 async def test_what_comes_faster_than_the_history_does_not_pile_up(

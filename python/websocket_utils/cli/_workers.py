@@ -37,7 +37,9 @@ _BUS_LAG: Final = 64 * 1024 * 1024
 
 def restart_delay(failures: int) -> float:
     """Seconds before a worker is started again that has ended so many times in a row without having lived long."""
-    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (failures - 1))
+    # Far below what a float can't hold, and far above the bound.
+    doublings = min(failures, 20) - 1
+    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**doublings)
 
 
 def reserved(host: str, port: int) -> socket.socket:
@@ -244,10 +246,14 @@ class Workers:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
                 await process.stdin.drain()
+            serves = not worker.was_ready.is_set()
             while line := await process.stdout.readline():
                 worker.report = msgspec.json.decode(line, type=Report)
                 if worker.report.ready:
                     worker.was_ready.set()
+                    if not serves:
+                        serves = True
+                        say(f"worker {worker.number} serves again")
             return await process.wait()
         finally:
             if process.returncode is None:
