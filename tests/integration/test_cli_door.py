@@ -5,8 +5,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.integration.commands import SECONDS, command, finish, start
 from tests.integration.http_client import request
-from tests.integration.test_cli import SECONDS, command, finish, start
 
 pytestmark = pytest.mark.one_loop
 

@@ -228,7 +228,7 @@ async def test_slow_client_is_told_what_it_did_not_get_before_its_next_data(
             assert seen.of(Gap) == []
             assert client.stats().lagged == sum(one.count for one in lagged)
             # Each stands in front of the first message that is behind what it names.
-            last = 0
+            last = lag_until = 0
             for one in seen.items:
                 if isinstance(one, Lagged):
                     assert one.channel == channel
