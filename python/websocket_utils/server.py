@@ -360,7 +360,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
-    def _on_lag(self, connection: ServerConnection, queued: int, reason: Literal["size", "age"]) -> None:
+    def _on_lag(self, connection: ServerConnection, queued: int, reason: str) -> None:
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
@@ -443,6 +443,6 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
 
 
 def _fan_out_threads(config: WebSocketConfig) -> int:
-    """How many threads write to clients: where it is left to us, half of the cores are for who reads and who computes."""
+    """How many threads write to clients; where it is left to us, half of the cores stay for everything else."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return config.fan_out_threads or max(1, min(4, cores // 2))

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -66,7 +66,7 @@ def reserved(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def bus(history: int, http: str | None, http_key: str | None) -> AsyncIterator[tuple[WebSocketServer, str]]:
+async def bus(history: int, http: str | None, http_key: str | None) -> AsyncGenerator[tuple[WebSocketServer, str]]:
     """The server that workers follow; yields it and the token that lets them in."""
     token = secrets.token_urlsafe(32)
     identity = Identity("worker", grants=(Grant("*", frozenset({"subscribe"})),))
@@ -113,7 +113,7 @@ class Workers:
         begun: Called for each process that is started, with the worker's number and the process id.
     """
 
-    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] = lambda *_: None) -> None:
+    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] | None = None) -> None:
         self._settings = settings
         self._begun = begun
         self._workers = [_Worker(number) for number in range(1, count + 1)]
@@ -239,7 +239,8 @@ class Workers:
             start_new_session=True,
         )
         worker.process = process
-        self._begun(worker.number, process.pid)
+        if self._begun is not None:
+            self._begun(worker.number, process.pid)
         assert process.stdin is not None  # noqa: S101  # asked for above
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
@@ -264,7 +265,7 @@ class Workers:
             worker.process = None
 
     @contextlib.asynccontextmanager
-    async def telling(self, wanted: bool) -> AsyncIterator[None]:
+    async def telling(self, wanted: bool) -> AsyncGenerator[None]:
         """Say what each does, every few seconds while the block runs."""
         if not wanted:
             yield
