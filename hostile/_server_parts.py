@@ -20,8 +20,9 @@ is not cut. The latest turn is how late a timer of the server's event loop was a
 RECOVERY = """\
 `websocket-utils feed --workers 2` publishes {rate} messages a second to each of {clients} clients, and workers are
 killed (SIGKILL): one, whose clients go to the other, or both, and their clients wait for the first that is started
-again, with dials at most a second apart (`reconnect_interval`). Bar: the last client is back within {seconds:g} s of there being a worker to go to, told that nothing is missing,
-and of all messages none is lost and none comes twice. `make recovery` runs it."""
+again, with dials at most a second apart (`reconnect_interval`). Bar: the last client is back within {seconds:g} s of
+there being a worker to go to, told that nothing is missing, and of all messages none is lost and none comes twice.
+`make recovery` runs it."""
 
 
 def drain_parts(result: DrainResult) -> list[str]:
