@@ -30,6 +30,8 @@ RUNS: Final = 5
 WORKERS: Final = 2
 KILLED: Final = (1, 2)
 RATE: Final = 20
+# The longest wait between two dials of a client: while no worker is there, all of them wait.
+RECONNECT_INTERVAL: Final = 1.0
 _CHANNEL: Final = "prices:SOL-USDC"
 _PATIENCE: Final = 60.0
 
@@ -123,7 +125,9 @@ async def _once(clients: int, killed: int) -> RecoveryRow:
         url = (await process.stdout.readline()).decode().split()[-1]
         for first in range(0, clients, 50):
             opening = (
-                WebSocketClient.connect(url, recover=True, max_reconnect_attempts=None)
+                WebSocketClient.connect(
+                    url, recover=True, max_reconnect_attempts=None, reconnect_interval=RECONNECT_INTERVAL
+                )
                 for _ in range(first, min(first + 50, clients))
             )
             opened += await asyncio.gather(*opening)

@@ -15,7 +15,6 @@ import pytest
 import websockets.asyncio.server as peer
 from tests.integration.commands import COMMAND, ENVIRONMENT, SECONDS, command, feed, finish, start
 
-from websocket_utils import PriceUpdate, WebSocketClient
 from websocket_utils.cli import main
 
 # The commands choose their own event loop: on which one a test waits for them is no matter.
@@ -130,26 +129,6 @@ async def test_ctrl_c_and_termination_end_tail_and_feed_well(number: signal.Sign
         code, _, errors = await finish(process, None)
         assert code == 0, errors
         assert "Traceback" not in errors
-
-
-async def test_feed_goes_on_while_it_lets_its_clients_go_and_a_second_signal_ends_it_at_once() -> None:
-    feeding = await start("feed", "--host", "127.0.0.1", "--port", "0", "--drain", "60")
-    assert feeding.stdout is not None
-    url = (await feeding.stdout.readline()).decode().split()[-1]
-    async with (
-        asyncio.timeout(SECONDS),
-        WebSocketClient.connect(url, reconnect=False, subprotocols=["websocket-utils.json"]) as client,
-    ):
-        await client.subscribe("prices:SOL-USDC")
-        feeding.send_signal(signal.SIGTERM)
-        assert feeding.stderr is not None
-        while b"1 client may go within 60 s" not in await feeding.stderr.readline():
-            pass
-        assert await client.receive(PriceUpdate) is not None
-        feeding.send_signal(signal.SIGINT)
-        code, _, errors = await finish(feeding, None)
-    assert code == 0, errors
-    assert "Traceback" not in errors
 
 
 async def test_feed_on_a_port_in_use_says_which_and_what_to_do() -> None:
