@@ -6,7 +6,7 @@ from benches._results import Bar, Bench, Side
 CLIENTS = 1000
 MESSAGES = 500
 BUDGET_KIB = MESSAGES * BUDGET // 1024
-POLICIES = ("disconnect",)
+POLICIES = ("disconnect", "drop_oldest", "conflate")
 
 
 def _name(policy: str, *, is_stalled: bool) -> str:

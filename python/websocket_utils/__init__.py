@@ -73,6 +73,7 @@ from .metrics import ClientStats, Distribution, Downtime, LegStats, SendCounts, 
 from .namespaces import Namespace
 from .outcomes import SendOutcome
 from .recording import Recorded, Recording, read_recording
+from .relay import Relay, serve_relays
 from .replay import Replay
 from .server import WebSocketServer
 from .subscription import Subscription
@@ -143,6 +144,7 @@ __all__ = [
     "Recorded",
     "Recording",
     "RecordingError",
+    "Relay",
     "RemoteProtocolError",
     "Replay",
     "Restored",
@@ -180,4 +182,5 @@ __all__ = [
     "issue_token",
     "read_recording",
     "run",
+    "serve_relays",
 ]

@@ -25,6 +25,7 @@ from ._pings import Pings
 from ._recovery import Recovery
 from ._replies import Replies
 from ._session import Session, Terms
+from ._sources import Sources
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
 
 __all__ = ["Link"]
@@ -83,8 +84,7 @@ class Link:
         self._successor: Session | None = None
         self._successor_live: asyncio.Future[None] | None = None
         self._sessions: dict[_core.Connection, Session] = {}
-        self._source = 0
-        self._tried = {0}
+        self._sources = Sources(len(endpoints))
         self._refresh = False
         self._loss: asyncio.Future[Decision] | None = None
         self.last_error: BaseException | None = None
@@ -109,7 +109,7 @@ class Link:
     @property
     def url(self) -> str:
         """The endpoint that is connected to, or dialled; safe to log."""
-        return self._shown(self._source if self.session is None else self.session.source)
+        return self._shown(self._sources.current if self.session is None else self.session.source)
 
     def _shown(self, source: int) -> str:
         return self._dialer.endpoints[self._endpoints[source]].shown
@@ -154,7 +154,7 @@ class Link:
         decision: Decision = Wait(0.0, 0, refresh=False)
         while isinstance(decision, Wait):
             self._refresh = decision.refresh
-            delay = self._next_source(decision)
+            delay = self._sources.turn(decision)
             if delay > _NO_WAIT:
                 await asyncio.sleep(delay)
             decision, error = await self._live_once()
@@ -181,7 +181,7 @@ class Link:
         self.lifecycle.dial(self._loop.time())
         self.downtimes.dialled(time.monotonic_ns())
         self._loss = self._loop.create_future()
-        endpoint = self._endpoints[self._source]
+        endpoint = self._endpoints[self._sources.current]
         try:
             phases = await self._dialer.dial(self._take, endpoint=endpoint, refresh=self._refresh)
         except Exception as error:  # noqa: BLE001  # which errors are final is the lifecycle's to say
@@ -208,27 +208,15 @@ class Link:
         )
         return decision or Done()
 
-    def _next_source(self, decision: Wait) -> float:
-        """Choose the endpoint of the next dial, and how long to wait for it."""
-        if len(self._endpoints) == 1 or decision.attempt == 0 or decision.refresh:
-            return decision.delay
-        self._source = (self._source + 1) % len(self._endpoints)
-        if self._source in self._tried:
-            self._tried = {self._source}
-            return decision.delay
-        # Another server is no reason to wait for this one.
-        self._tried.add(self._source)
-        return 0.0
-
     def _take(self, opened: Opened) -> Connection:
         """A handshake is complete: the connection's first moment, before any of its bytes are read."""
         if self.lifecycle.is_over:
             # Closed in the very turn that completes a handshake.
-            late = self._made(opened, self.lifecycle.epoch + 1, self._source)
+            late = self._made(opened, self.lifecycle.epoch + 1, self._sources.current)
             self._loop.call_soon(late.connection.abort)
             return late.connection
         epoch = self.lifecycle.opened(self._loop.time())
-        session = self._made(opened, epoch, self._source)
+        session = self._made(opened, epoch, self._sources.current)
         self.session = session
         self.inbox.begin_epoch()
         session.take_place()
@@ -264,7 +252,7 @@ class Link:
 
     def _become_live(self, session: Session) -> None:
         self.lifecycle.restored(session.epoch, self._loop.time())
-        self._tried = {self._source}
+        self._sources.settle(self._sources.current)
         downtime_ns = self.downtimes.live(session.epoch, session.opened_ns, time.monotonic_ns())
         if _logger.isEnabledFor(logging.INFO):
             _logger.info("connected to %s", self.url)
@@ -346,7 +334,7 @@ class Link:
         if age is not None:
             stagger = 1 + _STAGGER * (2 * random.random() - 1)  # noqa: S311  # jitter is no secret
             self._timers.append(self._loop.call_later(age * stagger, self._begin_rotation, None))
-        if self._source > 0:
+        if self._sources.current > 0:
             self._timers.append(self._loop.call_later(self._terms.config.stable_after, self._begin_rotation, 0))
 
     def _stop_timers(self) -> None:
@@ -368,7 +356,7 @@ class Link:
         if not done and self.session is not None:
             pause = _BEFORE_NEXT_ROTATION
             if escapes:
-                source = ((self._source if source is None else source) + 1) % len(self._endpoints)
+                source = self._sources.behind(self._sources.current if source is None else source)
                 pause = _BEFORE_NEXT_ESCAPE * (0.5 + random.random())  # noqa: S311  # jitter is no secret
             self._timers.append(self._loop.call_later(pause, self._begin_rotation, source, escapes))
         return done
@@ -384,7 +372,7 @@ class Link:
         """
         if self.session is None or self._successor is not None or not self.session.is_restored:
             return False
-        wanted = self._source if source is None else source
+        wanted = self._sources.current if source is None else source
         live: asyncio.Future[None] = self._loop.create_future()
         self._successor_live = live
         try:
@@ -429,8 +417,7 @@ class Link:
         self._stop_timers()
         self.lifecycle.replaced(self._loop.time(), messages=self.inbox.epoch_messages)
         self.session = session
-        self._source = session.source
-        self._tried = {self._source}
+        self._sources.settle(session.source)
         self.inbox.begin_epoch()
         session.take_place()
         if old is not None:
@@ -449,7 +436,7 @@ class Link:
         self.lifecycle.dial(now)
         self.lifecycle.opened(now)
         self.session = session
-        self._source = session.source
+        self._sources.current = session.source
         self.inbox.begin_epoch()
         session.take_place()
         self._listener.link_opened(self, session)

@@ -57,10 +57,11 @@ class ServerChannels:
         max_channels: Names and patterns that one connection may be subscribed to.
 
     Attributes:
+        is_relay: Whether another server numbers what is published here.
         cut: Connections cut because they didn't read the answers they asked for.
     """
 
-    __slots__ = ("_allows_undeclared", "_broadcaster", "_logger", "_max_channels", "_namespaces", "cut")
+    __slots__ = ("_allows_undeclared", "_broadcaster", "_logger", "_max_channels", "_namespaces", "cut", "is_relay")
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class ServerChannels:
         self._allows_undeclared = allows_undeclared
         self._max_channels = max_channels
         self.cut = 0
+        self.is_relay = False
         for namespace in self._namespaces.values():
             broadcaster.declare(
                 namespace.name,
@@ -109,7 +111,8 @@ class ServerChannels:
         names = dict.fromkeys(message.channels)
         is_answered = connection.subprotocol in SUBPROTOCOLS
         try:
-            rule, positions = read_rule(message.slow), read_positions(message.positions)
+            rule = read_rule(message.slow)
+            positions = {position[0]: position for position in read_positions(message.positions)}
         except ValueError as error:
             self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
             return
@@ -131,19 +134,34 @@ class ServerChannels:
         if is_answered:
             self._accept(connection, accepted, going_on)
             self._refuse(connection, refused)
-        if hasattr(self._broadcaster, "replay"):
-            self._broadcaster.replay(connection)
+        self._broadcaster.replay(connection)
 
     def _subscribe(
-        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Iterable[Position]
+        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Mapping[str, Position]
     ) -> list[tuple[str, int, int, bool]]:
         if name.endswith("*"):
-            known = [position for position in positions if position[0].startswith(name[:-1])]
+            known = [position for channel, position in positions.items() if channel.startswith(name[:-1])]
         else:
-            known = [position for position in positions if position[0] == name]
-        _, going_on = self._broadcaster.subscribe(connection, name, policy=rule, positions=known or None)
+            known = [positions[name]] if name in positions else []
+        ahead = self._ahead(known) if self.is_relay else {}
+        _, going_on = self._broadcaster.subscribe(
+            connection, name, policy=rule, positions=[*known, *ahead.values()] or None
+        )
         connection.channels.add(name)
-        return going_on
+        if not ahead:
+            return going_on
+        # What they have is what comes here next: they drop it as something they had.
+        had = {channel: (epoch, sequence) for channel, epoch, sequence in known}
+        return [(one[0], *had[one[0]], one[3]) if one[0] in ahead else one for one in going_on]
+
+    def _ahead(self, known: Iterable[Position]) -> dict[str, Position]:
+        """Where the channels stand here of which a client has more, from another server with the same numbers."""
+        ahead: dict[str, Position] = {}
+        for channel, epoch, sequence in known:
+            here = self._broadcaster.position(channel)
+            if here is not None and here[0] == epoch and here[1] < sequence:
+                ahead[channel] = (channel, *here)
+        return ahead
 
     def _accept(
         self, connection: ServerConnection, names: list[str], going_on: list[tuple[str, int, int, bool]]

@@ -97,6 +97,7 @@ DOCUMENTED = {
     "_slow": ["Backpressure", "Conflate", "Disconnect", "DropOldest"],
     "namespaces": ["Namespace"],
     "recording": ["Recorded", "Recording", "read_recording"],
+    "relay": ["Relay", "serve_relays"],
     "replay": ["Replay"],
     "_reconnect": ["ClosePolicy", "ReconnectPolicy", "Verdict"],
     "_transport": ["run"],

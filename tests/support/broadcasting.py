@@ -39,14 +39,14 @@ class Feed:
     def __init__(self, *, max_lag: int = 1 << 20, **settings: Any) -> None:
         self.loop = VirtualLoop()
         self.cut: list[tuple[Any, int]] = []
+        self.aged: list[tuple[Any, int]] = []
         self.faults: list[Exception] = []
         self.broadcaster = _core.Broadcaster(
             cast("Any", self.loop), self._on_lag, self.faults.append, max_lag=max_lag, **settings
         )
 
     def _on_lag(self, connection: Any, queued: int, reason: str) -> None:
-        assert reason == "size"
-        self.cut.append((connection, queued))
+        (self.cut if reason == "size" else self.aged).append((connection, queued))
         connection.abort()
 
     def client(self, *, format: str = "json", **settings: Any) -> Link:  # the core's word

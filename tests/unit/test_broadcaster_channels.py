@@ -1,6 +1,7 @@
 """Channels: their numbers, who gets what, and what is remembered of them."""
 
 import gc
+import typing
 import weakref
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_channel_handle_publishes_what_the_name_does() -> None:
     assert (channel.name, channel.epoch, channel.sequence, channel.subscribers) == ("a", 1, 3, 1)
     feed.loop.turn()
     assert [one.payload for one in publications(client.sent())] == [b"x", b"y", b"z"]
-    assert _core.Channel[PriceUpdate].__origin__ is _core.Channel
+    assert typing.get_origin(_core.Channel[PriceUpdate]) is _core.Channel
 
 
 def test_handle_and_name_stay_one_channel_however_many_others_are_forgotten() -> None:
@@ -402,13 +403,13 @@ def test_broadcaster_with_everything_in_it_is_collected() -> None:
     feed = Feed()
 
     class Callback:
-        def __init__(self) -> None:
+        def __init__(self, feed: Feed) -> None:
             self.feed = feed
 
         def __call__(self, *_: Any) -> str:
             return "key"
 
-    callback = Callback()
+    callback = Callback(feed)
     feed.declare("a", policy=("conflate", callback), classes=(Tick,))
     client = feed.client()
     feed.broadcaster.subscribe(client.connection, "a:*", policy=("conflate", callback))

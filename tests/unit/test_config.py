@@ -40,6 +40,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "busy_poll": False,
         "busy_poll_window": 0.001,
         "max_lag": 4 * MIB,
+        "fan_out_threads": None,
         "follow_redirects": 0,
         "compression": False,
         "compression_threshold": 1024,
@@ -162,6 +163,7 @@ def test_from_env_reads_every_setting() -> None:
         "WS_BUSY_POLL": "on",
         "WS_BUSY_POLL_WINDOW": "0.25",
         "WS_MAX_LAG": "4000",
+        "WS_FAN_OUT_THREADS": "13",
         "WS_FOLLOW_REDIRECTS": "1",
         "WS_COMPRESSION": "Yes",
         "WS_COMPRESSION_THRESHOLD": "0",
@@ -179,7 +181,7 @@ def test_from_env_reads_every_setting() -> None:
     config = WebSocketConfig.from_env(environ)
     assert [getattr(config, name) for name in FIELDS] == [
         *("localhost", 9001, 2.5, 3, 10.0, 5, 8.0, 9.0, 11.0, 12.0, 1.0, 0.5, 4.0, 1000, 2000, 3000, 3500),
-        *(True, 0.25, 4000, 1),
+        *(True, 0.25, 4000, 13, 1),
         *(True, 0, 9, False, 6, 7, 8, 9, 10.0),
         ("https://a.example", "https://b.example:8443"),
         ("feed.example",),

@@ -19,6 +19,7 @@ from websocket_utils.cli._record import record
 from websocket_utils.cli._schema import schema
 from websocket_utils.cli._send import send
 from websocket_utils.cli._tail import tail
+from websocket_utils.cli._worker import worker
 from websocket_utils.exceptions import ConfigError, InvalidURL
 
 _FAILED, _CALLED_WRONGLY, _INTERRUPTED = 1, 2, 130
@@ -51,7 +52,7 @@ def _commands() -> None:
     """
 
 
-for _command in (demo, feed, record, tail, send, schema, bench):
+for _command in (demo, feed, record, tail, send, schema, bench, worker):
     _command.params.append(
         click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks of failures."

@@ -1,22 +1,18 @@
 """`websocket-utils feed`: serve invented prices, or a recording."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
 from websocket_utils._pacing import Player
 from websocket_utils._recorded import Recorded, check_recording
-from websocket_utils._server_drain import on_signals
 from websocket_utils._url import parse_address
-from websocket_utils.cli._failures import Failure, cannot_listen, one_line
-from websocket_utils.cli._loop import counted, run_until_stopped, say
-from websocket_utils.cli._output import LineWriter
-from websocket_utils.cli._stdin import read_chunks
+from websocket_utils.cli._loop import counted, run_until_stopped
+from websocket_utils.cli._serving import Feed
 from websocket_utils.config import WebSocketConfig
 from websocket_utils.door import check_libraries
 from websocket_utils.messages import Message
@@ -74,6 +70,7 @@ recording is broken; 2 called wrongly.
 \b
 Examples:
   websocket-utils feed --port 8080 --rate 1000 --markets SOL-USDC,JUP-USDC
+  websocket-utils feed --workers 4 --history 5000
   websocket-utils feed --replay session.jsonl --speed 10 --loop
   websocket-utils feed --replay session.jsonl --speed max --broadcast
 """,
@@ -177,74 +174,36 @@ def feed(
     if replay is None:
         what = f"{counted(len(markets), 'market')}, {rate:,g} prices a second"
 
-        async def play(server: WebSocketServer) -> None:
+        async def play(server: WebSocketServer, listens: Callable[[], bool]) -> None:
+            del listens
             deliver = server.broadcast if broadcast else _publisher(server)
             await Player(deliver).play(RandomWalk(markets, rate=rate, seed=seed))
     else:
         file = replay
         what = f"{counted(check_recording(replay), 'message')} of {replay}, as soon as somebody listens"
 
-        async def play(server: WebSocketServer) -> None:
-            await _replay(server, file, speed=speed, loop=loop, broadcast=broadcast)
+        async def play(server: WebSocketServer, listens: Callable[[], bool]) -> None:
+            await _replay(server, file, listens, speed=speed, loop=loop, broadcast=broadcast)
 
+    if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
+        raise click.UsageError("--workers share a port, which this system has no way for")
+    if speed is None and workers > 1:
+        raise click.UsageError("--speed max goes by the slowest client, and --workers has them in other processes")
     look = None if replay or broadcast else ",".join(market.channel for market in markets)
-    run_until_stopped(_serve(config, play, what, look, http=http, http_key=http_key, drain=drain, until_eof=until_eof))
+    serving = Feed(config, play, what, look, broadcast, history, http, http_key, drain, until_eof)
+    run_until_stopped(serving.serve() if workers == 1 else serving.serve_by(workers, tells=stats))
 
 
-async def _serve(
-    config: WebSocketConfig,
-    play: Callable[[WebSocketServer], Coroutine[Any, Any, None]],
-    what: str,
-    look: str | None,
+async def _replay(
+    server: WebSocketServer,
+    path: Path,
+    listens: Callable[[], bool],
     *,
-    http: str | None,
-    http_key: str | None,
-    drain: float,
-    until_eof: bool,
+    speed: float | None,
+    loop: bool,
+    broadcast: bool,
 ) -> None:
-    try:
-        server = await WebSocketServer.bind(config=config, http=http, http_key=http_key)
-    except OSError as error:
-        for note in getattr(error, "__notes__", ()):
-            if "side door" in note:
-                raise Failure(f"{one_line(error)} {note}") from error
-        raise cannot_listen(config.host, config.port, error) from error
-    async with server:
-        # For programs that start a feed: the address, on stdout, in a line of its own.
-        LineWriter().write([f"listening on {server.url}"])
-        say(f"serving {what}; Ctrl-C ends")
-        if server.http_url is not None:
-            say(f"side door: {server.http_url}")
-        if look is not None:
-            say(f"look at it: websocket-utils tail {server.url} --channels {look}")
-        playing = asyncio.create_task(play(server))
-        ends = {playing, asyncio.create_task(server.serve_forever())}
-        if until_eof:
-            ends.add(asyncio.create_task(_stdin_end()))
-        try:
-            with on_signals(lambda: _drain(server, drain)):
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if playing.done():
-                playing.result()
-        finally:
-            for task in ends:
-                task.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
-            stats = server.stats()
-            say(
-                f"served {counted(stats.messages_sent, 'message')} in {stats.deliveries:,} deliveries "
-                f"to {counted(stats.accepted, 'client')}"
-            )
-
-
-async def _drain(server: WebSocketServer, seconds: float) -> None:
-    if server.connections:
-        say(f"{counted(len(server.connections), 'client')} may go within {seconds:g} s; once more ends at once")
-    await server.drain(deadline=seconds)
-
-
-async def _replay(server: WebSocketServer, path: Path, *, speed: float | None, loop: bool, broadcast: bool) -> None:
-    while not any(broadcast or client.channels for client in server.connections):  # noqa: ASYNC110  # no event
+    while not listens():  # noqa: ASYNC110  # no event
         await asyncio.sleep(_LISTENER_CHECK)
 
     publish = _publisher(server)
@@ -271,8 +230,3 @@ def _publisher(server: WebSocketServer) -> Callable[[Message], object]:
             server.publish(channel, message)
 
     return publish
-
-
-async def _stdin_end() -> None:
-    async for _ in read_chunks(sys.stdin.fileno()):
-        pass

@@ -27,6 +27,7 @@ from websocket_utils.server import WebSocketServer
 __all__ = ["Report", "Settings", "namespaces", "worker"]
 
 _EACH_SECONDS = 0.25
+_ACCOUNT_HISTORY = 16
 # How long a worker waits for the end of what its parent sends.
 _LAST_SECONDS = 5.0
 
@@ -57,7 +58,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def namespaces(history: int) -> tuple[Namespace, ...]:
     """The namespaces that feeds publish to."""
-    return tuple(Namespace(name, history=history) for name in ("prices", "accounts"))
+    # There are as many channels of accounts as there are accounts.
+    return Namespace("prices", history=history), Namespace("accounts", history=min(history, _ACCOUNT_HISTORY))
 
 
 @click.command(hidden=True)
@@ -68,10 +70,9 @@ def worker() -> None:
 
 async def _main() -> None:
     lines = read_lines(sys.stdin.fileno())
-    async with contextlib.aclosing(lines):
-        async for _, line in lines:
-            await _serve(msgspec.json.decode(line, type=Settings), lines)
-            return
+    async for _, line in lines:
+        await _serve(msgspec.json.decode(line, type=Settings), lines)
+        return
 
 
 async def _serve(settings: Settings, lines: AsyncIterator[tuple[int, bytes]]) -> None:

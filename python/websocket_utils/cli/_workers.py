@@ -8,8 +8,8 @@ import contextlib
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -37,7 +37,9 @@ _BUS_LAG: Final = 64 * 1024 * 1024
 
 def restart_delay(failures: int) -> float:
     """Seconds before a worker is started again that has ended so many times in a row without having lived long."""
-    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (failures - 1))
+    # Far below what a float can't hold, and far above the bound.
+    doublings = min(failures, 20) - 1
+    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**doublings)
 
 
 def reserved(host: str, port: int) -> socket.socket:
@@ -64,7 +66,7 @@ def reserved(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def bus(history: int, http: str | None, http_key: str | None) -> AsyncIterator[tuple[WebSocketServer, str]]:
+async def bus(history: int, http: str | None, http_key: str | None) -> AsyncGenerator[tuple[WebSocketServer, str]]:
     """The server that workers follow; yields it and the token that lets them in."""
     token = secrets.token_urlsafe(32)
     identity = Identity("worker", grants=(Grant("*", frozenset({"subscribe"})),))
@@ -111,11 +113,11 @@ class Workers:
         begun: Called for each process that is started, with the worker's number and the process id.
     """
 
-    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] = lambda *_: None) -> None:
+    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] | None = None) -> None:
         self._settings = settings
         self._begun = begun
         self._workers = [_Worker(number) for number in range(1, count + 1)]
-        self._is_ending = False
+        self._ending = asyncio.Event()
         self._ended = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,13 +144,8 @@ class Workers:
             Failure: If one can't be started.
         """
         self._tasks = [asyncio.create_task(self._keep(one)) for one in self._workers]
-        ready = asyncio.gather(*(one.was_ready.wait() for one in self._workers))
-        try:
-            await asyncio.wait({ready, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-        finally:
-            ready.cancel()
+        for one in self._workers:
+            await self._unless_failed(one.was_ready)
 
     async def wait(self) -> None:
         """Wait for their end.
@@ -156,17 +153,21 @@ class Workers:
         Raises:
             Failure: If one can't be started any more.
         """
-        ended = asyncio.ensure_future(self._ended.wait())
+        await self._unless_failed(self._ended)
+
+    async def _unless_failed(self, event: asyncio.Event) -> None:
+        waiting = asyncio.ensure_future(event.wait())
+        futures: set[asyncio.Future[Any]] = {waiting, self._failed}
         try:
-            await asyncio.wait({ended, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
+            waiting.cancel()
         if self._failed.done():
             self._failed.result()
 
     async def drain(self, seconds: float) -> None:
         """Let their clients go within so many seconds; cancelling it ends them at once."""
-        self._is_ending = True
+        self._ending.set()
         try:
             self._each(lambda process: process.terminate())
             await self._gone(seconds + _PATIENCE)
@@ -179,10 +180,10 @@ class Workers:
         Args:
             close: Closes what they follow.
         """
-        self._is_ending = True
+        self._ending.set()
         try:
             # The end of their connections is what they wait for from here on.
-            self._each(lambda process: process.stdin and process.stdin.write(b"end\n"))
+            self._each(_say_end)
             await close()
             await self._gone(_PATIENCE)
         finally:
@@ -213,11 +214,11 @@ class Workers:
     async def _keep(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
-        while not self._is_ending:
+        while not self._ending.is_set():
             await asyncio.sleep(restart_delay(failures))
             began = loop.time()
             code = await self._run(worker)
-            if self._is_ending:
+            if self._ending.is_set():
                 return
             lived = loop.time() - began
             failures = 0 if lived >= _STABLE_SECONDS else failures + 1
@@ -238,17 +239,22 @@ class Workers:
             start_new_session=True,
         )
         worker.process = process
-        self._begun(worker.number, process.pid)
+        if self._begun is not None:
+            self._begun(worker.number, process.pid)
         assert process.stdin is not None  # noqa: S101  # asked for above
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
                 await process.stdin.drain()
+            serves = not worker.was_ready.is_set()
             while line := await process.stdout.readline():
                 worker.report = msgspec.json.decode(line, type=Report)
                 if worker.report.ready:
                     worker.was_ready.set()
+                    if not serves:
+                        serves = True
+                        say(f"worker {worker.number} serves again")
             return await process.wait()
         finally:
             if process.returncode is None:
@@ -259,10 +265,20 @@ class Workers:
             worker.process = None
 
     @contextlib.asynccontextmanager
-    async def telling(self, wanted: bool) -> AsyncIterator[None]:
+    async def telling(self, wanted: bool) -> AsyncGenerator[None]:
         """Say what each does, every few seconds while the block runs."""
         if not wanted:
             yield
             return
-        async with every(_STATS_SECONDS, lambda: [say(line) for line in self.lines]):
+
+        def tell() -> None:
+            for line in self.lines:
+                say(line)
+
+        async with every(_STATS_SECONDS, tell):
             yield
+
+
+def _say_end(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None  # noqa: S101  # it was started with one
+    process.stdin.write(b"end\n")

@@ -38,6 +38,19 @@ pub(crate) fn is_broken(descriptor: RawFd) -> bool {
     outcome > 0 && asked.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
 }
 
+/// Has the kernel hold no more than `bytes` that it has not sent yet: what it holds can't be taken back.
+pub(crate) fn limit_unsent(descriptor: RawFd, bytes: libc::c_int) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: `bytes` lives through the call, and the size is its own; a stale descriptor, or one that is no TCP socket, only
+    // yields an error code.
+    unsafe {
+        let size = size_of_val(&bytes) as libc::socklen_t;
+        libc::setsockopt(descriptor, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const bytes).cast(), size);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (descriptor, bytes);
+}
+
 /// Writes `slices` without blocking and without a signal when the peer is gone.
 pub(crate) fn send(descriptor: RawFd, slices: &[IoSlice<'_>]) -> Written {
     loop {

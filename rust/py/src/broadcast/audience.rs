@@ -31,6 +31,7 @@ pub(super) struct Audience {
     variants: VariantSet,
     len: usize,
     /// Where each stands in its group, from [`SEARCHED_MEMBERS`] members on.
+    #[expect(clippy::box_collection, reason = "most channels have none, and there may be many channels")]
     places: Option<Box<HashMap<usize, usize>>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound::{Included, Unbounded};
 use std::rc::Rc;
@@ -14,17 +14,9 @@ use websocket_utils_core::publication::EpochText;
 
 use super::audience::Audience;
 use super::history::History;
+use super::idle::Ring;
 use super::policy::Namespace;
 use crate::loop_bound::Guarded;
-
-/// Channels without subscribers and history of which the position is remembered. A channel takes some 300 bytes.
-const IDLE_CHANNELS: usize = 65_536;
-
-/// The same of channels that nothing was published in yet: clients make these, by subscribing.
-const IDLE_EMPTY_CHANNELS: usize = 8192;
-
-/// Channels looked at for one that is to be forgotten.
-const LOOKED_AT: usize = 16;
 
 /// Characters of a name.
 const MAX_NAME: usize = 256;
@@ -32,6 +24,8 @@ const MAX_NAME: usize = 256;
 /// What a channel is between two publications.
 pub(super) struct ChannelState {
     pub(super) name: Box<str>,
+    /// A number that no other channel, and no other epoch of this one, has had.
+    pub(super) id: Cell<u64>,
     pub(super) namespace: Guarded<Rc<Namespace>>,
     pub(super) epoch: Cell<u64>,
     /// What the positions of this epoch begin with.
@@ -45,12 +39,13 @@ pub(super) struct ChannelState {
     /// Count of the broadcaster's publications at the last use.
     pub(super) last_used: Cell<u64>,
     /// It stands in a ring of those that may be forgotten.
-    in_ring: Cell<bool>,
+    pub(super) in_ring: Cell<bool>,
 }
 
 impl ChannelState {
-    /// Begins an epoch.
-    pub(super) fn restart(&self, epoch: u64) {
+    /// Begins an epoch, with a new number.
+    pub(super) fn restart(&self, epoch: u64, id: u64) {
+        self.id.set(id);
         self.epoch.set(epoch);
         self.epoch_text.set(EpochText::new(epoch));
         self.sequence.set(0);
@@ -63,11 +58,11 @@ impl ChannelState {
     }
 
     /// Whether nobody reads it and nothing is kept of it.
-    fn is_idle(&self) -> PyResult<bool> {
+    pub(super) fn is_idle(&self) -> PyResult<bool> {
         Ok(self.audience.read()?.is_empty() && !self.has_history()?)
     }
 
-    fn has_history(&self) -> PyResult<bool> {
+    pub(super) fn has_history(&self) -> PyResult<bool> {
         Ok(self.history.read()?.as_ref().is_some_and(|history| !history.is_empty()))
     }
 
@@ -98,7 +93,7 @@ pub(super) struct Pattern {
 }
 
 /// Hashed, ordered and found by the channel's name.
-struct ByName(Rc<ChannelState>);
+pub(super) struct ByName(Rc<ChannelState>);
 
 impl Borrow<str> for ByName {
     fn borrow(&self) -> &str {
@@ -132,15 +127,10 @@ impl Ord for ByName {
     }
 }
 
-/// Channels that may be forgotten, about those first that were not used for longest; each with its last use when it was
-/// put here.
-#[derive(Default)]
-struct Ring(VecDeque<(u64, Rc<ChannelState>)>);
-
 pub(super) struct Channels {
-    by_name: HashSet<ByName>,
+    pub(super) by_name: HashSet<ByName>,
     /// For patterns: the names that begin so.
-    ordered: BTreeSet<ByName>,
+    pub(super) ordered: BTreeSet<ByName>,
     patterns: HashMap<Box<str>, Rc<Pattern>>,
     /// How many patterns of each length there are: a name is looked up once for each length.
     lengths: BTreeMap<usize, usize>,
@@ -148,9 +138,10 @@ pub(super) struct Channels {
     generation: u64,
     namespaces: HashMap<Box<str>, Rc<Namespace>>,
     undeclared: Rc<Namespace>,
-    used: Ring,
-    empty: Ring,
+    pub(super) used: Ring,
+    pub(super) empty: Ring,
     next_epoch: u64,
+    last_id: u64,
 }
 
 impl Channels {
@@ -166,6 +157,7 @@ impl Channels {
             used: Ring::default(),
             empty: Ring::default(),
             next_epoch: first_epoch,
+            last_id: 0,
         }
     }
 
@@ -188,6 +180,7 @@ impl Channels {
         self.next_epoch += 1;
         let channel = Rc::new(ChannelState {
             name: name.into(),
+            id: Cell::new(self.take_id()),
             namespace: Guarded::new(self.namespace(name).clone()),
             epoch: Cell::new(epoch),
             epoch_text: Cell::new(EpochText::new(epoch)),
@@ -203,7 +196,14 @@ impl Channels {
         Ok(channel)
     }
 
-    fn namespace(&self, name: &str) -> &Rc<Namespace> {
+    /// A number for a channel or an epoch of it.
+    pub(super) fn take_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// What holds for a channel or pattern of that name.
+    pub(super) fn namespace(&self, name: &str) -> &Rc<Namespace> {
         let namespace = name.split_once(':').map_or(name, |(namespace, _)| namespace);
         self.namespaces.get(namespace).unwrap_or(&self.undeclared)
     }
@@ -290,78 +290,6 @@ impl Channels {
         let patterns = prefixes.filter_map(|prefix| self.patterns.get(prefix).cloned()).collect();
         *channel.matching.lock()? = Matching { generation: self.generation, patterns };
         Ok(())
-    }
-
-    // --- what is forgotten ---
-
-    /// Has a channel that may be idle looked at when there are too many such.
-    #[inline]
-    pub(super) fn note_idle(&mut self, channel: &Rc<ChannelState>) -> PyResult<()> {
-        if channel.in_ring.replace(true) {
-            return Ok(());
-        }
-        self.put_in_ring(channel);
-        self.forget_idle()
-    }
-
-    fn put_in_ring(&mut self, channel: &Rc<ChannelState>) {
-        let ring = if channel.sequence.get() == 0 { &mut self.empty } else { &mut self.used };
-        ring.0.push_back((channel.last_used.get(), channel.clone()));
-    }
-
-    fn forget_idle(&mut self) -> PyResult<()> {
-        while self.empty.0.len() > IDLE_EMPTY_CHANNELS && self.forget_one(true)? {}
-        while self.used.0.len() > IDLE_CHANNELS && self.forget_one(false)? {}
-        Ok(())
-    }
-
-    /// Takes one channel out of a ring, forgotten if it is idle; false if all that were looked at are held by handles.
-    fn forget_one(&mut self, is_empty: bool) -> PyResult<bool> {
-        let mut oldest: Option<Rc<ChannelState>> = None;
-        for _ in 0..LOOKED_AT {
-            let ring = if is_empty { &mut self.empty } else { &mut self.used };
-            let Some((noted, channel)) = ring.0.pop_front() else { break };
-            // What is kept for a time only may be gone when this is looked at again.
-            if channel.audience.read()?.is_empty()
-                && channel.has_history()?
-                && channel.namespace.read()?.history_age.is_some()
-            {
-                self.put_in_ring(&channel);
-                continue;
-            }
-            if !channel.is_idle()? {
-                channel.in_ring.set(false);
-                if let Some(oldest) = &oldest {
-                    self.put_in_ring(oldest);
-                }
-                return Ok(true);
-            }
-            if is_empty && channel.sequence.get() > 0 {
-                self.put_in_ring(&channel);
-                return Ok(true);
-            }
-            // The three tables that hold it; whoever else does is a handle.
-            if Rc::strong_count(&channel) > 3 {
-                self.put_in_ring(&channel);
-                continue;
-            }
-            let is_unused = noted == channel.last_used.get();
-            if oldest.as_ref().is_none_or(|oldest| channel.last_used.get() < oldest.last_used.get()) {
-                if let Some(younger) = oldest.replace(channel) {
-                    self.put_in_ring(&younger);
-                }
-            } else {
-                self.put_in_ring(&channel);
-            }
-            if is_unused {
-                break;
-            }
-        }
-        let Some(channel) = oldest else { return Ok(false) };
-        self.by_name.remove(&*channel.name);
-        self.ordered.remove(&*channel.name);
-        channel.in_ring.set(false);
-        Ok(true)
     }
 
     // --- for the collector ---

@@ -4,6 +4,12 @@
 //! The calling thread always takes part; the others wait between flushes without using the processor. Whoever is free takes
 //! the next few writes, so a thread that wakes up late, or never gets a processor, costs the flush nothing: the caller waits
 //! only for threads that have begun.
+//!
+//! Measured with one thread against two, in turn, on two cores that the reading clients and others share
+//! (`benches/profile_fan_out.py`, two runs): a flush to 5 000 clients takes 0.7x to 0.9x as long, to 1 000 clients 0.85x to
+//! 0.96x, for 0.96x to 1.05x of the CPU. To 600 clients it took 0.94x, and with four times as much to do as there were cores
+//! 1.1x to 2.3x: a thread that has begun can be kept from its processor for a whole time slice. So a server of two cores
+//! keeps to one thread unless it is told otherwise.
 
 use std::io::IoSlice;
 use std::ops::Range;

@@ -14,6 +14,13 @@ use crate::socket::Written;
 /// and what is written is still in the cache it was encoded in.
 const FLUSH_BYTES: usize = 128 * 1024;
 
+/// The same for each connection that something waits for: with many of them that each get a part, as with thousands of
+/// channels, a write is to carry enough to be worth its system call.
+const FLUSH_BYTES_OF_EACH: usize = 1024;
+
+/// The most of it: the loop's turn is some milliseconds long by then, and a log's four segments still fit a core's cache.
+const MOST_FLUSH_BYTES: usize = 1024 * 1024;
+
 /// Connections from which on a flush releases the GIL: some 60 us of system calls, above which another thread's wish to
 /// run outweighs the risk that it keeps the GIL for a whole switch interval (5 ms).
 const RELEASE_GIL_FROM: usize = 64;
@@ -21,7 +28,10 @@ const RELEASE_GIL_FROM: usize = 64;
 impl Broadcaster {
     pub(super) fn after_publish(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         if state.unflushed.get() >= FLUSH_BYTES {
-            return Self::flush(slf, state);
+            let each = state.listed.read()?.len() * FLUSH_BYTES_OF_EACH;
+            if state.unflushed.get() >= each.clamp(FLUSH_BYTES, MOST_FLUSH_BYTES) {
+                return Self::flush(slf, state);
+            }
         }
         if state.unflushed.get() > 0 { Self::schedule_flush(slf) } else { Ok(()) }
     }
@@ -47,9 +57,12 @@ impl Broadcaster {
         if state.flushing.replace(true) {
             return Self::schedule_flush(slf);
         }
-        let outcome = Self::write_listed(slf, state).and_then(|()| Self::settle_lagging(slf.py(), state));
+        let py = slf.py();
+        let outcome = Self::write_listed(slf, state)
+            .and_then(|()| Self::drain_backlogs(py, state))
+            .and_then(|()| Self::settle_lagging(py, state));
         state.flushing.set(false);
-        for (connection, queued) in outcome? {
+        for (connection, queued) in outcome?.into_iter().chain(Self::take_too_far(state)?) {
             state.on_lag.call1(slf.py(), (connection, queued, "size"))?;
         }
         Ok(())
@@ -71,7 +84,7 @@ impl Broadcaster {
         // What has left is taken note of before anybody is called: it must not leave twice.
         for (connection, written) in listed.iter().zip(written) {
             let target = connection.get().state()?;
-            target.listed.set(false);
+            target.standing.listed.set(false);
             // Blocked, failed, or not written directly: the connection's own way out deals with each.
             if let Some(Written::Bytes(count)) = written {
                 let mut outbox = target.outbox.lock()?;
@@ -86,7 +99,12 @@ impl Broadcaster {
                 // What goes wrong with one is no concern of the others, nor of who publishes.
                 outcome = outcome.and(target.contain(connection.bind(py).as_any(), ConnectionState::flush));
             }
-            if target.outbox.read()?.queued() > 0 && !target.lagging.replace(true) {
+            if target.outbox.read()?.queued() == 0 && !target.busy.get() {
+                if !target.standing.lagging.get() {
+                    target.standing.reset();
+                }
+            } else if !target.standing.lagging.replace(true) {
+                target.standing.begin();
                 state.lagging.lock()?.push(connection.clone_ref(py));
             }
         }
@@ -127,7 +145,8 @@ impl Broadcaster {
         })
     }
 
-    /// Trims the logs to the oldest position still wanted; returns who is too far behind, and how far.
+    /// Trims the logs to the oldest position still wanted, and forgets who is blocked no more; returns who is too far behind
+    /// in the log, and how far.
     fn settle_lagging(py: Python<'_>, state: &State) -> PyResult<Vec<(Py<Connection>, usize)>> {
         let lagging = std::mem::take(&mut *state.lagging.lock()?);
         let mut logs = state.logs.lock()?;
@@ -136,29 +155,30 @@ impl Broadcaster {
         let mut too_far = Vec::new();
         for connection in lagging {
             let target = connection.get().state()?;
-            let (position, queued) = {
+            let (position, queued, published) = {
                 let outbox = target.outbox.read()?;
-                (outbox.oldest_log_position(), outbox.queued())
+                (outbox.oldest_log_position(), outbox.queued(), outbox.published())
             };
-            let Some(position) = position else {
-                target.lagging.set(false);
+            let is_waiting = target.standing.waiting.read()?.is_some();
+            if queued == 0 && !is_waiting && !(target.busy.get() && target.open.get()) {
+                target.standing.lagging.set(false);
+                target.standing.reset();
                 continue;
-            };
+            }
             let place = target.variant.place();
             let log = &logs.logs[place];
             // One message always fits, whatever its size: while it is on its way it is no lag.
-            let most = state.max_lag + logs.oversized[place];
-            let behind = (log.head() - position) as usize;
+            let most = target.standing.most(state.max_lag) + logs.oversized[place];
+            let behind = position.map_or(0, |position| (log.head() - position) as usize);
             // Who takes some channels only has less queued than lies behind it in the log, and must not hold all of that.
             if queued <= most && behind > most && queued <= target.max_send_queue {
                 target.outbox.lock()?.copy_log(log);
-                target.lagging.set(false);
-                continue;
+            } else {
+                if behind.max(published) > most {
+                    too_far.push((connection.clone_ref(py), behind.max(published)));
+                }
+                oldest[place] = oldest[place].min(position.unwrap_or(u64::MAX));
             }
-            if behind.max(queued) > most {
-                too_far.push((connection.clone_ref(py), behind.max(queued)));
-            }
-            oldest[place] = oldest[place].min(position);
             kept.push(connection);
         }
         // Queued since this flush began.
@@ -176,7 +196,8 @@ impl Broadcaster {
                 *oversized = 0;
             }
         }
-        *state.lagging.lock()? = kept;
+        // Some may have become blocked while transports were called.
+        state.lagging.lock()?.extend(kept);
         Ok(too_far)
     }
 }

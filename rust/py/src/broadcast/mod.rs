@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! publish -> channel: number, audience, patterns that match    (channels)
-//!         -> payload for each format, frame for each variant   (publishing)
+//!         -> payload for each format, frame for each variant   (encoding)
 //!         -> log of each variant; a range for each connection  (publishing)
+//!            or a copy for those who are blocked               (slow, standing)
 //! flush   -> one write for each connection, logs trimmed       (flushing, fan_out)
 //! ```
 //!
@@ -15,7 +16,8 @@
 //! - A connection gets a publication once, however many of its subscriptions match.
 //! - A pattern's members stand in the pattern alone: a channel knows which patterns match it, not who is behind them.
 //! - A connection that can't take more keeps its ranges; the others are not touched by it.
-//! - A connection more than `max_lag` behind is reported to its owner, which ends it.
+//! - What is published for it meanwhile goes by the policy of the subscription or the namespace ([`slow`]).
+//! - A connection more than `max_lag` behind (or what its policy says) is reported to its owner, which ends it.
 //! - A connection that waits for little of what was published holds the log no longer than that either: it gets a copy.
 //! - A compressed frame refers to nothing before it: it means the same to every peer, whatever it has inflated until then.
 //! - The log is borrowed for the length of a flush, also while the GIL is released: calls from other threads are refused
@@ -23,14 +25,18 @@
 
 mod audience;
 mod channels;
+mod encoding;
 mod fan_out;
 mod flushing;
 mod handle;
 mod history;
+mod idle;
 mod policy;
 mod publishing;
 mod python;
 mod recovering;
+mod slow;
+mod standing;
 mod subscribing;
 mod taps;
 mod variant;
@@ -45,7 +51,7 @@ use self::audience::Audience;
 use self::channels::Channels;
 use self::fan_out::FanOut;
 pub(crate) use self::handle::{Channel, Receipt};
-pub(crate) use self::recovering::Aside;
+pub(crate) use self::standing::Standing;
 use self::taps::Tap;
 use self::variant::VARIANTS;
 pub(crate) use self::variant::Variant;
@@ -80,8 +86,11 @@ struct State {
     has_taps: Cell<bool>,
     /// Connections with something queued since the last flush.
     listed: Guarded<Vec<Py<Connection>>>,
-    /// Connections that kept ranges of a log after a flush.
+    /// Connections that had something left after a flush, or have a backlog.
     lagging: Guarded<Vec<Py<Connection>>>,
+    /// Connections whose backlog was too big when something was added, and what it may be; they are reported after the next
+    /// flush.
+    too_far: Guarded<Vec<(Py<Connection>, usize)>>,
     /// The frame of the message under way for each log; the last one's size is the guess for the next.
     frames: Guarded<[Vec<u8>; VARIANTS]>,
     fan_out: FanOut,
@@ -104,6 +113,10 @@ struct Counts {
     /// Resubscribed channels of which nothing was missing, and others.
     recovered: Cell<u64>,
     unrecovered: Cell<u64>,
+    /// Publications left out, each once for each connection: for the latest of its key, or as the oldest.
+    conflated: Cell<u64>,
+    dropped: Cell<u64>,
+    lag_notices: Cell<u64>,
 }
 
 fn add(count: &Cell<u64>, more: u64) {

@@ -107,20 +107,7 @@ impl Namespace {
         if classes.iter().any(|wanted| wanted.as_ptr() == class.cast()) {
             return Ok(());
         }
-        self.check_subclass(channel, message, classes)
-    }
-
-    #[cold]
-    fn check_subclass(&self, channel: &str, message: &Bound<'_, PyAny>, classes: &[Py<PyType>]) -> PyResult<()> {
-        let py = message.py();
-        for class in classes {
-            if message.is_instance(class.bind(py).as_any())? {
-                return Ok(());
-            }
-        }
-        let wanted: Vec<String> = classes.iter().map(|class| name_of(class.bind(py))).collect();
-        let (wanted, given) = (wanted.join(" or "), name_of(&message.get_type()));
-        Err(PyTypeError::new_err(format!("channel {channel:?} takes {wanted}, not {given}")))
+        check_subclass(channel, message, classes)
     }
 
     /// For the collector.
@@ -130,6 +117,19 @@ impl Namespace {
         }
         self.policy.traverse(visit)
     }
+}
+
+#[cold]
+fn check_subclass(channel: &str, message: &Bound<'_, PyAny>, classes: &[Py<PyType>]) -> PyResult<()> {
+    let py = message.py();
+    for class in classes {
+        if message.is_instance(class.bind(py).as_any())? {
+            return Ok(());
+        }
+    }
+    let wanted: Vec<String> = classes.iter().map(|class| name_of(class.bind(py))).collect();
+    let (wanted, given) = (wanted.join(" or "), name_of(&message.get_type()));
+    Err(PyTypeError::new_err(format!("channel {channel:?} takes {wanted}, not {given}")))
 }
 
 fn name_of(class: &Bound<'_, PyType>) -> String {

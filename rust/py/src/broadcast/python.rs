@@ -57,6 +57,7 @@ impl Broadcaster {
                 has_taps: Cell::new(false),
                 listed: Guarded::default(),
                 lagging: Guarded::default(),
+                too_far: Guarded::default(),
                 frames: Guarded::default(),
                 fan_out: FanOut::new(threads),
                 flush_method: Guarded::default(),
@@ -113,8 +114,9 @@ impl Broadcaster {
         let variant = connection.get().state()?.variant;
         let state = self.state.get()?;
         state.everyone.lock()?.remove(connection.as_unbound(), variant);
+        connection.get().state()?.standing.clear()?;
         for channel in channels {
-            state.leave(connection.as_unbound(), &channel)?;
+            state.leave(connection, &channel)?;
         }
         Ok(())
     }
@@ -142,7 +144,7 @@ impl Broadcaster {
     /// Ends a subscription. False when there is none.
     #[pyo3(name = "unsubscribe")]
     fn py_unsubscribe(&self, connection: &Bound<'_, Connection>, name: &str) -> PyResult<bool> {
-        self.state.get()?.leave(connection.as_unbound(), name)
+        self.state.get()?.leave(connection, name)
     }
 
     /// Queues `message` for every connection; returns how many. `compress` as of `Connection.send`, for those who take
@@ -216,6 +218,18 @@ impl Broadcaster {
         Ok(entries.map(|entry| (entry.sequence, entry.message.clone_ref(py))).collect())
     }
 
+    /// (connection, bytes that wait, nanoseconds since it is blocked) of those for which most waits.
+    #[pyo3(name = "slowest")]
+    fn py_slowest(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<(Py<Connection>, usize, u64)>> {
+        self.state.get()?.slowest(py, limit)
+    }
+
+    /// Calls `on_lag` for connections that are blocked for longer than the policy of something that waits for them allows.
+    #[pyo3(name = "check_ages")]
+    fn py_check_ages(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::check_ages(slf)
+    }
+
     /// Writes what was published since the last flush. The loop calls it at the end of a turn.
     #[pyo3(name = "flush")]
     fn py_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -270,12 +284,15 @@ impl Broadcaster {
             ("deliveries", state.counts.deliveries.get()),
             ("bytes", state.counts.bytes.get()),
             ("lagging", state.lagging.read()?.len() as u64),
-            ("held_bytes", held as u64),
+            ("held_bytes", (held + state.backlog_bytes()?) as u64),
             ("channels", channels.len() as u64),
             ("patterns", channels.pattern_count() as u64),
             ("subscriptions", state.counts.subscriptions.get()),
             ("history_messages", state.counts.history_messages.get()),
             ("history_bytes", state.counts.history_bytes.get()),
+            ("conflated", state.counts.conflated.get()),
+            ("dropped", state.counts.dropped.get()),
+            ("lag_notices", state.counts.lag_notices.get()),
             ("recovered", state.counts.recovered.get()),
             ("unrecovered", state.counts.unrecovered.get()),
         ] {
@@ -308,6 +325,9 @@ impl State {
                 list.iter().try_for_each(|connection| visit.call(connection))?;
             }
         }
+        if let Ok(too_far) = self.too_far.read() {
+            too_far.iter().try_for_each(|(connection, _)| visit.call(connection))?;
+        }
         if let Ok(everyone) = self.everyone.read() {
             everyone.traverse(visit)?;
         }
@@ -336,6 +356,9 @@ impl State {
             if let Ok(mut list) = list.lock() {
                 list.clear();
             }
+        }
+        if let Ok(mut too_far) = self.too_far.lock() {
+            too_far.clear();
         }
         if let Ok(mut everyone) = self.everyone.lock() {
             *everyone = Audience::default();

@@ -73,12 +73,12 @@ impl State {
         is_covered: bool,
     ) -> PyResult<GoesOn> {
         let target = connection.get().state()?;
-        if let Some(told) = target.aside.read()?.as_ref().and_then(|aside| aside.told.get(&channel.name)) {
+        if let Some(told) = target.standing.aside.read()?.as_ref().and_then(|aside| aside.told.get(&channel.name)) {
             return Ok(*told);
         }
         self.trim_history(channel)?;
         let outcome = self.choose(connection.py(), target, channel, position, is_covered)?;
-        target.aside.lock()?.get_or_insert_default().told.insert(channel.name.clone(), outcome);
+        target.standing.aside.lock()?.get_or_insert_default().told.insert(channel.name.clone(), outcome);
         if position.is_some() {
             let counts = &self.counts;
             add(if outcome.is_recovered { &counts.recovered } else { &counts.unrecovered }, 1);
@@ -140,7 +140,7 @@ impl State {
         }
         let history = channel.history.read()?;
         let Some(history) = &*history else { return Ok(false) };
-        let mut aside = target.aside.lock()?;
+        let mut aside = target.standing.aside.lock()?;
         let aside = aside.get_or_insert_default();
         let before = aside.frames.len();
         let waiting = target.outbox.read()?.published();
@@ -248,12 +248,12 @@ impl Broadcaster {
     pub(super) fn replay(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> PyResult<usize> {
         let state = slf.get().state.get()?;
         let target = connection.get().state()?;
-        let Some(aside) = target.aside.lock()?.take() else { return Ok(0) };
+        let Some(aside) = target.standing.aside.lock()?.take() else { return Ok(0) };
         if aside.publications == 0 || !target.open.get() {
             return Ok(0);
         }
         target.outbox.lock()?.push_copied(&aside.frames);
-        if !target.listed.replace(true) {
+        if !target.standing.listed.replace(true) {
             state.listed.lock()?.push(connection.clone().unbind());
         }
         Self::schedule_flush(slf)?;

@@ -8,6 +8,10 @@ use super::channels::ChannelState;
 use super::policy::Policy;
 use super::{State, add};
 use crate::connection::Connection;
+use crate::socket;
+
+/// Bytes that the kernel holds unsent for who gets the latest of something, or not all of it.
+const UNSENT_BYTES: i32 = 128 * 1024;
 
 impl State {
     /// Subscribes a connection to a channel, or to those that begin with a prefix; returns whether that is new.
@@ -17,21 +21,35 @@ impl State {
         name: &str,
         policy: Option<Policy>,
     ) -> PyResult<bool> {
-        let (py, variant) = (connection.py(), connection.get().state()?.variant);
+        let target = connection.get().state()?;
+        let (py, variant) = (connection.py(), target.variant);
         let (connection, policy) = (connection.as_unbound(), policy.map(Rc::new));
         let mut channels = self.channels.lock()?;
         let is_new = if let Some(prefix) = name.strip_suffix('*') {
-            channels.find_or_make_pattern(prefix)?.audience.lock()?.add(py, connection, variant, policy)
+            channels.find_or_make_pattern(prefix)?.audience.lock()?.add(py, connection, variant, policy.clone())
         } else {
             let channel = channels.find_or_make(name, self.counts.published.get())?;
-            channel.audience.lock()?.add(py, connection, variant, policy)
+            channel.audience.lock()?.add(py, connection, variant, policy.clone())
         };
         add(&self.counts.subscriptions, u64::from(is_new));
+        let policy = policy.as_deref().unwrap_or(&channels.namespace(name.trim_end_matches('*')).policy);
+        if !matches!(policy, Policy::Disconnect { .. }) {
+            // What the kernel has can't be left out any more.
+            socket::limit_unsent(target.descriptor.get(), UNSENT_BYTES);
+        }
         Ok(is_new)
     }
 
     /// Ends a subscription. False when there is none.
-    pub(super) fn leave(&self, connection: &Py<Connection>, name: &str) -> PyResult<bool> {
+    pub(super) fn leave(&self, connection: &Bound<'_, Connection>, name: &str) -> PyResult<bool> {
+        let has_left = self.leave_audience(connection.as_unbound(), name)?;
+        if has_left {
+            self.forget_left(connection, name)?;
+        }
+        Ok(has_left)
+    }
+
+    fn leave_audience(&self, connection: &Py<Connection>, name: &str) -> PyResult<bool> {
         let variant = connection.get().state()?.variant;
         let mut channels = self.channels.lock()?;
         let has_left = if let Some(prefix) = name.strip_suffix('*') {

@@ -43,7 +43,7 @@ use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
 use websocket_utils_core::log::LogRange;
 
-use crate::broadcast::{Aside, Broadcaster, Variant};
+use crate::broadcast::{Broadcaster, Standing, Variant};
 use crate::codec::WireFormat;
 use crate::errors::{self, CloseInfo};
 use crate::fates::Fates;
@@ -114,12 +114,12 @@ pub(crate) struct State {
     delivering: Cell<bool>,
     /// They are counted and dropped until they are wanted again.
     muted: Cell<bool>,
+    /// But for publications that follow in order what was delivered.
+    follows: Cell<bool>,
     /// Called with the connection for each of those that the library does not ask for itself.
     on_stray: Guarded<Option<Py<PyAny>>>,
     /// Biggest message of a connection that is not muted.
     max_message_size: usize,
-    /// But for publications that follow in order what was delivered.
-    follows: Cell<bool>,
     messages_received: Cell<u64>,
     pub(crate) lost: Cell<bool>,
     /// The socket takes nothing any more; the transport is about to find out.
@@ -128,14 +128,8 @@ pub(crate) struct State {
     closing_told: Cell<bool>,
     /// Close the transport once all is written.
     close_when_written: Cell<bool>,
-    /// What the broadcaster has for this connection out of its channels' history, until the peer is told of it.
-    pub(crate) aside: Guarded<Option<Box<Aside>>>,
-    /// Number of the last publication that was queued here, where it could have been queued twice.
-    pub(crate) reached: Cell<u64>,
-    /// Listed by the broadcaster for its next flush.
-    pub(crate) listed: Cell<bool>,
-    /// Listed by the broadcaster as holding ranges of the log after a flush.
-    pub(crate) lagging: Cell<bool>,
+    /// What the broadcaster knows of it.
+    pub(crate) standing: Standing,
     /// Bytes have arrived since the heartbeat last asked.
     active: Cell<bool>,
     round_trips: RoundTrips,
@@ -221,6 +215,12 @@ impl Connection {
 }
 
 impl State {
+    /// Whether what is published now could not leave at once.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.standing.lagging.get() || self.busy.get()
+    }
+
     /// Queues a range of the broadcast log: one frame, which is compressed or is not. Returns whether it is the first since
     /// the last flush: the broadcaster has to list the connection.
     #[inline]
@@ -229,7 +229,7 @@ impl State {
         if is_compressed {
             self.has_peer_moved_on.set(true);
         }
-        Ok(!self.listed.replace(true))
+        Ok(!self.standing.listed.replace(true))
     }
 
     pub(crate) fn key(&self) -> PyResult<Option<[u8; 4]>> {
@@ -276,9 +276,11 @@ impl State {
         Ok(())
     }
 
-    /// Has the log trimmed when this connection was behind and wants nothing of it any more: nobody may publish for long.
+    /// Has the broadcaster go on when this connection was behind and wants nothing of the log any more: nobody may publish
+    /// for long.
     fn release_log(&self, py: Python<'_>) -> PyResult<()> {
-        if self.lagging.get()
+        if self.standing.lagging.get()
+            && (!self.busy.get() || self.lost.get())
             && self.outbox.read()?.oldest_log_position().is_none()
             && let Some(broadcaster) = &self.broadcaster
         {
@@ -294,6 +296,7 @@ impl State {
             self.fates.end(outbox.messages(), outbox.has_begun_message());
             outbox.clear();
         }
+        self.standing.clear()?;
         self.fates.connection.lock()?.take();
         self.fates.wake(py)
     }

@@ -14,7 +14,7 @@ use websocket_utils_core::limits::Limits;
 use super::compressing::Compression;
 use super::liveness::RoundTrips;
 use super::{Connection, Hold, State};
-use crate::broadcast::{Broadcaster, Variant};
+use crate::broadcast::{Broadcaster, Standing, Variant};
 use crate::codec::WireFormat;
 use crate::compression::{self, AgreementTuple};
 use crate::fates::Fates;
@@ -117,10 +117,7 @@ impl Connection {
                 broken: Cell::new(false),
                 closing_told: Cell::new(false),
                 close_when_written: Cell::new(false),
-                aside: Guarded::default(),
-                reached: Cell::new(0),
-                listed: Cell::new(false),
-                lagging: Cell::new(false),
+                standing: Standing::default(),
                 active: Cell::new(true),
                 round_trips: RoundTrips::new(rtt),
                 latest_pong: Guarded::default(),
@@ -410,7 +407,8 @@ impl Connection {
     #[pyo3(name = "held_bytes")]
     fn py_held_bytes(&self) -> PyResult<usize> {
         let state = self.state()?;
-        Ok(state.protocol.read()?.buffered() + state.outbox.read()?.capacity())
+        let backlog = state.standing.waiting_bytes()?;
+        Ok(state.protocol.read()?.buffered() + state.outbox.read()?.capacity() + backlog)
     }
 
     /// (messages, bytes) accepted by `send`; bytes of payload, before compression.
