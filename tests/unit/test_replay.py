@@ -1,7 +1,9 @@
 """Replaying: what is published when, how it ends, and that nothing it opened stays open."""
 
 import asyncio
+import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from itertools import pairwise
@@ -36,6 +38,17 @@ def path(tmp_path: Path) -> Path:
 
 def texts(entries: list[Recorded]) -> list[str]:
     return [one.message for one in entries]
+
+
+def is_held_open(path: Path) -> bool:
+    descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    wanted = path.stat()
+    for descriptor in descriptors:
+        # One of them is the listing's own, closed by now.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), wanted):
+                return True
+    return False
 
 
 def no_thread() -> bool:
@@ -188,15 +201,19 @@ async def test_fault_that_nobody_awaited_is_raised_where_the_block_ends(tmp_path
             await until(replay.done)
 
 
-async def test_cancelled_replay_stops_at_once_and_its_thread_ends(path: Path) -> None:
+async def test_cancelled_replay_stops_at_once_and_its_thread_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # More is to be read, so the file is open.
+    monkeypatch.setattr(module, "_CHUNK", 1)
     delivered: list[Recorded] = []
     replay = Replay(path, delivered.append, speed=0.001)
     await until(lambda: delivered)
+    assert is_held_open(path)
     replay.cancel()
     with pytest.raises(asyncio.CancelledError):
         await replay
     assert len(delivered) == 1
     await until(no_thread)
+    assert not is_held_open(path)
 
 
 async def test_replay_that_never_began_to_run_is_cancelled_without_a_trace(path: Path) -> None:
