@@ -91,18 +91,14 @@ async def test_replay_keeps_the_recorded_pace_times_the_speed(tmp_path: Path, sp
 async def test_replay_without_a_speed_waits_for_nothing_but_those_who_are_behind(tmp_path: Path) -> None:
     path = write(tmp_path / "r", *(entry(number * 1000.0) for number in range(3 * MOST_PER_TURN)))
     delivered: list[Recorded] = []
-    behind = [False]
-    async with asyncio.timeout(10):
-        async with Replay(path, delivered.append, speed=None, is_behind=lambda: behind[0]) as replay:
-            await until(lambda: delivered)
-            behind[0] = True
-            seen = len(delivered)
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert len(delivered) - seen <= MOST_PER_TURN
-            assert not replay.done()
-            behind[0] = False
-            assert await replay == 3 * MOST_PER_TURN
+    behind = [True]
+    async with asyncio.timeout(10), Replay(path, delivered.append, speed=None, is_behind=lambda: behind[0]) as replay:
+        await until(lambda: delivered)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(delivered) == MOST_PER_TURN
+        behind[0] = False
+        assert await replay == 3 * MOST_PER_TURN
 
 
 async def test_replay_is_over_only_when_nobody_is_behind(path: Path) -> None:
