@@ -141,7 +141,7 @@ class Info(TypedDict):
 
     totals: dict[str, int]
     """Counters since the beginning: those of `server.stats()`, and `dropped`, `conflated`, `lag_notices`, `recovered`,
-    `unrecovered`, `history_messages`, `history_bytes`, `held_bytes` where the server has them."""
+    `unrecovered`, `history_messages`, `history_bytes`, `log_bytes`."""
 
     rates: Rates
     latency: Latency
@@ -284,7 +284,7 @@ class Served:
         return [
             (_address(connection), behind, blocked_ns / 1e9)
             for connection, behind, blocked_ns in self._server._broadcaster.slowest(limit)
-            if behind
+            if behind or blocked_ns
         ]
 
 
