@@ -150,10 +150,10 @@ class Recording(Closing):
             raise ValueError(f"cannot record {channels!r}: {fault}")
         if max_buffer < 1 or (max_file_size is not None and max_file_size < 1):
             raise ValueError("max_buffer and max_file_size are at least 1 byte")
-        self.path = Path(path)
-        self.count = 0
-        self.bytes = 0
-        self.dropped = 0
+        self.path: Path = Path(path)
+        self.count: int = 0
+        self.bytes: int = 0
+        self.dropped: int = 0
         self.error: RecordingError | None = None
         self._channels = channels
         self._tap = tap

@@ -99,8 +99,8 @@ class Replay:
             if fault := pattern_fault(name):
                 raise ValueError(f"cannot replay {name!r}: {fault}")
         event_loop = asyncio.get_running_loop()
-        self.path = Path(path)
-        self.count = 0
+        self.path: Path = Path(path)
+        self.count: int = 0
         self._deliver = deliver
         self._is_behind = is_behind
         self._pace = Pace(speed)

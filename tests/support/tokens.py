@@ -23,7 +23,8 @@ def claims(**changed: Any) -> dict[str, Any]:
     made = {
         "sub": "desk",
         "iat": now,
-        "exp": now + 60,
+        # Longer than a run of all tests: some tokens are made when they are collected.
+        "exp": now + 7200,
         "channels": [{"ch": "prices:*", "ops": ["subscribe"]}],
         **changed,
     }

@@ -32,6 +32,7 @@ from websocket_utils.exceptions import (
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
+    Unauthorized,
     WebSocketError,
 )
 from websocket_utils.outcomes import SendOutcome
@@ -76,6 +77,7 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
     ),
     (SubscribeRejected("prices:a", 1008, "not yours"), "subscription to prices:a refused: not yours (code 1008)"),
     (AuthenticationFailed("bad key"), "authentication failed: bad key; check the credentials"),
+    (Unauthorized("no such key"), "not let in: no such key"),
     (ProviderError("token"), "the callable for token failed"),
     (ConnectionFlapping(1008, 3), "ended 3 connections in a row, each soon after it was opened, with close code 1008"),
     (

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[str, str]] = {
     "signed with nothing": (jwt.encode(claims(), "", algorithm="none"), "the token is not valid"),
     "signed with a hash that was not chosen": (signed(SECRET * 2, "HS512"), "the token is not valid"),
     "expired": (signed(SECRET, "HS256", exp=NOW - 60), "the token has expired"),
-    "not valid yet": (signed(SECRET, "HS256", nbf=NOW + 600), "the token is not valid yet"),
+    "not valid yet": (signed(SECRET, "HS256", nbf=NOW + 86_400), "the token is not valid yet"),
     "issued tomorrow": (signed(SECRET, "HS256", iat=NOW + 86_400), "the token is not valid yet"),
     "without an end": (signed(SECRET, "HS256", exp=None), "the token is not valid"),
     "with an end that is no time": (signed(SECRET, "HS256", exp="soon"), "the token is not valid"),

@@ -210,7 +210,7 @@ class _Builder:
                 Field("slot", integer),
                 Field("timestamp", integer),
             ],
-            "Subscribe": [Field("channels", texts)],
+            "Subscribe": [Field("channels", texts), Field("positions", texts, "[]"), Field("slow", text, '""')],
             "Ping": [],
             "Pong": [],
         }
