@@ -105,6 +105,8 @@ impl State {
             Some((channel, _)) => Some(channel.namespace.read()?),
             None => None,
         };
+        let policies =
+            namespace.as_deref().zip(position).map(|(namespace, (channel, _))| (&**namespace, channel.id.get()));
         let common = namespace.as_deref().and_then(|namespace| namespace.policy.limits(self.max_lag));
         let mut blocked: Vec<(&Member, usize)> = Vec::new();
         let py = message.py();
@@ -121,32 +123,35 @@ impl State {
             let is_compressed = encoded.compressed.contains(place);
             let mut range = None;
             let mut reached = 0;
-            for member in audiences.iter().flat_map(|audience| audience.members(place)) {
-                let target = member.connection.get().state()?;
-                if mark.is_some_and(|mark| target.standing.reached.replace(mark) == mark) {
-                    continue;
-                }
-                if !target.open.get() {
-                    continue;
-                }
-                reached += 1;
-                if let (Some(namespace), Some((channel, _))) = (&namespace, position) {
-                    let policy = member.policy.as_deref().unwrap_or(&namespace.policy);
-                    if target.is_blocked() && policy.is_for_backlog(&target.standing, channel.id.get())? {
-                        blocked.push((member, place));
-                        if is_compressed {
-                            target.has_peer_moved_on.set(true);
-                        }
+            // Two loops: the members of one audience, which is the rule, are walked as the slice that they are.
+            for audience in audiences {
+                for member in audience.members(place) {
+                    let target = member.connection.get().state()?;
+                    if !target.open.get() || mark.is_some_and(|mark| target.standing.reached.replace(mark) == mark) {
                         continue;
                     }
-                    let limits = if member.policy.is_some() { policy.limits(self.max_lag) } else { common };
-                    if let Some(limits) = limits {
-                        target.standing.note(limits);
+                    reached += 1;
+                    if let Some((namespace, channel)) = policies {
+                        let policy = member.policy.as_deref().unwrap_or(&namespace.policy);
+                        if target.is_blocked() && policy.is_for_backlog(&target.standing, channel)? {
+                            blocked.push((member, place));
+                            if is_compressed {
+                                target.has_peer_moved_on.set(true);
+                            }
+                            continue;
+                        }
+                        let limits = if member.policy.is_some() { policy.limits(self.max_lag) } else { common };
+                        if let Some(limits) = limits {
+                            target.standing.note(limits);
+                        }
                     }
-                }
-                let range = *range.get_or_insert_with(|| logs.logs[place].append(frame));
-                if target.queue_log(range, is_compressed)? {
-                    listed.push(member.connection.clone_ref(py));
+                    let range = match range {
+                        Some(range) => range,
+                        None => *range.insert(logs.logs[place].append(frame)),
+                    };
+                    if target.queue_log(range, is_compressed)? {
+                        listed.push(member.connection.clone_ref(py));
+                    }
                 }
             }
             let payload = payload_len(frames[place / FORMS * FORMS].len(), false);
