@@ -101,6 +101,11 @@ impl Entry {
         self.next_line.push(b'\n');
     }
 
+    /// Whether a payload begins with that line.
+    fn is_next(&self, line: &[u8]) -> bool {
+        !self.next_line.is_empty() && line.starts_with(&self.next_line)
+    }
+
     /// That one has come.
     #[inline]
     fn advance(&mut self) {
@@ -234,13 +239,14 @@ impl<S: BuildHasher> Positions<S> {
     }
 
     #[inline(never)]
-    fn look_up<'a>(&mut self, rest: &'a [u8]) -> Split<'a> {
-        let Some((numbers, rest)) = split_numbers(rest) else { return Split::Malformed };
+    fn look_up<'a>(&mut self, line: &'a [u8]) -> Split<'a> {
+        let Some((numbers, rest)) = split_numbers(line) else { return Split::Malformed };
         if numbers.previous >= numbers.sequence {
             return Split::Malformed;
         }
         let Some((name, body)) = split_name(rest) else { return Split::Malformed };
         match self.places.get(name) {
+            Some(&index) if self.entries[index as usize].is_next(line) => Split::Next(index, body),
             Some(&index) => Split::Known(numbers, index, body),
             None => Split::New(numbers, name, body),
         }
