@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak storm fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,14 @@ ledger: $(VENV)/.dev  ## send a million numbered messages each way while connect
 
 soak: $(VENV)/.dev  ## soak the broadcast server for two hours: churn, stalls, cuts, exact books (ARGS="--seconds 60"; Linux)
 	$(BIN)/python hostile/soak.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+drain: $(VENV)/.dev  ## drain servers with thousands of clients, some of whom read nothing, a minute long (Linux)
+	$(BIN)/python hostile/drain.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+recovery: $(VENV)/.dev  ## kill workers of a feed with a thousand clients, and see what these have missed, minutes long (Linux)
+	$(BIN)/python hostile/recovery.py --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)

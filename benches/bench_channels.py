@@ -39,7 +39,7 @@ def _bench(name: str, burst: int, bars: tuple[Bar, ...] = ()) -> Bench:
 BENCHES = (
     _bench(
         "channels_10000",
-        1000,
+        CHANNELS,
         (
             Bar(
                 scenario=f"{CHANNELS} channels of 10 subscribers over {CLIENTS} clients, uniform publishing",

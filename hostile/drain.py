@@ -33,7 +33,7 @@ _OURS: Final = "Sec-WebSocket-Protocol: websocket-utils.json"
 # By which the server knows those who read nothing: they alone are filled.
 _SILENT_PROTOCOL: Final = "websocket-utils.msgpack"
 # What the kernel's buffers of both ends can't hold together: it closes the window of those who read nothing.
-_FILLING: Final = b"x" * (1 << 24)
+_FILLING: Final = b"x" * (6 << 20)
 _MESSAGE: Final = "m" * 122
 _EACH_SECONDS: Final = 0.1
 _SERVICE_RESTART: Final = 1012

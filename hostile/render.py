@@ -22,19 +22,21 @@ from hostile._results import (
     AttackResult,
     CodecResult,
     DialRow,
+    DrainResult,
     FuzzResult,
     HerdResult,
     HerdRow,
     LedgerResult,
     MutationResult,
     Outcome,
+    RecoveryResult,
     ReferenceResult,
     Side,
     SoakResult,
     StormResult,
     load,
 )
-from hostile._server_parts import soak_parts
+from hostile._server_parts import drain_parts, recovery_parts, soak_parts
 from hostile._tables import number, table, where, word
 
 REPORT = ROOT / "docs" / "RELIABILITY.md"
@@ -126,6 +128,8 @@ def report(
     ledger: LedgerResult | None = None,
     storm: StormResult | None = None,
     soak: SoakResult | None = None,
+    drain: DrainResult | None = None,
+    recovery: RecoveryResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -141,6 +145,10 @@ def report(
         parts += _storm_parts(storm)
     if soak is not None:
         parts += soak_parts(soak)
+    if drain is not None:
+        parts += drain_parts(drain)
+    if recovery is not None:
+        parts += recovery_parts(recovery)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -417,6 +425,8 @@ def main(arguments: list[str]) -> int:
         load(LedgerResult, "ledger"),
         load(StormResult, "storm"),
         load(SoakResult, "soak"),
+        load(DrainResult, "drain"),
+        load(RecoveryResult, "recovery"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

@@ -54,7 +54,7 @@ class Timetable(Generic[T]):
 
 def drain_faults(deadline: float, window: float, batch: int) -> list[str]:
     """What is wrong with the numbers of a drain."""
-    faults = []
+    faults: list[str] = []
     if not 0 < deadline < math.inf:
         faults.append(f"deadline: must be a finite number of seconds above 0, not {deadline!r}")
     if not 0 <= window < math.inf:
@@ -90,7 +90,7 @@ def timetable(
     closes = [(chance() * spread, peer) for peer in plain]
     for first in range(0, len(told), batch):
         at = first // batch * between
-        notices = []
+        notices: list[tuple[T, float]] = []
         for peer in told[first : first + batch]:
             after = chance() * (spread - at)
             notices.append((peer, round(after, 3)))

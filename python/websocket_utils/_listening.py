@@ -19,8 +19,9 @@ __all__ = ["Listener", "bound_sockets"]
 
 _logger = logging.getLogger("websocket_utils.server")
 
-# Connections that wait in the kernel to be accepted.
-_BACKLOG = 100
+# Connections that wait in the kernel to be accepted: a thousand clients may come back in one moment, and who finds no
+# place there tries again a whole second later.
+_BACKLOG = 1024
 # Connections accepted in one turn of the event loop: those that are open wait no longer for their reads.
 _ACCEPTS_A_TURN = 64
 # How long nothing is accepted after accept(2) failed. Clients wait in the backlog meanwhile, so it is short.

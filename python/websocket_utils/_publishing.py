@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from ._core import Broadcaster, Channel, Receipt
 from ._opening import Opening
@@ -84,7 +84,7 @@ class Publishing:
         del type_
         if self._declared is not None:
             self._check_declared(name)
-        return cast("Channel[Any]", self._broadcaster.channel(name))
+        return self._broadcaster.channel(name)
 
     def record(
         self,

@@ -134,8 +134,7 @@ class ServerChannels:
         if is_answered:
             self._accept(connection, accepted, going_on)
             self._refuse(connection, refused)
-        if hasattr(self._broadcaster, "replay"):
-            self._broadcaster.replay(connection)
+        self._broadcaster.replay(connection)
 
     def _subscribe(
         self, connection: ServerConnection, name: str, rule: Rule | None, positions: Mapping[str, Position]

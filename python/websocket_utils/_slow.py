@@ -120,7 +120,8 @@ def read_rule(text: str) -> Rule | None:
             return ("drop_oldest", None)
         case ("drop_oldest", ":", most) if most.isascii() and most.isdigit() and 0 < int(most[:10]) < _MANY:
             return ("drop_oldest", int(most[:10]))
-    raise ValueError("slow is one of conflate, disconnect, drop_oldest and drop_oldest:N, with N from 1 on")
+        case _:
+            raise ValueError("slow is one of conflate, disconnect, drop_oldest and drop_oldest:N, with N from 1 on")
 
 
 def describe(policy: SlowPolicy) -> tuple[Any, ...] | None:

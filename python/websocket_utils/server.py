@@ -112,7 +112,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
         self._lag_disconnects = 0
         self._sent_before = (0, 0)
         self._declared = {space.name for space in namespaces} if undeclared == "refuse" else None
-        self._ages = AgeWatch(self._loop, namespaces, getattr(self._broadcaster, "check_ages", int))
+        self._ages = AgeWatch(self._loop, namespaces, self._broadcaster.check_ages)
         self._channels = ServerChannels(
             self._broadcaster,
             _logger,
@@ -360,7 +360,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("client %s is gone%s", connection.remote_addr, f": {error}" if error else "")
 
-    def _on_lag(self, connection: ServerConnection, queued: int, reason: Literal["size", "age"]) -> None:
+    def _on_lag(self, connection: ServerConnection, queued: int, reason: str) -> None:
         if connection.is_open:
             self._lag_disconnects += 1
             _logger.warning(
@@ -420,13 +420,13 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
             bytes_sent=counted["bytes"] + sent_bytes,
             channels=counted["channels"],
             subscriptions=counted["subscriptions"],
-            conflated=counted.get("conflated", 0),
-            dropped=counted.get("dropped", 0),
-            lag_notices=counted.get("lag_notices", 0),
-            recovered=counted.get("recovered", 0),
-            unrecovered=counted.get("unrecovered", 0),
-            history_messages=counted.get("history_messages", 0),
-            history_bytes=counted.get("history_bytes", 0),
+            conflated=counted["conflated"],
+            dropped=counted["dropped"],
+            lag_notices=counted["lag_notices"],
+            recovered=counted["recovered"],
+            unrecovered=counted["unrecovered"],
+            history_messages=counted["history_messages"],
+            history_bytes=counted["history_bytes"],
             log_bytes=counted["held_bytes"],
             lagging=counted["lagging"],
             lag_disconnects=self._lag_disconnects,
@@ -443,6 +443,6 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
 
 
 def _fan_out_threads(config: WebSocketConfig) -> int:
-    """How many threads write to clients: where it is left to us, half of the cores are for who reads and who computes."""
+    """How many threads write to clients; where it is left to us, half of the cores stay for everything else."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return config.fan_out_threads or max(1, min(4, cores // 2))

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from tests.integration.conftest import Network
+from tests.integration.conftest import Network, RawPeer
 from tests.integration.speaker import Publication, Speaker, agreed
 from tests.support.waiting import until
-from tests.support.wire import CLOSE
+from tests.support.wire import CLOSE, Frame
 
 from websocket_utils import (
     AccountUpdate,
@@ -32,6 +32,12 @@ KEPT = Namespace("kept", history=3)
 
 def price(number: int) -> PriceUpdate:
     return PriceUpdate("SOL", "USDC", float(number), timestamp=number)
+
+
+async def frame_of(peer: RawPeer) -> Frame:
+    one = await peer.frame()
+    assert one is not None
+    return one
 
 
 def published(server: WebSocketServer, channel: str, count: int) -> int:
@@ -68,7 +74,7 @@ async def test_plain_peer_gets_bare_messages_and_speaker_the_same_with_a_positio
         await until(lambda: server.stats().subscriptions == 2)
         server.publish("prices:SOL", price(1))
         server.broadcast(price(2))
-        bare = [await peer.frame(), await peer.frame()]
+        bare = [await frame_of(peer), await frame_of(peer)]
         assert (await speaker.publication()).body == bare[0].payload
         assert await speaker.payload() == bare[1].payload
         assert bare[0].payload.startswith(b'{"type":"PriceUpdate"')
@@ -122,7 +128,7 @@ async def test_plain_peer_gets_the_latest_too_and_nothing_where_the_namespace_ha
         server.publish("kept:a", "latest")
         server.publish("quiet:a", "latest")
         await Speaker(peer).say(Subscribe(channels=["quiet:a", "kept:a"]), Ping())
-        told = [await peer.frame(), await peer.frame()]
+        told = [await frame_of(peer), await frame_of(peer)]
         assert [one.payload for one in told] == [b"latest", b'{"type":"Pong"}']
 
 
@@ -236,7 +242,7 @@ async def test_unknown_namespace_is_refused_where_only_declared_ones_are_served(
 async def test_plain_peer_that_asks_for_what_it_can_not_have_is_closed_with_1008(plain: Network) -> None:
     async with plain.bind(namespaces=[KEPT], undeclared="refuse") as server, plain.raw_client(server) as peer:
         await Speaker(peer).say(Subscribe(channels=["other:a"]))
-        one = await peer.frame()
+        one = await frame_of(peer)
         assert (one.opcode, one.close_code, one.close_reason) == (CLOSE, 1008, "no such namespace")
 
 

@@ -9,69 +9,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
 import websockets.asyncio.server as peer
-from tests.integration.http_client import request
+from tests.integration.commands import COMMAND, ENVIRONMENT, SECONDS, command, feed, finish, start
 
-from websocket_utils import PriceUpdate, WebSocketClient
 from websocket_utils.cli import main
 
 # The commands choose their own event loop: on which one a test waits for them is no matter.
 pytestmark = pytest.mark.one_loop
 
-COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "websocket_utils")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
-SECONDS = 15
 CHANNELS = "prices:SOL-USDC,prices:JUP-USDC"
-
-
-async def start(
-    *arguments: str, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
-) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env=ENVIRONMENT, stdin=stdin, stdout=stdout, stderr=stderr
-    )
-
-
-async def finish(process: asyncio.subprocess.Process, given: bytes | None = b"") -> tuple[int | None, str, str]:
-    if process.stdin is not None and given is not None:
-        # Not by `communicate`: its write raises on uvloop when the process has ended, and with it this pipe.
-        if not process.stdin.is_closing():
-            process.stdin.write(given)
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(SECONDS):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, output.decode(), errors.decode()
-
-
-async def command(*arguments: str, given: bytes = b"") -> tuple[int | None, str, str]:
-    return await finish(await start(*arguments), given)
-
-
-@asynccontextmanager
-async def feed(*arguments: str) -> AsyncIterator[str]:
-    """A running feed; it must end well when its input does."""
-    process = await start("feed", "--host", "127.0.0.1", "--port", "0", "--until-eof", *arguments)
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(SECONDS):
-            line = (await process.stdout.readline()).decode()
-        assert line.startswith("listening on "), line
-        yield line.split()[-1]
-    finally:
-        code, _, errors = await finish(process)
-        assert code == 0, errors
-        assert "Traceback" not in errors, errors
-        assert "Warning" not in errors, errors
 
 
 @asynccontextmanager
@@ -182,26 +131,6 @@ async def test_ctrl_c_and_termination_end_tail_and_feed_well(number: signal.Sign
         assert "Traceback" not in errors
 
 
-async def test_feed_goes_on_while_it_lets_its_clients_go_and_a_second_signal_ends_it_at_once() -> None:
-    feeding = await start("feed", "--host", "127.0.0.1", "--port", "0", "--drain", "60")
-    assert feeding.stdout is not None
-    url = (await feeding.stdout.readline()).decode().split()[-1]
-    async with (
-        asyncio.timeout(SECONDS),
-        WebSocketClient.connect(url, reconnect=False, subprotocols=["websocket-utils.json"]) as client,
-    ):
-        await client.subscribe("prices:SOL-USDC")
-        feeding.send_signal(signal.SIGTERM)
-        assert feeding.stderr is not None
-        while b"1 client may go within 60 s" not in await feeding.stderr.readline():
-            pass
-        assert await client.receive(PriceUpdate) is not None
-        feeding.send_signal(signal.SIGINT)
-        code, _, errors = await finish(feeding, None)
-    assert code == 0, errors
-    assert "Traceback" not in errors
-
-
 async def test_feed_on_a_port_in_use_says_which_and_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -211,114 +140,6 @@ async def test_feed_on_a_port_in_use_says_which_and_what_to_do() -> None:
         f"websocket-utils: port {port} on 127.0.0.1 is in use: choose another with --port, "
         "or --port 0 for any free one\n"
     )
-
-
-async def test_feed_with_a_side_door_says_where_it_is_and_asks_for_the_key(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("correct-horse-battery\n", encoding="utf-8")
-    process = await start(
-        *("feed", "--host", "127.0.0.1", "--port", "0", "--until-eof"),
-        *("--http", "127.0.0.1:0", "--http-key-file", str(key)),
-    )
-    assert process.stderr is not None
-    async with asyncio.timeout(SECONDS):
-        while not (line := (await process.stderr.readline()).decode()).startswith("side door: "):
-            assert line, "it ended without telling of a door"
-    url = line.split()[-1]
-    assert (await request(url, "GET", "/api/info")).status == 401
-    answer = await request(url, "GET", "/api/info", headers={"X-API-Key": "correct-horse-battery"})
-    assert answer.status == 200
-    assert (await finish(process))[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "says"),
-    [
-        (["--http", "nowhere"], 2, "host:port"),
-        (["--http", "0.0.0.0:0"], 2, "set http_key"),
-        (["--http", "127.0.0.1:0", "--http-key-file", "nothing"], 2, "nothing"),
-        (["--http", "192.0.2.1:9"], 2, "set http_key"),
-    ],
-)
-async def test_side_door_that_cannot_be_is_one_line(options: list[str], code: int, says: str) -> None:
-    ended, _, errors = await command("feed", "--host", "127.0.0.1", "--port", "0", *options)
-    assert (ended, "Traceback" in errors) == (code, False)
-    assert says in errors
-
-
-async def test_side_door_on_a_port_in_use_says_which() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        code, _, errors = await command("feed", "--host", "127.0.0.1", "--port", "0", "--http", f"127.0.0.1:{port}")
-    assert code == 1
-    assert "in use" in errors
-    assert f"side door on 127.0.0.1:{port}" in errors
-    assert len(errors.splitlines()) == 1
-
-
-# --- replay ---
-
-
-def recording(path: Path, count: int, step: int = 1) -> Path:
-    lines = (
-        {"type": "PriceUpdate", "input_mint": "A", "output_mint": "B", "price": n, "timestamp": n * step}
-        for n in range(count)
-    )
-    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    return path
-
-
-@pytest.mark.parametrize("options", [(), ("--speed", "max", "--broadcast"), ("--speed", "2")])
-async def test_replay_begins_with_the_first_listener_and_loses_nothing(
-    tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    path = recording(tmp_path / "r.jsonl", 3000)
-    async with feed("--replay", str(path), *options) as url:
-        code, output, errors = await command("tail", url, "--channels", "prices:A/B")
-    assert code == 0, errors
-    assert [json.loads(line)["price"] for line in output.splitlines()] == list(range(3000))
-
-
-async def test_replay_of_a_file_broken_in_line_3_serves_nothing_and_says_where(tmp_path: Path) -> None:
-    path = recording(tmp_path / "r.jsonl", 2)
-    with path.open("a") as file:
-        file.write('{"type":"PriceUpdate","input_mint":"A","output_mint":"B","price":"high","timestamp":3}\n')
-    code, output, errors = await command("feed", "--host", "127.0.0.1", "--port", "0", "--replay", str(path))
-    assert (code, output) == (1, "")
-    assert errors.startswith(f"websocket-utils: {path}, line 3: Expected `float`, got `str` - at `$.price`")
-    assert errors.count("\n") == 1
-
-
-# --- record ---
-
-
-async def test_recorded_channel_is_served_again_by_a_feed(tmp_path: Path) -> None:
-    path, again = tmp_path / "r.jsonl", tmp_path / "again.jsonl"
-    options = ("--channel", "prices:SOL-USDC", "--count", "50")
-    async with feed("--rate", "2000") as url:
-        code, output, errors = await command("record", url, str(path), *options)
-        assert (code, output) == (0, ""), errors
-        assert f"recorded 50 messages in {path}" in errors
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(lines) == 50
-    assert {line["channel"] for line in lines} == {"prices:SOL-USDC"}
-    assert all(one["at"] <= other["at"] for one, other in pairwise(lines))
-    async with feed("--replay", str(path), "--speed", "max") as url:
-        code, _, errors = await command("record", url, str(again), *options)
-        assert code == 0, errors
-    served = [json.loads(line) for line in again.read_text().splitlines()]
-    assert [(line["channel"], line["message"]) for line in served] == [
-        (line["channel"], line["message"]) for line in lines
-    ]
-
-
-async def test_record_into_a_file_that_is_there_says_so_and_leaves_it(tmp_path: Path) -> None:
-    path = tmp_path / "r.jsonl"
-    path.write_text("kept")
-    code, output, errors = await command("record", "ws://127.0.0.1:9", str(path), "--channel", "prices:*")
-    assert (code, output) == (1, "")
-    assert errors == f"websocket-utils: {path} is there already: choose another name, or move it away\n"
-    assert path.read_text() == "kept"
 
 
 # --- send ---

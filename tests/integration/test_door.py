@@ -109,6 +109,30 @@ async def test_info_and_metrics_tell_of_connections_and_channels(server: WebSock
         assert "websocket_utils_clients 1.0\n" in metrics
 
 
+async def test_client_that_reads_nothing_is_named_with_what_it_is_behind(plain: Network) -> None:
+    async with (
+        asyncio.timeout(15),
+        plain.bind(http="127.0.0.1:0", max_lag=8 << 20) as server,
+        plain.raw_client(server) as stalled,
+        plain.connect(server.url) as reading,
+    ):
+        host, port = stalled.writer.get_extra_info("sockname")
+        stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # StreamWriter says less than it has
+        told: dict[str, Any] = {"slowest": []}
+        while not told["slowest"]:
+            for _ in range(10):
+                server.broadcast(bytes(64 * 1024))
+                await reading.receive(bytes)
+            told = (await request(door_of(server), "GET", "/api/info")).json
+        assert [row["address"] for row in told["slowest"]] == [f"{host}:{port}"]
+        assert told["slowest"][0]["behind"] > 0
+        assert 0 < told["slowest"][0]["blocked"] < 15
+        metrics = (await request(door_of(server), "GET", "/metrics")).body.decode()
+        assert "websocket_utils_clients_lagging 1.0\n" in metrics
+        assert "websocket_utils_queue_bytes 0.0" not in metrics
+        assert f":{port}" not in metrics
+
+
 async def test_connection_is_kept_for_the_next_request(server: WebSocketServer) -> None:
     reader, writer = await connect(door_of(server))
     for _ in range(3):

@@ -357,3 +357,33 @@ def is_listening(url: str) -> bool:
     host, _, port = url.removeprefix("ws://").partition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
+
+
+@pytest.mark.one_loop
+async def test_feed_goes_on_while_it_lets_its_clients_go_and_a_second_signal_ends_it_at_once() -> None:
+    feeding = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "dev", "-W", "error", "-m", "websocket_utils"),
+        *("feed", "--host", "127.0.0.1", "--port", "0", "--drain", "60"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if not name.startswith("WS_")},
+    )
+    assert feeding.stdout is not None
+    assert feeding.stderr is not None
+    try:
+        async with asyncio.timeout(SECONDS):
+            url = (await feeding.stdout.readline()).decode().split()[-1]
+            async with WebSocketClient.connect(url, reconnect=False, recover=True) as client:
+                await client.subscribe("prices:SOL-USDC")
+                feeding.send_signal(signal.SIGTERM)
+                while b"1 client may go within 60 s" not in await feeding.stderr.readline():
+                    pass
+                assert await client.receive(PriceUpdate) is not None
+                feeding.send_signal(signal.SIGINT)
+                _, errors = await feeding.communicate()
+            assert feeding.returncode == 0, errors
+            assert b"Traceback" not in errors
+    finally:
+        if feeding.returncode is None:
+            feeding.kill()
+            await feeding.communicate()

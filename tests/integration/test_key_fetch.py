@@ -74,7 +74,7 @@ async def test_server_that_can_not_fetch_keys_refuses_for_now_and_not_for_good(
         says("200 OK", b"[" * 100_000),
         says("200 OK", b"\xff"),
         says("404 Not Found", KEYS),
-        says("302 Found", b"", "Location: http://127.0.0.1:1/elsewhere"),
+        says("302 Found", b"", "Location: /elsewhere"),
         says("302 Found", b"", "Location: file:///etc/passwd"),
         says("200 OK", b'"' + b"x" * 600_000 + b'"'),
         lambda peer: peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort") or peer.reset(),

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from hostile.ledger import ledger
+from hostile.soak import soak
 from hostile.storm import storm
 
 
@@ -18,3 +19,11 @@ async def test_every_message_ends_in_one_way_while_connections_are_killed(seed: 
 async def test_storm_of_reconnects_leaves_nothing_behind() -> None:
     found = await storm(500)
     assert found.met, found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.one_loop
+@pytest.mark.timeout(120)
+async def test_soak_of_churning_stalled_slow_and_cut_clients_leaves_exact_books() -> None:
+    found = await soak(12.0)
+    assert found.is_balanced, found

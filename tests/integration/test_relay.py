@@ -23,6 +23,7 @@ from websocket_utils import (
     relay,
     serve_relays,
 )
+from websocket_utils._filling import HistoryBegun, HistoryEnd, HistoryPart, HistoryWanted
 from websocket_utils.authentication import Grant, Identity, KeyAuthentication
 
 pytestmark = pytest.mark.usefixtures("loop_errors")
@@ -217,6 +218,40 @@ async def test_relay_that_loses_its_connection_brings_all_that_the_history_has()
         assert one.events == []
 
 
+async def test_relay_that_loses_its_connection_while_the_history_comes_asks_for_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with source() as first:
+        publish(first, 1, 50)
+        asked = 0
+
+        async def follow(server: WebSocketServer) -> None:
+            one = Relay(server, first.url)
+            relays.append(one)
+            end = Relay._on_end
+
+            def cut(self: Relay, message: HistoryEnd) -> None:
+                nonlocal asked
+                asked += 1
+                if asked == 1:
+                    # The parts are there, and their end is lost.
+                    for connection in first.connections:
+                        connection.abort()
+                    return
+                end(self, message)
+
+            monkeypatch.setattr(Relay, "_on_end", cut)
+            monkeypatch.setattr(Relay, "_on_part", lambda self, part: asked and on_part(self, part))
+            await one.open()
+
+        on_part = Relay._on_part
+        relays: list[Relay] = []
+        async with WebSocketServer.bind("127.0.0.1:0", namespaces=KEPT, before=follow) as second:
+            assert asked == 2
+            assert sequences(second) == list(range(1, 51))
+            await relays[0].close()
+
+
 async def test_broadcasts_are_broadcast() -> None:
     async with source() as first, worker(first) as (second, _), strategy(second) as one:
         assert first.broadcast(price(7)) == 1
@@ -272,13 +307,13 @@ async def test_client_gets_no_history_that_it_may_not_subscribe_to() -> None:
         publish(first, 1, 2)
         publish(first, 1, 2, "prices:JUP")
         async with WebSocketClient.connect(first.url, codec="msgpack", token=KEY) as client:
-            client.send(relay.HistoryWanted(["*", CHANNEL, "prices:JUP"]))
+            client.send(HistoryWanted(["*", CHANNEL, "prices:JUP"]))
             parts = []
-            async for one in client.messages(relay.HistoryBegun | relay.HistoryPart | relay.HistoryEnd):
+            async for one in client.messages(HistoryBegun | HistoryPart | HistoryEnd):
                 parts.append(one)
-                if isinstance(one, relay.HistoryEnd):
+                if isinstance(one, HistoryEnd):
                     break
-            assert [one.channel for one in parts if isinstance(one, relay.HistoryPart)] == ["prices:JUP"]
+            assert [one.channel for one in parts if isinstance(one, HistoryPart)] == ["prices:JUP"]
 
 
 async def test_what_comes_faster_than_the_history_does_not_pile_up(

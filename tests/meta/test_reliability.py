@@ -15,11 +15,15 @@ from hostile._results import (
     AttackResult,
     CodecResult,
     DialRow,
+    DrainResult,
+    DrainRun,
     FuzzResult,
     HerdResult,
     HerdRow,
     KeptShape,
     Outcome,
+    RecoveryResult,
+    RecoveryRow,
     ReferenceResult,
     load,
 )
@@ -214,6 +218,60 @@ def test_kept_run_of_the_simulation_is_of_what_the_code_does_now() -> None:
     rows = {row.title: row for row in kept_run.dials}
     again = herd.dial_row(1012, 0)
     assert (rows["1012"].first_second, rows["1012"].first_minute) == (again.first_second, again.first_minute)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cut", "told"),
+    [(10.1, 0, "**+100 ms** at worst: met."), (10.102, 0, "at worst: missed."), (9.0, 1, "at worst: missed.")],
+    ids=["at the bar", "late", "readers cut"],
+)
+def test_drain_over_its_bar_misses_it(seconds: float, cut: int, told: str) -> None:
+    runs = [DrainRun(seconds=one, latest_turn_ms=3.0, told=1, left=1, closed=1, cut=cut) for one in (9.5, seconds)]
+    found = DrainResult(
+        clients=2000,
+        silent=20,
+        deadline=10.0,
+        window=5.0,
+        runs=runs,
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"websocket_utils": "1"},
+    )
+    assert told in render.report(None, None, drain=found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "met"),
+        ({"since_served_s": 2.01}, "missed"),
+        *(({name: 1}, "missed") for name in ("lost", "doubled", "unproven")),
+    ],
+)
+def test_recovery_that_is_late_or_not_whole_misses_its_bar(changes: dict[str, float], told: str) -> None:
+    row = RecoveryRow(
+        killed=2,
+        clients=1000,
+        back=1000,
+        restart_s=0.5,
+        since_kill_s=2.5,
+        since_served_s=2.0,
+        lost=0,
+        doubled=0,
+        unproven=0,
+    )
+    found = RecoveryResult(
+        rate=20,
+        rows=[msgspec.structs.replace(row, **changes)],
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"websocket_utils": "1"},
+    )
+    assert found.met is (told == "met")
+    (line,) = [line for line in render.report(None, None, recovery=found).splitlines() if line.startswith("| 2 of 2 |")]
+    assert line.split("|")[-2].strip() == told
 
 
 @pytest.mark.usefixtures("plain_collections")

@@ -1,7 +1,9 @@
 """Replaying: what is published when, how it ends, and that nothing it opened stays open."""
 
 import asyncio
+import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from itertools import pairwise
@@ -36,6 +38,17 @@ def path(tmp_path: Path) -> Path:
 
 def texts(entries: list[Recorded]) -> list[str]:
     return [one.message for one in entries]
+
+
+def is_held_open(path: Path) -> bool:
+    descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    wanted = path.stat()
+    for descriptor in descriptors:
+        # One of them is the listing's own, closed by now.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), wanted):
+                return True
+    return False
 
 
 def no_thread() -> bool:
@@ -78,18 +91,14 @@ async def test_replay_keeps_the_recorded_pace_times_the_speed(tmp_path: Path, sp
 async def test_replay_without_a_speed_waits_for_nothing_but_those_who_are_behind(tmp_path: Path) -> None:
     path = write(tmp_path / "r", *(entry(number * 1000.0) for number in range(3 * MOST_PER_TURN)))
     delivered: list[Recorded] = []
-    behind = [False]
-    async with asyncio.timeout(10):
-        async with Replay(path, delivered.append, speed=None, is_behind=lambda: behind[0]) as replay:
-            await until(lambda: delivered)
-            behind[0] = True
-            seen = len(delivered)
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert len(delivered) - seen <= MOST_PER_TURN
-            assert not replay.done()
-            behind[0] = False
-            assert await replay == 3 * MOST_PER_TURN
+    behind = [True]
+    async with asyncio.timeout(10), Replay(path, delivered.append, speed=None, is_behind=lambda: behind[0]) as replay:
+        await until(lambda: delivered)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(delivered) == MOST_PER_TURN
+        behind[0] = False
+        assert await replay == 3 * MOST_PER_TURN
 
 
 async def test_replay_is_over_only_when_nobody_is_behind(path: Path) -> None:
@@ -188,15 +197,19 @@ async def test_fault_that_nobody_awaited_is_raised_where_the_block_ends(tmp_path
             await until(replay.done)
 
 
-async def test_cancelled_replay_stops_at_once_and_its_thread_ends(path: Path) -> None:
+async def test_cancelled_replay_stops_at_once_and_its_thread_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # More is to be read, so the file is open.
+    monkeypatch.setattr(module, "_CHUNK", 1)
     delivered: list[Recorded] = []
     replay = Replay(path, delivered.append, speed=0.001)
     await until(lambda: delivered)
+    assert is_held_open(path)
     replay.cancel()
     with pytest.raises(asyncio.CancelledError):
         await replay
     assert len(delivered) == 1
     await until(no_thread)
+    assert not is_held_open(path)
 
 
 async def test_replay_that_never_began_to_run_is_cancelled_without_a_trace(path: Path) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +37,9 @@ _BUS_LAG: Final = 64 * 1024 * 1024
 
 def restart_delay(failures: int) -> float:
     """Seconds before a worker is started again that has ended so many times in a row without having lived long."""
-    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (failures - 1))
+    # Far below what a float can't hold, and far above the bound.
+    doublings = min(failures, 20) - 1
+    return 0.0 if failures == 0 else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**doublings)
 
 
 def reserved(host: str, port: int) -> socket.socket:
@@ -64,7 +66,7 @@ def reserved(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def bus(history: int, http: str | None, http_key: str | None) -> AsyncIterator[tuple[WebSocketServer, str]]:
+async def bus(history: int, http: str | None, http_key: str | None) -> AsyncGenerator[tuple[WebSocketServer, str]]:
     """The server that workers follow; yields it and the token that lets them in."""
     token = secrets.token_urlsafe(32)
     identity = Identity("worker", grants=(Grant("*", frozenset({"subscribe"})),))
@@ -111,7 +113,7 @@ class Workers:
         begun: Called for each process that is started, with the worker's number and the process id.
     """
 
-    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] = lambda *_: None) -> None:
+    def __init__(self, count: int, settings: Settings, begun: Callable[[int, int], object] | None = None) -> None:
         self._settings = settings
         self._begun = begun
         self._workers = [_Worker(number) for number in range(1, count + 1)]
@@ -237,17 +239,22 @@ class Workers:
             start_new_session=True,
         )
         worker.process = process
-        self._begun(worker.number, process.pid)
+        if self._begun is not None:
+            self._begun(worker.number, process.pid)
         assert process.stdin is not None  # noqa: S101  # asked for above
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
                 await process.stdin.drain()
+            serves = not worker.was_ready.is_set()
             while line := await process.stdout.readline():
                 worker.report = msgspec.json.decode(line, type=Report)
                 if worker.report.ready:
                     worker.was_ready.set()
+                    if not serves:
+                        serves = True
+                        say(f"worker {worker.number} serves again")
             return await process.wait()
         finally:
             if process.returncode is None:
@@ -258,7 +265,7 @@ class Workers:
             worker.process = None
 
     @contextlib.asynccontextmanager
-    async def telling(self, wanted: bool) -> AsyncIterator[None]:
+    async def telling(self, wanted: bool) -> AsyncGenerator[None]:
         """Say what each does, every few seconds while the block runs."""
         if not wanted:
             yield

@@ -141,7 +141,7 @@ class Info(TypedDict):
 
     totals: dict[str, int]
     """Counters since the beginning: those of `server.stats()`, and `dropped`, `conflated`, `lag_notices`, `recovered`,
-    `unrecovered`, `history_messages`, `history_bytes`, `held_bytes` where the server has them."""
+    `unrecovered`, `history_messages`, `history_bytes`, `log_bytes`."""
 
     rates: Rates
     latency: Latency
@@ -262,8 +262,8 @@ class Served:
             deliveries=counters["deliveries"],
             bytes_sent=counters["bytes"],
             messages_received=self._server._inbox.counters()[0],
-            dropped=counters.get("dropped", 0),
-            conflated=counters.get("conflated", 0),
+            dropped=counters["dropped"],
+            conflated=counters["conflated"],
             behind=slowest[0][1] if slowest else 0,
         )
 
@@ -281,10 +281,10 @@ class Served:
         )
 
     def _slowest(self, limit: int) -> list[tuple[str, int, float]]:
-        # TODO(#6): the broadcaster is about to have it
-        read: Any = getattr(self._server._broadcaster, "slowest", lambda _: ())
         return [
-            (_address(connection), behind, blocked_ns / 1e9) for connection, behind, blocked_ns in read(limit) if behind
+            (_address(connection), behind, blocked_ns / 1e9)
+            for connection, behind, blocked_ns in self._server._broadcaster.slowest(limit)
+            if behind or blocked_ns
         ]
 
 

@@ -13,7 +13,7 @@ _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 def page() -> tuple[bytes, dict[str, str]]:
     """Return the page and the headers to serve it with."""
-    text = files(__package__).joinpath("_page.html").read_text("utf-8")
+    text = files("websocket_utils.door").joinpath("_page.html").read_text("utf-8")
     hashes = {tag: base64.b64encode(hashlib.sha256(inner.encode()).digest()) for tag, inner in _INLINE.findall(text)}
     policy = (
         f"default-src 'none'; style-src 'sha256-{hashes['style'].decode()}'; "

@@ -14,6 +14,13 @@ use crate::socket::Written;
 /// and what is written is still in the cache it was encoded in.
 const FLUSH_BYTES: usize = 128 * 1024;
 
+/// The same for each connection that something waits for: with many of them that each get a part, as with thousands of
+/// channels, a write is to carry enough to be worth its system call.
+const FLUSH_BYTES_OF_EACH: usize = 1024;
+
+/// The most of it: the loop's turn is some milliseconds long by then, and a log's four segments still fit a core's cache.
+const MOST_FLUSH_BYTES: usize = 1024 * 1024;
+
 /// Connections from which on a flush releases the GIL: some 60 us of system calls, above which another thread's wish to
 /// run outweighs the risk that it keeps the GIL for a whole switch interval (5 ms).
 const RELEASE_GIL_FROM: usize = 64;
@@ -21,7 +28,10 @@ const RELEASE_GIL_FROM: usize = 64;
 impl Broadcaster {
     pub(super) fn after_publish(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         if state.unflushed.get() >= FLUSH_BYTES {
-            return Self::flush(slf, state);
+            let each = state.listed.read()?.len() * FLUSH_BYTES_OF_EACH;
+            if state.unflushed.get() >= each.clamp(FLUSH_BYTES, MOST_FLUSH_BYTES) {
+                return Self::flush(slf, state);
+            }
         }
         if state.unflushed.get() > 0 { Self::schedule_flush(slf) } else { Ok(()) }
     }

@@ -10,7 +10,7 @@ use super::{State, add};
 use crate::connection::Connection;
 use crate::socket;
 
-/// Bytes that the kernel holds unsent for who gets the latest of something.
+/// Bytes that the kernel holds unsent for who gets the latest of something, or not all of it.
 const UNSENT_BYTES: i32 = 128 * 1024;
 
 impl State {
@@ -33,8 +33,8 @@ impl State {
         };
         add(&self.counts.subscriptions, u64::from(is_new));
         let policy = policy.as_deref().unwrap_or(&channels.namespace(name.trim_end_matches('*')).policy);
-        if matches!(policy, Policy::Conflate { .. }) {
-            // What the kernel has can't be replaced by what is newer.
+        if !matches!(policy, Policy::Disconnect { .. }) {
+            // What the kernel has can't be left out any more.
             socket::limit_unsent(target.descriptor.get(), UNSENT_BYTES);
         }
         Ok(is_new)

@@ -1,13 +1,13 @@
-"""Numbered publications on one connection: checked, counted, told, and asked for."""
+"""Recovery of patterns, through exchanges of connections, and what a client asks for."""
 
+import asyncio
 import gc
 import weakref
 from typing import Any
 
 import pytest
-from tests.integration.strategy import price
 from tests.support.memory import Link
-from tests.support.numbered import FIRST, URL, answering, link, lose, publication
+from tests.support.recovery import FIRST, URL, answering, link, lose, price, publication
 from tests.support.waiting import until
 from tests.support.wire import CLOSE, TEXT, frame
 
@@ -15,15 +15,11 @@ from websocket_utils import (
     ConfigError,
     Conflate,
     Disconnect,
-    Disconnected,
     DropOldest,
     Gap,
-    Lagged,
-    LagNotice,
-    PriceUpdate,
     Reconnected,
-    RemoteProtocolError,
     Subscribe,
+    Subscribed,
     SubscribeRejected,
     SubscriptionRejected,
     WebSocketClient,
@@ -32,126 +28,147 @@ from websocket_utils import (
 from websocket_utils._subscriptions import StandardSubscriptions, Wish
 from websocket_utils.testing import MemoryPeer
 
-# --- on one connection ---
+# --- patterns ---
 
 
-async def test_publications_in_order_lose_their_headers_and_leave_no_event() -> None:
-    async with link(FIRST) as (client, server, seen):
-        await client.subscribe("a")
-        await seen.until_seen(5, 6)
-        assert seen.items == [price(5), price(6)]
-        assert server.asked == [Subscribe(["a"])]
-        stats = client.stats()
-        assert (stats.messages_received, stats.duplicates, stats.gaps, stats.lagged) == (3, 0, 0, 0)
+async def test_pattern_presents_the_channels_it_has_brought() -> None:
+    first = answering(["7 4 p:a", "8 2 p:b", "9 1 q"], None, publication("p:c", 5, 1))
+    again = answering(["7 4 p:a", "8 2 p:b", "5 1 p:c", "6 0 p:new"], ["p:a", "p:b", "p:c"], publication("p:new", 6, 1))
+    async with link(first, again) as (client, server, seen):
+        await client.subscribe("p:*")
+        await seen.until_seen(1)
+        assert (await lose(server, seen)).recovered
+        assert sorted(server.asked[1].positions) == ["5 1 p:c", "7 4 p:a", "8 2 p:b"]
+        await seen.until(lambda: len(seen.numbers) == 2)
+        assert seen.of(Gap) == []
 
 
-async def test_broken_chain_is_a_gap_with_both_numbers_before_the_message() -> None:
-    async with link(answering(["7 4 a"], None, publication("a", 7, 5), publication("a", 7, 8))) as (client, _, seen):
-        await client.subscribe("a")
-        await seen.until_seen(8)
-        assert seen.items == [price(5), Gap("a", 5, 8), price(8)]
-        assert client.stats().gaps == 1
+async def test_channel_of_a_pattern_that_came_into_being_meanwhile_and_is_not_sent_whole_is_a_gap() -> None:
+    async with link(answering(["7 4 p:a"]), answering(["7 4 p:a", "6 2 p:new"], ["p:a"])) as (client, server, seen):
+        await client.subscribe("p:*")
+        assert not (await lose(server, seen)).recovered
+        assert seen.of(Gap) == [Gap("p:new")]
 
 
-async def test_first_publication_must_follow_where_the_server_said_the_channel_goes_on() -> None:
-    async with link(answering(["7 4 a"], None, publication("a", 7, 6))) as (client, _, seen):
-        await client.subscribe("a")
-        await seen.until_seen(6)
-        assert seen.items == [Gap("a", 4, 6), price(6)]
+@pytest.mark.parametrize(("recovered", "proven"), [(["a"], True), ([], False)])
+async def test_pattern_without_channels_has_missed_nothing_if_the_server_is_the_same(
+    recovered: list[str], proven: bool
+) -> None:
+    async with link(answering(["7 4 a"]), answering(["7 4 a" if proven else "8 4 a"], recovered)) as (
+        client,
+        server,
+        seen,
+    ):
+        await client.subscribe("a", "p:*")
+        assert (await lose(server, seen)).recovered is proven
+        assert seen.of(Gap) == ([] if proven else [Gap("a", 4), Gap("p:*")])
 
 
-async def test_duplicate_is_dropped_and_counted() -> None:
-    five = publication("a", 7, 5)
-    async with link(answering(["7 4 a"], None, five, five, publication("a", 7, 6))) as (client, _, seen):
-        await client.subscribe("a")
-        await seen.until_seen(6)
-        assert seen.items == [price(5), price(6)]
-        assert client.stats().duplicates == 1
+async def test_channel_of_a_pattern_that_the_server_no_longer_has_is_a_gap_once() -> None:
+    async with link(
+        answering(["7 4 p:a", "7 4 p:b"]), answering(["7 4 p:b"], ["p:b"]), answering(["7 4 p:b"], ["p:b"])
+    ) as (
+        client,
+        server,
+        seen,
+    ):
+        await client.subscribe("p:*")
+        assert not (await lose(server, seen)).recovered
+        assert seen.of(Gap) == [Gap("p:a", 4)]
+        assert (await lose(server, seen, 3)).recovered
 
 
-async def test_other_epoch_is_a_gap() -> None:
-    async with link(answering(["7 4 a"], None, publication("a", 7, 5), publication("a", 9, 6))) as (client, _, seen):
-        await client.subscribe("a")
-        await seen.until_seen(6)
-        assert seen.items == [price(5), Gap("a", 5, 6), price(6)]
+# --- make before break ---
 
 
-async def test_lag_notice_is_an_event_before_the_next_data_and_excuses_what_it_names() -> None:
-    notice = _core.Encoder("json").encode(LagNotice("a", 6, 8, 2)).decode()
-    script = answering(
-        ["7 4 a"], None, publication("a", 7, 5), notice, publication("a", 7, 7, 6), publication("a", 7, 9),
-        publication("a", 7, 12),
-    )  # fmt: skip
-    async with link(script) as (client, _, seen):
-        await client.subscribe("a")
-        await seen.until_seen(12)
-        assert seen.items == [price(5), Lagged("a", 6, 8, 2), price(7), price(9), Gap("a", 9, 12), price(12)]
-        stats = client.stats()
-        assert (stats.lagged, stats.gaps) == (2, 1)
-        # The notice itself is no message of the strategy's.
-        assert stats.unhandled == 0
+async def test_exchange_takes_from_both_connections_what_follows_once() -> None:
+    async def answer(peer: MemoryPeer, request: Subscribe) -> None:
+        # "b" is open until the test says so: the two run side by side.
+        peer.send(Subscribed(["a"], ["7 6 a"], ["a"]))
+        for number in (7, 8):
+            peer.send(publication("a", 7, number))
 
+    def first(peer: MemoryPeer, request: Subscribe) -> None:
+        peer.send(Subscribed(request.channels, ["7 4 a", "8 0 b"]))
+        peer.send(publication("a", 7, 5))
+        peer.send(publication("a", 7, 6))
 
-async def test_bare_message_stands_in_no_channel_and_an_escaped_one_loses_its_escape() -> None:
-    async with link(answering(None, None, '"bare"', '\x1e\n"escaped"')) as (client, _, _):
-        got: list[Any] = []
-        client.on(str, lambda text: got.append((text, client.current_position)))
-        await client.subscribe("a")
-        await until(lambda: len(got) == 2)
-        assert got == [('"bare"', None), ('"escaped"', None)]
-
-
-async def test_handler_is_told_where_its_message_stands_and_nobody_else_is() -> None:
-    script = answering(["7 4 a"], None, publication("a", 7, 5), '"bare"', publication("b", 8, 9, 3))
-    async with link(script) as (client, _, _):
-        got: list[Any] = []
-        later: list[Any] = []
-
-        async def handle(update: PriceUpdate) -> None:
-            later.append(client.current_position)
-
-        client.on(PriceUpdate, lambda update: got.append((update.timestamp, client.current_position)))
-        client.on(PriceUpdate, handle)
-        client.on(str, lambda _: got.append(client.current_position))
+    async with link(first, answer) as (client, server, seen):
         await client.subscribe("a", "b")
-        await until(lambda: len(got) == 3 and len(later) == 2)
-        assert got == [(5, ("a", 7, 5, 4)), None, (9, ("b", 8, 9, 3))]
-        assert later == [None, None]
-        assert client.current_position is None
-
-
-async def test_gap_handler_is_told_before_the_handler_of_the_message() -> None:
-    async with link(answering(["7 4 a"], None, publication("a", 7, 8))) as (client, _, _):
-        got: list[Any] = []
-        client.on(Gap, got.append)
-        client.on(PriceUpdate, lambda update: got.append((update, client.current_position)))
-        await client.subscribe("a")
-        await until(lambda: len(got) == 2)
-        assert got == [Gap("a", 4, 8), (price(8), ("a", 7, 8, 7))]
-
-
-@pytest.mark.parametrize("payload", ["\x1e7 5 a\n{}", "\x1e7 5 5 a\n{}", "\x1e", f"\x1e7 5 4 {'a' * 1100}\n"])
-async def test_malformed_position_fails_the_connection_and_the_next_one_goes_on(payload: str) -> None:
-    async with link(answering(["7 4 a"], None, payload), answering(["7 4 a"], ["a"])) as (client, server, seen):
-        await client.subscribe("a")
-        await seen.until_seen(("Reconnected", 2))
-        (lost,) = seen.of(Disconnected)
-        assert isinstance(lost.error.__cause__, RemoteProtocolError)
-        closed = await server.peers[0].until_closed()
-        assert closed.received is not None
-        assert (closed.received.code, closed.received.reason) == (1002, "malformed position of a publication")
+        await seen.until_seen(6)
+        exchange = asyncio.ensure_future(client.reconnect())
+        # Brought by the successor, before the old one has it.
+        await seen.until_seen(8)
+        assert server.asked[1].positions == ["7 6 a", "8 0 b"]
+        old, new = server.peers
+        for number in (7, 8, 9, 10):
+            old.send(publication("a", 7, number))
+        await seen.until_seen(10)
+        for number in (9, 10, 11):
+            new.send(publication("a", 7, number))
+        new.send(Subscribed(["b"], ["8 0 b"], ["b"]))
+        assert await exchange
+        await seen.until_seen(11, ("Reconnected", 2))
+        assert seen.numbers == [5, 6, 7, 8, 9, 10, 11]
+        assert seen.of(Gap) == []
         assert seen.of(Reconnected)[0].recovered
+        assert client.stats().duplicates == 4
 
 
-@pytest.mark.parametrize("position", ["", "7 4", "x 4 a", "7 -4 a", "7 4 ", f"7 {1 << 64} a", "7 ٤ a"])
-async def test_malformed_position_of_an_answer_fails_the_connection(position: str) -> None:
-    async with link(answering([position]), answering(["7 4 a"])) as (client, server, seen):
+async def test_exchange_leaves_to_the_old_connection_what_does_not_follow_and_tells_what_neither_brought() -> None:
+    def answer(peer: MemoryPeer, request: Subscribe) -> None:
+        peer.send(Subscribed(["a"], ["7 8 a"]))
+        peer.send(publication("a", 7, 9))
+
+    first = answering(["7 4 a", "8 0 b"], None, publication("a", 7, 5))
+    async with link(first, answer) as (client, server, seen):
+        await client.subscribe("a", "b")
+        await seen.until_seen(5)
+        exchange = asyncio.ensure_future(client.reconnect())
+        await until(lambda: len(server.asked) == 2)
+        old, new = server.peers
+        for number in (6, 7, 8, 9):
+            old.send(publication("a", 7, number))
+        await seen.until_seen(9)
+        new.send(publication("a", 7, 10))
+        new.send(publication("a", 7, 11))
+        await seen.until_seen(11)
+        new.send(Subscribed(["b"], ["8 5 b"]))
+        assert await exchange
+        await seen.until_seen(("Reconnected", 2))
+        assert seen.numbers == [5, 6, 7, 8, 9, 10, 11]
+        assert seen.of(Gap) == [Gap("b", 0)]
+        assert not seen.of(Reconnected)[0].recovered
+
+
+async def test_exchange_for_a_server_of_another_epoch_leaves_a_gap() -> None:
+    async with link(FIRST, answering(["9 2 a"], None, publication("a", 9, 3))) as (client, _, seen):
         await client.subscribe("a")
-        (lost,) = seen.of(Disconnected)
-        assert isinstance(lost.error, RemoteProtocolError)
-        closed = await server.peers[0].until_closed()
-        assert closed.received is not None
-        assert closed.received.code == 1002
+        await seen.until_seen(6)
+        assert await client.reconnect()
+        await seen.until_seen(3)
+        assert seen.items[2:] == [Gap("a", 6), seen.of(Reconnected)[0], price(3)]
+        assert not seen.of(Reconnected)[0].recovered
+
+
+async def test_successor_whose_predecessor_is_lost_meanwhile_goes_on_with_the_same_rules() -> None:
+    def answer(peer: MemoryPeer, request: Subscribe) -> None:
+        peer.send(Subscribed(["a"], ["7 6 a"], ["a"]))
+
+    first = answering(["7 4 a", "8 0 b"], None, publication("a", 7, 5), publication("a", 7, 6))
+    async with link(first, answer) as (client, server, seen):
+        await client.subscribe("a", "b")
+        await seen.until_seen(6)
+        exchange = asyncio.ensure_future(client.reconnect())
+        await until(lambda: len(server.asked) == 2)
+        server.peers[0].reset()
+        await seen.until_seen(("Disconnected", 1))
+        server.peers[1].send(publication("a", 7, 7))
+        server.peers[1].send(Subscribed(["b"], ["8 0 b"], ["b"]))
+        await exchange
+        await seen.until_seen(7, ("Reconnected", 2))
+        assert seen.of(Gap) == []
+        assert seen.of(Reconnected)[0].recovered
 
 
 # --- what is asked for ---

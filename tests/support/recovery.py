@@ -1,18 +1,28 @@
-"""A client, and a peer in memory that plays its server and writes the positions of publications by hand."""
+"""A client that recovers, and the server of it that writes positions by hand."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from tests.integration.strategy import AT_ONCE, Seen, price, watched
+from tests.integration.strategy import AT_ONCE, Seen, watched
 
-from websocket_utils import Reconnected, Subscribe, Subscribed, Unsubscribe, WebSocketClient, _core
+from websocket_utils import (
+    PriceUpdate,
+    Reconnected,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    WebSocketClient,
+    _core,
+)
 from websocket_utils.testing import MemoryNetwork, MemoryPeer
 
-__all__ = ["FIRST", "URL", "Script", "Server", "answering", "link", "lose", "publication"]
-
 URL = "ws://exchange.test/"
+
+
+def price(number: int) -> PriceUpdate:
+    return PriceUpdate("SOL", "USDC", float(number), timestamp=number)
 
 
 def publication(channel: str, epoch: int, sequence: int, previous: int | None = None) -> str:
@@ -66,6 +76,9 @@ def answering(positions: list[str] | None = None, recovered: list[str] | None = 
 
 
 FIRST = answering(["7 4 a"], None, publication("a", 7, 5), publication("a", 7, 6))
+
+
+# --- over a loss ---
 
 
 async def lose(server: Server, seen: Seen, epoch: int = 2) -> Reconnected:
