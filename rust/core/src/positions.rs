@@ -7,8 +7,8 @@
 //! # Rules
 //!
 //! - Nothing is allocated for a publication of a channel that is known.
-//! - Most streams alternate few channels: the one that followed the last one the last time is looked at first, and only if
-//!   it is another one is its name hashed.
+//! - Most streams alternate few channels, and number them without holes: the line that the channel would have next which
+//!   followed this one the last time is compared first. Only if it is another are its numbers read and its name hashed.
 //! - Channels and the bytes of their names are bounded. For a new one beyond the bound the longest unused is forgotten, and
 //!   that is told as a gap of it: of what it brings next nothing is known.
 
@@ -16,13 +16,16 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use crate::publication::{MARK, Numbers, split_name, split_numbers};
+use crate::publication::{MARK, Numbers, append_number, split_name, split_numbers};
 
 /// Channels that are known at most.
 pub const MOST_CHANNELS: usize = 65_536;
 
 /// Bytes of their names at most.
 pub const MOST_NAME_BYTES: usize = 8 * 1024 * 1024;
+
+/// Characters of three numbers, each with its space.
+const LONGEST_NUMBERS: usize = 3 * 21;
 
 /// Channels that are looked out together for being forgotten: looking is done once for all of them.
 const VICTIMS: usize = 1024;
@@ -75,6 +78,59 @@ struct Entry {
     follower: u32,
     /// How many have had this place before.
     generation: u32,
+    /// The line of the next publication if its number is the next one; empty where there is none.
+    next_line: Vec<u8>,
+    /// Where the two numbers in it end.
+    ends: (usize, usize),
+}
+
+impl Entry {
+    /// Expects the publication behind the last one. Allocates nothing: there is room for any numbers.
+    fn expect_next(&mut self) {
+        self.next_line.clear();
+        let Some(next) = self.last.checked_add(1) else { return };
+        append_number(&mut self.next_line, self.epoch);
+        self.next_line.push(b' ');
+        append_number(&mut self.next_line, next);
+        let sequence_end = self.next_line.len();
+        self.next_line.push(b' ');
+        append_number(&mut self.next_line, self.last);
+        self.ends = (sequence_end, self.next_line.len());
+        self.next_line.push(b' ');
+        self.next_line.extend_from_slice(self.name.as_bytes());
+        self.next_line.push(b'\n');
+    }
+
+    /// Whether a payload begins with that line.
+    fn is_next(&self, line: &[u8]) -> bool {
+        !self.next_line.is_empty() && line.starts_with(&self.next_line)
+    }
+
+    /// That one has come.
+    #[inline]
+    fn advance(&mut self) {
+        self.last += 1;
+        let (sequence_end, previous_end) = self.ends;
+        if !(add_one(&mut self.next_line[..sequence_end]) && add_one(&mut self.next_line[..previous_end])) {
+            self.expect_next();
+        }
+    }
+}
+
+/// Adds one to the number at the end of a text; false if it takes another digit.
+#[inline]
+fn add_one(text: &mut [u8]) -> bool {
+    for digit in text.iter_mut().rev() {
+        match *digit {
+            b'9' => *digit = b'0',
+            b'0'..=b'8' => {
+                *digit += 1;
+                return true;
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The positions of all channels.
@@ -130,6 +186,14 @@ impl<S: BuildHasher> Positions<S> {
                 self.current = None;
                 Outcome::Bare(body)
             }
+            Split::Next(index, body) => {
+                self.touch(index);
+                let entry = &mut self.entries[index as usize];
+                let numbers = Numbers { epoch: entry.epoch, sequence: entry.last + 1, previous: entry.last };
+                entry.advance();
+                self.current = Some(Current { index, generation: entry.generation, numbers });
+                Outcome::InOrder(body)
+            }
             Split::Known(numbers, index, body) => self.check(numbers, index, body),
             Split::New(numbers, name, body) => self.begin(numbers, name, body),
             Split::Malformed => Outcome::Malformed,
@@ -141,6 +205,7 @@ impl<S: BuildHasher> Positions<S> {
     pub fn follow<'a>(&mut self, payload: &'a [u8], takes: bool) -> Outcome<'a> {
         match self.split(payload) {
             Split::Bare(body) => Outcome::Bare(body),
+            Split::Next(..) if takes => self.read(payload),
             Split::Known(numbers, index, body) if takes => {
                 let entry = &self.entries[index as usize];
                 if entry.epoch == numbers.epoch && entry.last == numbers.previous {
@@ -152,7 +217,7 @@ impl<S: BuildHasher> Positions<S> {
                     Outcome::Dropped
                 }
             }
-            Split::Known(..) | Split::New(..) => Outcome::Dropped,
+            Split::Next(..) | Split::Known(..) | Split::New(..) => Outcome::Dropped,
             Split::Malformed => Outcome::Malformed,
         }
     }
@@ -163,36 +228,31 @@ impl<S: BuildHasher> Positions<S> {
         if let Some((b'\n', body)) = rest.split_first() {
             return Split::Bare(body);
         }
-        let Some((numbers, rest)) = split_numbers(rest) else { return Split::Malformed };
-        if numbers.previous >= numbers.sequence {
-            return Split::Malformed;
-        }
         if let Some(latest) = self.entries.get(self.latest as usize)
-            && let Some(body) = self.body_of(latest.follower, rest)
+            && let Some(next) = self.entries.get(latest.follower as usize)
+            && !next.next_line.is_empty()
+            && let Some(body) = rest.strip_prefix(&*next.next_line)
         {
-            return Split::Known(numbers, latest.follower, body);
+            return Split::Next(latest.follower, body);
         }
-        self.look_up(numbers, rest)
-    }
-
-    /// What is behind the name of that channel, if it is the name that stands there. The place of none has an empty name.
-    #[inline]
-    fn body_of<'a>(&self, index: u32, rest: &'a [u8]) -> Option<&'a [u8]> {
-        let name = self.entries.get(index as usize)?.name.as_bytes();
-        let (b'\n', body) = rest.strip_prefix(name)?.split_first()? else { return None };
-        (!name.is_empty()).then_some(body)
+        self.look_up(rest)
     }
 
     #[inline(never)]
-    fn look_up<'a>(&mut self, numbers: Numbers, rest: &'a [u8]) -> Split<'a> {
+    fn look_up<'a>(&mut self, line: &'a [u8]) -> Split<'a> {
+        let Some((numbers, rest)) = split_numbers(line) else { return Split::Malformed };
+        if numbers.previous >= numbers.sequence {
+            return Split::Malformed;
+        }
         let Some((name, body)) = split_name(rest) else { return Split::Malformed };
         match self.places.get(name) {
+            Some(&index) if self.entries[index as usize].is_next(line) => Split::Next(index, body),
             Some(&index) => Split::Known(numbers, index, body),
             None => Split::New(numbers, name, body),
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn check<'a>(&mut self, numbers: Numbers, index: u32, body: &'a [u8]) -> Outcome<'a> {
         self.touch(index);
         let entry = &mut self.entries[index as usize];
@@ -204,6 +264,7 @@ impl<S: BuildHasher> Positions<S> {
             let (last, is_lag) = (entry.last, numbers.previous <= entry.lag_until);
             if numbers.previous == last || (numbers.previous > last && is_lag) {
                 entry.last = numbers.sequence;
+                entry.expect_next();
                 self.current = Some(Current { index, generation: entry.generation, numbers });
                 return Outcome::InOrder(body);
             }
@@ -220,6 +281,7 @@ impl<S: BuildHasher> Positions<S> {
         }
         entry.epoch = numbers.epoch;
         entry.last = numbers.sequence;
+        entry.expect_next();
         self.current = Some(Current { index, generation: entry.generation, numbers });
         Outcome::Broken(body)
     }
@@ -282,6 +344,7 @@ impl<S: BuildHasher> Positions<S> {
         if let Some(&index) = self.places.get(channel) {
             let entry = &mut self.entries[index as usize];
             (entry.epoch, entry.last, entry.lag_until) = (epoch, sequence, 0);
+            entry.expect_next();
         } else {
             self.insert(channel, epoch, sequence);
         }
@@ -361,18 +424,25 @@ impl<S: BuildHasher> Positions<S> {
         self.name_bytes += name.len();
         self.clock += 1;
         let used = self.clock;
-        let index = if let Some(index) = self.free.pop() {
-            let entry = &mut self.entries[index as usize];
-            let generation = entry.generation;
-            *entry = Entry { name: Rc::clone(&name), epoch, last, lag_until: 0, used, follower: index, generation };
-            index
-        } else {
-            let index = self.entries.len() as u32;
-            let entry =
-                Entry { name: Rc::clone(&name), epoch, last, lag_until: 0, used, follower: index, generation: 0 };
-            self.entries.push(entry);
-            index
+        let free = self.free.pop();
+        let index = free.unwrap_or(self.entries.len() as u32);
+        let generation = free.map_or(0, |index| self.entries[index as usize].generation);
+        let mut entry = Entry {
+            name: Rc::clone(&name),
+            epoch,
+            last,
+            lag_until: 0,
+            used,
+            follower: index,
+            generation,
+            next_line: Vec::with_capacity(LONGEST_NUMBERS + name.len() + 1),
+            ends: (0, 0),
         };
+        entry.expect_next();
+        match free {
+            Some(index) => self.entries[index as usize] = entry,
+            None => self.entries.push(entry),
+        }
         self.places.insert(name, index);
         index
     }
@@ -382,6 +452,7 @@ impl<S: BuildHasher> Positions<S> {
         self.places.remove(&entry.name);
         self.name_bytes -= entry.name.len();
         entry.name = "".into();
+        entry.next_line = Vec::new();
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(index);
     }
@@ -420,6 +491,8 @@ impl<S: BuildHasher> Positions<S> {
 
 enum Split<'a> {
     Bare(&'a [u8]),
+    /// The one that was expected, of the channel there.
+    Next(u32, &'a [u8]),
     Known(Numbers, u32, &'a [u8]),
     New(Numbers, &'a str, &'a [u8]),
     Malformed,

@@ -42,7 +42,7 @@ pub enum Received<'a> {
 }
 
 /// Appends the decimal digits of `number`.
-fn append_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn append_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -144,15 +144,19 @@ pub fn split_name(line: &[u8]) -> Option<(&str, &[u8])> {
 fn split_number(line: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     let mut digits = 0;
-    for &byte in line {
+    let end = loop {
+        let byte = *line.get(digits)?;
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            break;
+            break byte;
         }
         number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
         digits += 1;
+    };
+    if end != b' ' {
+        return None;
     }
-    let (b' ', rest) = line[digits..].split_first()? else { return None };
+    let rest = &line[digits + 1..];
     match digits {
         0 => None,
         // Nineteen digits always fit.

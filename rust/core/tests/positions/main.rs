@@ -166,6 +166,26 @@ fn patterns_cover_what_begins_with_them_once() {
 }
 
 #[test]
+fn numbers_go_on_over_all_their_lengths() {
+    let mut positions = positions();
+    for first in [8, 98, 9_998, 999_999_998, u64::MAX - 4] {
+        positions.set("a", 1, first);
+        positions.set("b:9", u64::MAX, first);
+        for sequence in first + 1..first + 4 {
+            for (channel, epoch) in [("a", 1), ("b:9", u64::MAX)] {
+                let payload = publication(channel, epoch, sequence, sequence - 1);
+                assert_eq!(positions.read(&payload), Outcome::InOrder(b"{}"), "{sequence}");
+                assert_eq!(positions.position(channel), Some((epoch, sequence)));
+                assert_eq!(positions.read(&payload), Outcome::Dropped, "{sequence}");
+            }
+        }
+    }
+    // Behind the last number there is none.
+    positions.set("a", 1, u64::MAX);
+    assert_eq!(positions.read(&publication("a", 1, u64::MAX, u64::MAX - 1)), Outcome::Dropped);
+}
+
+#[test]
 fn bytes_of_names_are_bounded() {
     let mut positions = Positions::with_bounds(RandomState::new(), 1000, 10);
     for (channel, outcome) in [
