@@ -17,8 +17,8 @@ from websocket_utils import Conflate, Disconnect, DropOldest, Message, Namespace
 NAMESPACES: Final = (
     Namespace("conflated", slow=Conflate()),
     Namespace("latest", slow=DropOldest(64)),
-    # Long enough for any reconnect here: nothing of these may ever be missing.
-    Namespace("kept", slow=Disconnect(), history=20_000, history_size=16 << 20),
+    # Seconds, and longer than any reconnect here: nothing of these may ever be missing. Full long before memory counts.
+    Namespace("kept", slow=Disconnect(), history=1_000),
     Namespace("strict", slow=Disconnect(size=256 * 1024, age=2.0)),
 )
 CHANNELS_OF_ONE: Final = 3
@@ -33,7 +33,7 @@ class Tick(Message, gc=False):
 
     channel: str
     number: int
-    padding: str = "x" * 200
+    padding: str = "x" * 700
 
 
 def _say(**values: Any) -> None:

@@ -42,7 +42,7 @@ _PATTERNS: Final = tuple(f"{space.name}:*" for space in NAMESPACES)
 # Channels whose history covers every reconnect here.
 _KEPT: Final = "kept:"
 # What a slow client reads in one go, and how long it does nothing then.
-_SIP: Final = 100
+_SIP: Final = 50
 _REST: Final = 0.5
 _REQUEST: Final = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
