@@ -427,6 +427,7 @@ class SoakResult(Result, kw_only=True):
             and self.repeated == self.untold == self.unbalanced == self.kept_gaps == 0
             and self.left == self.loop_errors == 0
             and self.received > 0
+            and self.left_out > 0
             and self.conflated > 0
             and self.dropped > 0
             and self.reconnects > 0
