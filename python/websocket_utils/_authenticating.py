@@ -26,6 +26,7 @@ from ._connection import ServerConnection
 from ._core import Inbox
 from ._faults import Faults
 from ._redaction import on_one_line
+from ._refusals import NOT_PERMITTED, POLICY_VIOLATION
 from ._server_channels import ServerChannels
 from ._subscriptions import SUBPROTOCOLS, parts
 from .authentication import Credentials, Identity
@@ -40,11 +41,8 @@ NOT_AUTHENTICATED = 4401
 """The close code of who is not authenticated, or not any more."""
 
 # RFC 6455 §7.4.1, and IANA's registry of close codes.
-_POLICY_VIOLATION = 1008
 _INTERNAL_ERROR = 1011
 _TRY_AGAIN_LATER = 1013
-# The code of `SubscriptionRejected`.
-_NOT_PERMITTED = 4403
 
 # Until it is known who asks: room for a token, in whatever codec.
 _MAX_MESSAGE = 64 * 1024
@@ -306,11 +304,11 @@ class Authentication:
             return
         if connection.subprotocol not in SUBPROTOCOLS:
             # There is no way to tell it.
-            connection.close(_POLICY_VIOLATION, "not permitted any more")
+            connection.close(POLICY_VIOLATION, "not permitted any more")
             return
         self._channels.on_unsubscribe(connection, Unsubscribe(channels))
         for part in parts(channels):
-            refusal = SubscriptionRejected(channels=part, code=_NOT_PERMITTED, reason="not permitted any more")
+            refusal = SubscriptionRejected(channels=part, code=NOT_PERMITTED, reason="not permitted any more")
             self._channels.answer(connection, refusal)
 
     def _enter(self, connection: ServerConnection, known: Known, identity: Identity) -> None:

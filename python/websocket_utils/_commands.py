@@ -14,20 +14,13 @@ from typing import Any
 
 from ._connection import ServerConnection
 from ._rates import CommandRate, CommandVerdict
+from ._refusals import POLICY_VIOLATION, TOO_MANY, is_answerable
 from ._subscriptions import SUBPROTOCOLS, parts
 from .messages import Ping, Subscribe, SubscriptionRejected, Unsubscribe
 
-__all__ = ["TOO_MANY_COMMANDS", "Commands"]
+__all__ = ["Commands"]
 
-TOO_MANY_COMMANDS = 4429
-"""The code of what is refused, in `SubscriptionRejected` and as a close code."""
-
-# RFC 6455 §7.4.1.
-_POLICY_VIOLATION = 1008
 _REASON = "too many commands"
-# What one request may be refused in full: answers to more would cost more than the requests.
-_MAX_REFUSED = 1024
-_MAX_REFUSED_CHARACTERS = 64 * 1024
 
 Handler = Callable[[ServerConnection, Any], object]
 
@@ -76,16 +69,16 @@ class Commands:
         is_answered = connection.subprotocol in SUBPROTOCOLS
         if verdict == "refused" and isinstance(message, Ping):
             return False
-        if verdict == "refused" and is_answered and isinstance(message, Subscribe) and _is_answerable(message):
+        if verdict == "refused" and is_answered and isinstance(message, Subscribe) and is_answerable(message.channels):
             self._answer(
                 connection,
                 *(
-                    SubscriptionRejected(channels=part, code=TOO_MANY_COMMANDS, reason=_REASON)
+                    SubscriptionRejected(channels=part, code=TOO_MANY, reason=_REASON)
                     for part in parts(message.channels)
                 ),
             )
             return False
-        connection.close(TOO_MANY_COMMANDS if is_answered else _POLICY_VIOLATION, _REASON)
+        connection.close(TOO_MANY if is_answered else POLICY_VIOLATION, _REASON)
         return False
 
     def _judge(self, connection: ServerConnection) -> CommandVerdict:
@@ -95,7 +88,3 @@ class Commands:
         if connection.commands is None:
             connection.commands = CommandRate(self._per_second, now)
         return connection.commands.judge(now)
-
-
-def _is_answerable(message: Subscribe) -> bool:
-    return len(message.channels) <= _MAX_REFUSED and sum(map(len, message.channels)) <= _MAX_REFUSED_CHARACTERS

@@ -69,8 +69,13 @@ def serve_relays(server: "WebSocketServer") -> None:
         patterns = [one for one in wanted.patterns if identity is None or identity.may("subscribe", one)]
         if connection in answering or not connection.is_open:
             return None
+        try:
+            # At once: in front of the `Pong` to what was sent behind the request.
+            connection.send(HistoryBegun())
+        except (ConnectionClosed, SendQueueFull):
+            connection.abort()
+            return None
         answering.add(connection)
-        connection.send(HistoryBegun())
         return _answer(connection, patterns)
 
     async def _answer(connection: ServerConnection, patterns: Sequence[str]) -> None:

@@ -1,8 +1,12 @@
 """Positions as `Subscribe` and `Subscribed` carry them: `<epoch> <sequence> <channel>`."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
-__all__ = ["position_text", "read_positions"]
+__all__ = ["Position", "Presented", "position_text", "read_positions"]
+
+Position = tuple[str, int, int]
+"""Channel, epoch, sequence."""
 
 # What Rust counts with.
 _MOST = 2**64
@@ -13,13 +17,13 @@ def position_text(channel: str, epoch: int, sequence: int) -> str:
     return f"{epoch} {sequence} {channel}"
 
 
-def read_positions(texts: Iterable[str]) -> list[tuple[str, int, int]]:
+def read_positions(texts: Iterable[str]) -> list[Position]:
     """Read positions: channel, epoch, sequence of each.
 
     Raises:
         ValueError: If one is none.
     """
-    positions: list[tuple[str, int, int]] = []
+    positions: list[Position] = []
     for text in texts:
         epoch, _, rest = text.partition(" ")
         sequence, _, channel = rest.partition(" ")
@@ -30,3 +34,26 @@ def read_positions(texts: Iterable[str]) -> list[tuple[str, int, int]]:
             raise ValueError("numbers of a position fit 64 bits")
         positions.append((channel, int(epoch), int(sequence)))
     return positions
+
+
+class Presented:
+    """The positions of one request, found by name or pattern without a look at all others for each."""
+
+    __slots__ = ("_names", "_positions")
+
+    def __init__(self, positions: Iterable[Position]) -> None:
+        # The last one counts where a channel is named twice.
+        self._positions = {position[0]: position for position in positions}
+        self._names = sorted(self._positions)
+
+    def of(self, name: str) -> list[Position]:
+        """Return those of a channel, or of all that a pattern matches."""
+        if not name.endswith("*"):
+            return [self._positions[name]] if name in self._positions else []
+        prefix = name[:-1]
+        found: list[Position] = []
+        for at in range(bisect_left(self._names, prefix), len(self._names)):
+            if not self._names[at].startswith(prefix):
+                break
+            found.append(self._positions[self._names[at]])
+        return found

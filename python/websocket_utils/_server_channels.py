@@ -15,35 +15,33 @@ from typing import Any
 
 from ._connection import ServerConnection
 from ._core import Broadcaster
-from ._positions import position_text, read_positions
+from ._positions import Position, Presented, position_text, read_positions
+from ._refusals import (
+    INVALID,
+    MOST_REFUSED,
+    MOST_REFUSED_CHARACTERS,
+    NOT_PERMITTED,
+    POLICY_VIOLATION,
+    TOO_MANY,
+    UNKNOWN,
+    is_answerable,
+)
 from ._slow import Rule, described, read_rule
 from ._subscriptions import SUBPROTOCOLS, parts
 from .exceptions import SendQueueFull
 from .messages import Ping, Pong, Subscribe, Subscribed, SubscriptionRejected, Unsubscribe
 from .namespaces import Namespace, namespace_of, pattern_fault
 
-__all__ = ["INVALID", "NOT_PERMITTED", "TOO_MANY", "UNKNOWN", "ServerChannels"]
+__all__ = ["ServerChannels"]
 
-# Codes of `SubscriptionRejected`.
-INVALID = 4400
-NOT_PERMITTED = 4403
-UNKNOWN = 4404
-TOO_MANY = 4429
-
-# What one request may be refused in full: answers to more would cost more than the requests.
-_MAX_REFUSED = 1024
-_MAX_REFUSED_CHARACTERS = 64 * 1024
 # Positions that one answer holds, and the characters of all answers to one request: a pattern may match any number of
 # channels. Over that the client is told none for the pattern, and what it missed is a gap.
 _POSITIONS_OF_ONE_MESSAGE = 2048
 _MAX_POSITIONS_CHARACTERS = 256 * 1024
 
-# RFC 6455 §7.4.1.
-_POLICY_VIOLATION = 1008
-
 Refusal = tuple[int, str]
-# Channel, epoch, sequence.
-Position = tuple[str, int, int]
+# Channel, epoch, sequence, and whether nothing is missing behind what the client has.
+GoesOn = tuple[str, int, int, bool]
 
 
 class ServerChannels:
@@ -112,24 +110,28 @@ class ServerChannels:
         is_answered = connection.subprotocol in SUBPROTOCOLS
         try:
             rule = read_rule(message.slow)
-            positions = {position[0]: position for position in read_positions(message.positions)}
+            presented = Presented(read_positions(message.positions))
         except ValueError as error:
-            self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
+            if is_answered and is_answerable(names):
+                self._refuse(connection, dict.fromkeys(names, (INVALID, str(error))))
+            else:
+                connection.close(POLICY_VIOLATION, str(error))
             return
         accepted: list[str] = []
-        going_on: list[tuple[str, int, int, bool]] = []
+        going_on: list[GoesOn] = []
         refused: dict[str, Refusal] = {}
-        room = _MAX_REFUSED_CHARACTERS
+        room = MOST_REFUSED_CHARACTERS
         for name in names:
             refusal = self.fault(name) or self._refusal(connection, name)
             if refusal is None:
                 accepted.append(name)
-                going_on += self._subscribe(connection, name, rule, positions)
+                going_on += self._subscribe(connection, name, rule, presented.of(name))
                 continue
             refused[name] = refusal
             room -= len(name)
-            if not is_answered or room < 0 or len(refused) > _MAX_REFUSED:
-                connection.close(_POLICY_VIOLATION, refusal[1])
+            # Not after the last: a message holds hundreds of thousands of names.
+            if not is_answered or room < 0 or len(refused) > MOST_REFUSED:
+                connection.close(POLICY_VIOLATION, refusal[1])
                 return
         if is_answered:
             self._accept(connection, accepted, going_on)
@@ -137,12 +139,8 @@ class ServerChannels:
         self._broadcaster.replay(connection)
 
     def _subscribe(
-        self, connection: ServerConnection, name: str, rule: Rule | None, positions: Mapping[str, Position]
-    ) -> list[tuple[str, int, int, bool]]:
-        if name.endswith("*"):
-            known = [position for channel, position in positions.items() if channel.startswith(name[:-1])]
-        else:
-            known = [positions[name]] if name in positions else []
+        self, connection: ServerConnection, name: str, rule: Rule | None, known: list[Position]
+    ) -> list[GoesOn]:
         ahead = self._ahead(known) if self.is_relay else {}
         _, going_on = self._broadcaster.subscribe(
             connection, name, policy=rule, positions=[*known, *ahead.values()] or None
@@ -163,9 +161,7 @@ class ServerChannels:
                 ahead[channel] = (channel, *here)
         return ahead
 
-    def _accept(
-        self, connection: ServerConnection, names: list[str], going_on: list[tuple[str, int, int, bool]]
-    ) -> None:
+    def _accept(self, connection: ServerConnection, names: list[str], going_on: list[GoesOn]) -> None:
         texts = [position_text(channel, epoch, sequence) for channel, epoch, sequence, _ in going_on]
         if sum(map(len, texts)) > _MAX_POSITIONS_CHARACTERS:
             texts = []
@@ -181,10 +177,6 @@ class ServerChannels:
         self.answer(connection, *answers, *(Subscribed(channels=part) for part in named))
 
     def _refuse(self, connection: ServerConnection, refused: Mapping[str, Refusal]) -> None:
-        if connection.subprotocol not in SUBPROTOCOLS:
-            for _, reason in refused.values():
-                connection.close(_POLICY_VIOLATION, reason)
-            return
         by_reason: dict[Refusal, list[str]] = {}
         for name, refusal in refused.items():
             by_reason.setdefault(refusal, []).append(name)

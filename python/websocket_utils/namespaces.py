@@ -7,13 +7,13 @@ is `*`: `prices:*` is every channel that begins with `prices:`, `*` is every cha
 
 import typing
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._slow import Conflate, Disconnect, DropOldest
 
-__all__ = ["MAX_NAME", "Namespace", "name_fault", "namespace_of", "pattern_fault", "twice"]
+__all__ = ["MAX_NAME", "Namespace", "name_fault", "namespace_faults", "namespace_of", "pattern_fault"]
 
 MAX_NAME = 256
 _MIB = 1024 * 1024
@@ -36,11 +36,6 @@ def name_fault(channel: str) -> str | None:
 def pattern_fault(name: str) -> str | None:
     """What is wrong with what a subscriber asks for, a name or a pattern; None if nothing is."""
     return None if name == "*" else name_fault(name.removesuffix("*"))
-
-
-def twice(names: Iterable[str]) -> list[str]:
-    """Return the names that are there more than once."""
-    return [name for name, count in Counter(names).items() if count > 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +88,10 @@ class Namespace:
             return None
         members = typing.get_args(self.type) or (self.type,)
         return tuple(typing.get_origin(member) or member for member in members)
+
+
+def namespace_faults(declared: Sequence[object]) -> list[str]:
+    """What is wrong with the namespaces of a server, each of which is right by itself."""
+    strange = [f"namespaces: takes Namespace(...), not {one!r}" for one in declared if not isinstance(one, Namespace)]
+    names = Counter(one.name for one in declared if isinstance(one, Namespace))
+    return strange + [f"namespaces: {name!r} is declared twice" for name, count in names.items() if count > 1]

@@ -34,7 +34,7 @@ from .door import Door, check_libraries, checked_address
 from .exceptions import ConfigError, DecodeError
 from .messages import Ping, Subscribe, Unsubscribe
 from .metrics import ServerStats
-from .namespaces import Namespace, twice
+from .namespaces import Namespace, namespace_faults
 
 __all__ = ["WebSocketServer"]
 
@@ -195,8 +195,9 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
             settings = settings.replace(host=host, port=port)
         settings = settings.replace(**overrides)
         declared = tuple(namespaces)
-        faults = context_faults(ssl) + list_faults(settings.origins, settings.hosts)
-        faults += [f"namespaces: {name!r} is declared twice" for name in twice(space.name for space in declared)]
+        faults = context_faults(ssl) + list_faults(settings.origins, settings.hosts) + namespace_faults(declared)
+        if undeclared not in {"allow", "refuse"}:
+            faults.append(f"undeclared: must be 'allow' or 'refuse', not {undeclared!r}")
         if faults:
             raise ConfigError(faults)
         http_address = checked_address(http, http_key)

@@ -1,5 +1,6 @@
 """Channels of a server, as peers see them that are made of bytes: names, types, patterns, numbers and history."""
 
+import re
 from typing import Any
 
 import pytest
@@ -283,3 +284,33 @@ async def test_namespace_that_is_declared_twice_is_refused() -> None:
     spaces: list[Any] = [Namespace("a"), Namespace("a", slow=Conflate())]
     with pytest.raises(ConfigError, match="'a' is declared twice"):
         WebSocketServer.bind("127.0.0.1:0", namespaces=spaces)
+
+
+@pytest.mark.parametrize("undeclared", ["reject", "", None])
+async def test_word_that_is_neither_allow_nor_refuse_is_refused(undeclared: Any) -> None:
+    with pytest.raises(ConfigError, match="undeclared: must be 'allow' or 'refuse'"):
+        WebSocketServer.bind("127.0.0.1:0", undeclared=undeclared)
+
+
+async def test_namespaces_that_are_none_are_refused() -> None:
+    spaces: Any = "ab"
+    with pytest.raises(ConfigError, match=r"takes Namespace\(\.\.\.\), not 'a'"):
+        WebSocketServer.bind("127.0.0.1:0", namespaces=spaces)
+
+
+@pytest.mark.parametrize("name", ["line\u2028separator", "no\u00a0break", "left\u200fto right"])
+async def test_name_that_no_subscriber_may_ask_for_can_not_be_published_to(plain: Network, name: str) -> None:
+    async with plain.bind() as server, agreed(plain, server) as speaker:
+        await speaker.say(Subscribe(channels=[name]))
+        answer = await speaker.hear()
+        assert isinstance(answer, SubscriptionRejected)
+        with pytest.raises(ValueError, match=re.escape(answer.reason)):
+            server.publish(name, "x")
+
+
+async def test_malformed_request_for_more_than_is_answered_is_closed_with_1008(plain: Network) -> None:
+    async with plain.bind() as server, agreed(plain, server) as speaker:
+        await speaker.say(Subscribe(channels=[str(number) for number in range(2000)], slow="rarely"))
+        one = await frame_of(speaker.peer)
+        assert (one.opcode, one.close_code) == (CLOSE, 1008)
+        assert "slow is one of" in one.close_reason

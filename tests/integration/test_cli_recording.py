@@ -1,6 +1,7 @@
 """The commands that write recordings and serve them, as a user starts them."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,3 +76,11 @@ async def test_record_into_a_file_that_is_there_says_so_and_leaves_it(tmp_path: 
     assert (code, output) == (1, "")
     assert errors == f"websocket-utils: {path} is there already: choose another name, or move it away\n"
     assert path.read_text() == "kept"
+
+
+async def test_record_from_a_server_that_is_not_there_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    code, output, errors = await command("record", "ws://127.0.0.1:9", str(path), "--channel", "prices:*")
+    assert (code, output) == (1, "")
+    assert errors.startswith("websocket-utils: cannot connect to ws://127.0.0.1:9")
+    assert os.listdir(tmp_path) == []

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.integration.conftest import Network
+from tests.integration.speaker import agreed
 from tests.support.waiting import until
 
 from websocket_utils import (
@@ -338,3 +340,19 @@ async def test_what_comes_faster_than_the_history_does_not_pile_up(
             await until(lambda: sequences(second)[-1:] == [20])
             assert "going on without it" in caplog.text
             await relays[0].close()
+
+
+async def test_relay_that_reads_nothing_is_cut_and_its_next_connection_is_answered(plain: Network) -> None:
+    async with source(max_send_queue=64 * 1024) as server:
+        async with agreed(plain, server, "msgpack", receive_buffer=1024) as speaker:
+            (connection,) = server.connections
+            # One message always fits; more than the buffers of two sockets take.
+            connection.send(bytes(16 << 20))
+            await until(lambda: connection.send_queue_bytes > 64 * 1024)
+            await speaker.say(HistoryWanted(["*"]))
+            await until(lambda: not server.connections)
+        assert server.stats().handler_errors == 0
+        async with agreed(plain, server, "msgpack") as speaker:
+            await speaker.say(HistoryWanted(["*"]))
+            assert b"HistoryBegun" in await speaker.payload()
+            assert b"HistoryEnd" in await speaker.payload()

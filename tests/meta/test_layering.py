@@ -31,6 +31,7 @@ LAYERS = [
         "_commands",
         "_in_band",
         "_rates",
+        "_refusals",
         "_receiving",
         "_connection",
         "_reconnect",

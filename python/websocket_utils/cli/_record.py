@@ -68,16 +68,26 @@ def record(
             opened = await Opening(recording, recording.open)
         except FileExistsError as error:
             raise Failure(f"{file} is there already: choose another name, or move it away") from error
+        is_connected = False
         try:
             async with opened, open_link(url, codec=codec, headers=headers, reconnect=reconnect) as client:
+                is_connected = True
                 say(f"connected to {client.url}")
                 await client.subscribe(*channels)
                 await _write(client, opened, only, count)
         finally:
-            lost = f", {opened.dropped:,} more are lost: the disk was too slow" if opened.dropped else ""
-            say(f"recorded {counted(opened.count, 'message')} in {file}{lost}")
+            if is_connected:
+                lost = f", {opened.dropped:,} more are lost: the disk was too slow" if opened.dropped else ""
+                say(f"recorded {counted(opened.count, 'message')} in {file}{lost}")
+            else:
+                _remove_empty(file)
 
     run_until_stopped(main())
+
+
+def _remove_empty(file: Path) -> None:
+    """Leave the name free: the same command is to find it so once the server is there."""
+    file.unlink(missing_ok=True)
 
 
 async def _write(client: WebSocketClient, recording: Recording, only: str | None, count: int | None) -> None:

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 use websocket_utils_core::publication::EpochText;
 
@@ -17,9 +18,6 @@ use super::history::History;
 use super::idle::Ring;
 use super::policy::Namespace;
 use crate::loop_bound::Guarded;
-
-/// Characters of a name.
-const MAX_NAME: usize = 256;
 
 /// What a channel is between two publications.
 pub(super) struct ChannelState {
@@ -317,14 +315,20 @@ impl Channels {
     }
 }
 
+/// By the one rule for names, which is Python's: what can't be subscribed to can't be published to either.
+///
 /// # Errors
 /// `ValueError` if that is no channel's name.
 fn check_name(name: &str) -> PyResult<()> {
-    let count = name.chars().count();
-    if (1..=MAX_NAME).contains(&count) && !name.chars().any(|character| character.is_control() || character == '*') {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!(
-        "{name:?} is no channel's name: it has 1 to {MAX_NAME} characters, none of them a control character or '*'"
-    )))
+    static RULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Python::attach(|py| {
+        let rule = RULE.get_or_try_init(py, || {
+            py.import("websocket_utils.namespaces")?.getattr("name_fault").map(Bound::unbind)
+        })?;
+        let fault = rule.bind(py).call1((name,))?;
+        if fault.is_none() {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(format!("{name:?} is no channel's name: {fault}")))
+    })
 }

@@ -18,7 +18,7 @@ const FLUSH_BYTES: usize = 128 * 1024;
 /// channels, a write is to carry enough to be worth its system call.
 const FLUSH_BYTES_OF_EACH: usize = 1024;
 
-/// The most of it: the loop's turn is some milliseconds long by then, and a log's four segments still fit a core's cache.
+/// The most of it: the loop's turn is some milliseconds long by then.
 const MOST_FLUSH_BYTES: usize = 1024 * 1024;
 
 /// Connections from which on a flush releases the GIL: some 60 us of system calls, above which another thread's wish to

@@ -11,7 +11,8 @@
 //!
 //! # Rules
 //!
-//! - Publishing never waits for a client and never writes by itself unless [`flushing::FLUSH_BYTES`] are unflushed.
+//! - Publishing never waits for a client and never writes by itself unless [`flushing::FLUSH_BYTES`], or a KiB for
+//!   each connection that is listed, are unflushed.
 //! - A publication is numbered when it is encoded: what could not be encoded, or is of the wrong class, has no number.
 //! - A connection gets a publication once, however many of its subscriptions match.
 //! - A pattern's members stand in the pattern alone: a channel knows which patterns match it, not who is behind them.
