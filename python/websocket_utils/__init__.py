@@ -10,7 +10,7 @@ from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
-from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+from ._subscription_protocol import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .authentication import Credentials, Grant, Identity, KeyAuthentication, TokenAuthentication, issue_token

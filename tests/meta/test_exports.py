@@ -89,7 +89,7 @@ DOCUMENTED = {
         "WebSocketError",
     ],
     "subscription": ["Subscription"],
-    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
+    "_subscription_protocol": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Channel", "Columns", "Decoder", "Encoder", "Histogram", "Receipt", "decode_columns"],
     "_in_band": ["in_band"],
