@@ -5,8 +5,9 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ssl import SSLContext
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack
 
+from ..._core import PubSubDecoder
 from ..._endpoints import HeadersSource, TokenSource, UrlSource
 from ..._opening import Closing, Opening
 from ..._reconnect import ClosePolicy, ReconnectPolicy
@@ -25,9 +26,8 @@ from ._events import Fork
 from ._happenings import EventStream, Happenings
 from ._messages import LogsUpdate, TransactionUpdate
 from ._pubsub import PubSub
-from ._python_decoder import PubSubDecoder
 from ._requests import MAX_REQUEST_SIZE, Commitment, Request, Requests, check_commitment
-from ._topics import AccountTopic, SlotTopic, Topic
+from ._topics import AccountTopic, ProgramTopic, SlotTopic, Topic, WrongKind
 from ._updates import Updates
 
 __all__ = ["LaserStream"]
@@ -316,7 +316,7 @@ class LaserStream(Closing):
             return AccountTopic(request, self._tell_fork)
         if request.kind == "slot":
             return SlotTopic(request, self._tell_fork, self._client.heard)
-        return Topic(request)
+        return ProgramTopic(request) if request.kind == "program" else Topic(request)
 
     # --- what its `Updates` ask for ---
 
@@ -388,7 +388,7 @@ class LaserStream(Closing):
     def _new_connection(self) -> PubSub:
         return PubSub(
             self._topics,
-            cast("Any", PubSubDecoder()),
+            PubSubDecoder(),
             placed=self._on_placed,
             unexpected=self._on_unexpected,
             arrived=self._on_frame,
@@ -405,7 +405,10 @@ class LaserStream(Closing):
             self._read(frame)
         else:
             topic, message = found
-            topic.take(message, len(frame))
+            try:
+                topic.take(message, len(frame))
+            except WrongKind as error:
+                self._on_unexpected(error.what, error.detail)
 
     def _read(self, frame: str | bytes) -> None:
         """What the decoder has no plan for."""
