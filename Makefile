@@ -36,8 +36,11 @@ test: test-rust test-python  ## run all tests
 test-rust: $(VENV)/.made  ## run the tests of the Rust crates
 	cargo test --workspace --locked
 
+# Two at a time, of which one is what uses sockets (tests/conftest.py); PARALLEL= runs all in their order.
+PARALLEL ?= -n 2 --dist loadgroup
+
 test-python: $(VENV)/.dev  ## run the tests of the Python package (ARGS="-k name" selects)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: lint-style lint-types lint-rust  ## check style and types of Python and Rust (-k goes on after a fault)
 
