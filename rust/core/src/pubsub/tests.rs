@@ -342,7 +342,11 @@ impl Json {
     }
 }
 
-fn plain(value: impl ToString) -> Json {
+fn plain(value: &str) -> Json {
+    Json::Plain(value.to_owned())
+}
+
+fn number(value: u64) -> Json {
     Json::Plain(value.to_string())
 }
 
@@ -369,54 +373,54 @@ fn object(members: Vec<(&'static str, Json)>) -> impl Strategy<Value = Json> {
 }
 
 fn envelope(method: &'static str, result: Json, subscription: u64) -> impl Strategy<Value = Json> {
-    object(vec![("result", result), ("subscription", plain(subscription))]).prop_flat_map(move |params| {
-        let method = plain(format!("\"{method}\""));
+    object(vec![("result", result), ("subscription", number(subscription))]).prop_flat_map(move |params| {
+        let method = plain(&format!("\"{method}\""));
         object(vec![("jsonrpc", plain("\"2.0\"")), ("method", method), ("params", params)])
     })
 }
 
 fn shuffled_account(slot: u64, lamports: u64) -> impl Strategy<Value = (Json, Json)> {
     let state = object(vec![
-        ("lamports", plain(lamports)),
+        ("lamports", number(lamports)),
         ("data", plain(r#"["AQI=","base64"]"#)),
-        ("owner", plain(format!("\"{OWNER}\""))),
+        ("owner", plain(&format!("\"{OWNER}\""))),
         ("executable", plain("false")),
-        ("rentEpoch", plain(u64::MAX)),
+        ("rentEpoch", number(u64::MAX)),
     ]);
-    (object(vec![("slot", plain(slot))]), state)
+    (object(vec![("slot", number(slot))]), state)
 }
 
 /// A frame in any order, and what it says.
 fn shuffled() -> impl Strategy<Value = (Json, Notification<'static>)> {
-    let number = || prop_oneof![any::<u64>(), 0..1000u64, u64::MAX - 10..=u64::MAX];
+    let any_number = || prop_oneof![any::<u64>(), 0..1000u64, u64::MAX - 10..=u64::MAX];
     let account = move |slot, lamports| Account { slot, lamports, ..state() };
     prop_oneof![
-        (number(), number(), number()).prop_flat_map(move |(subscription, slot, lamports)| {
+        (any_number(), any_number(), any_number()).prop_flat_map(move |(subscription, slot, lamports)| {
             let expected = Notification::Account { subscription, account: account(slot, lamports) };
             shuffled_account(slot, lamports)
                 .prop_flat_map(|(context, value)| object(vec![("context", context), ("value", value)]))
                 .prop_flat_map(move |result| envelope("accountNotification", result, subscription))
                 .prop_map(move |frame| (frame, expected))
         }),
-        (number(), number(), number()).prop_flat_map(move |(subscription, slot, lamports)| {
+        (any_number(), any_number(), any_number()).prop_flat_map(move |(subscription, slot, lamports)| {
             let pubkey = Text::new(PUBKEY.as_bytes());
             let expected = Notification::Program { subscription, pubkey, account: account(slot, lamports) };
             shuffled_account(slot, lamports)
                 .prop_flat_map(|(context, state)| {
-                    let pubkey = plain(format!("\"{PUBKEY}\""));
+                    let pubkey = plain(&format!("\"{PUBKEY}\""));
                     (Just(context), object(vec![("pubkey", pubkey), ("account", state)]))
                 })
                 .prop_flat_map(|(context, value)| object(vec![("context", context), ("value", value)]))
                 .prop_flat_map(move |result| envelope("programNotification", result, subscription))
                 .prop_map(move |frame| (frame, expected))
         }),
-        (number(), number(), number(), number()).prop_flat_map(|(subscription, slot, parent, root)| {
-            object(vec![("slot", plain(slot)), ("parent", plain(parent)), ("root", plain(root))])
+        (any_number(), any_number(), any_number(), any_number()).prop_flat_map(|(subscription, slot, parent, root)| {
+            object(vec![("slot", number(slot)), ("parent", number(parent)), ("root", number(root))])
                 .prop_flat_map(move |result| envelope("slotNotification", result, subscription))
                 .prop_map(move |frame| (frame, Notification::Slot { subscription, slot, parent, root }))
         }),
-        (number(), number()).prop_flat_map(|(subscription, root)| {
-            envelope("rootNotification", plain(root), subscription)
+        (any_number(), any_number()).prop_flat_map(|(subscription, root)| {
+            envelope("rootNotification", number(root), subscription)
                 .prop_map(move |frame| (frame, Notification::Root { subscription, root }))
         }),
     ]
