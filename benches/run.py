@@ -39,6 +39,7 @@ MODULES = (
     "deflate",
     "targets",
     "memory",
+    "laserstream",
 )
 
 

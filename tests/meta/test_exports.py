@@ -26,6 +26,7 @@ DOCUMENTED = {
         "Pong",
         "PriceUpdate",
         "Raw",
+        "SlotUpdate",
         "Subscribe",
         "Subscribed",
         "SubscriptionRejected",
