@@ -56,9 +56,12 @@ class _Peer:
         self.session = Session(node.pubsub)
         self._pending: deque[bytes] = deque()
         self._wake = asyncio.Event()
+        self._is_dropped = False
         self.pings = 0
 
     def put(self, data: bytes) -> None:
+        if self._is_dropped:
+            return
         if len(self._pending) >= self._node.queue_capacity:
             # As agave does: nothing is said, the socket is dropped.
             self.drop()
@@ -68,6 +71,7 @@ class _Peer:
         self._wake.set()
 
     def drop(self) -> None:
+        self._is_dropped = True
         self._writer.transport.abort()
 
     async def write(self) -> None:

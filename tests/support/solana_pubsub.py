@@ -167,7 +167,8 @@ class Session:
 
     def __init__(self, node: PubSub, *, most_requests: int = 10_000) -> None:
         self._node = node
-        self._held: dict[int, Subscription] = {}
+        # By their ids.
+        self.held: dict[int, Subscription] = {}
         self.requests: deque[Any] = deque(maxlen=most_requests)
 
     def answer(self, text: str) -> str | None:
@@ -176,17 +177,17 @@ class Session:
 
     def takes(self, notification: Notification) -> bool:
         """Whether this connection is told."""
-        held = notification.subscription in self._held
+        held = notification.subscription in self.held
         if held and notification.is_final:
             self._release(notification.subscription)
         return held
 
     def end(self) -> None:
-        for number in tuple(self._held):
+        for number in tuple(self.held):
             self._release(number)
 
     def _release(self, number: int) -> None:
-        self._node.release(self._held.pop(number))
+        self._node.release(self.held.pop(number))
 
     def _call(self, method: str, params: list[Any]) -> object:
         name = method.removesuffix("Unsubscribe")
@@ -194,7 +195,7 @@ class Session:
             number = params[0] if len(params) == 1 else None
             if not isinstance(number, int):
                 raise Refused(-32602, "Invalid params: invalid type, expected u64.")
-            if number not in self._held:
+            if number not in self.held:
                 raise Refused(-32602, "Invalid subscription id.")
             self._release(number)
             return True
@@ -206,9 +207,9 @@ class Session:
         if not self._node.slices and method in {"accountSubscribe", "programSubscribe"}:
             taken = (*taken[:2], None, *taken[3:])
         one = self._node.subscribe(method.removesuffix("Subscribe"), taken, commitment)
-        if one.id in self._held:
+        if one.id in self.held:
             one.holders -= 1
-        self._held[one.id] = one
+        self.held[one.id] = one
         return one.id
 
 
