@@ -19,6 +19,7 @@ from websocket_utils.exceptions import (
     EncodeError,
     HandshakeError,
     HeartbeatTimeout,
+    InvalidPubkey,
     InvalidURL,
     LocalProtocolError,
     MessageNotWritten,
@@ -28,6 +29,8 @@ from websocket_utils.exceptions import (
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
+    RequestRejected,
+    RequestTooBig,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
@@ -55,6 +58,14 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "the peer violated the WebSocket protocol: invalid UTF-8 (close code 1007)",
     ),
     (MessageTooBig(17, 16), "a message of 17 bytes is over the limit of 16 bytes; raise max_message_size"),
+    (
+        InvalidPubkey("0x", "0 is no digit of base58"),
+        "invalid public key '0x': 0 is no digit of base58; expected 32",
+    ),
+    (
+        RequestTooBig("programs:a", 5000, 4096),
+        "request for programs:a has 5000 bytes, and nodes take 4096",
+    ),
     (CodecError("text", format="raw"), "text"),
     (EncodeError("`volume` is over 2**64 - 1", format="json"), "as json: `volume` is over 2**64 - 1; nothing was sent"),
     (
@@ -76,6 +87,10 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "(epoch 3) ended while the message was being written",
     ),
     (SubscribeRejected("prices:a", 1008, "not yours"), "subscription to prices:a refused: not yours (code 1008)"),
+    (
+        RequestRejected("slots", -32601, "Method not found", "slotSubscribe"),
+        "slotSubscribe of slots refused: Method not found (code -32601); the node does not offer this method",
+    ),
     (AuthenticationFailed("bad key"), "authentication failed: bad key; check the credentials"),
     (Unauthorized("no such key"), "not let in: no such key"),
     (ProviderError("token"), "the callable for token failed"),
