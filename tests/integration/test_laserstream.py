@@ -72,7 +72,7 @@ async def test_account_that_is_not_there_yet_appears_and_goes() -> None:
 
 async def test_many_accounts_keep_their_names() -> None:
     keys = [pubkey(number) for number in range(1, 201)]
-    async with SolanaNode() as node, streaming(node) as stream:
+    async with SolanaNode() as node, streaming(node, stale_after=None) as stream:
         accounts = await stream.accounts([str(key) for key in keys])
         for number, key in enumerate(keys):
             node.ledger.transfer(key, MILLION + number)
@@ -85,7 +85,7 @@ async def test_many_accounts_keep_their_names() -> None:
 
 
 async def test_the_same_account_twice_is_one_subscription_told_to_both() -> None:
-    async with SolanaNode() as node, streaming(node) as stream:
+    async with SolanaNode() as node, streaming(node, stale_after=None) as stream:
         first = await stream.accounts([KEY, KEY])
         second = await stream.accounts([KEY])
         assert (len(node.pubsub), len(node.requests)) == (1, 1)
@@ -107,7 +107,7 @@ async def test_slots_programs_logs_and_transactions_are_typed() -> None:
         slots = await stream.slots()
         programs = await stream.program(str(program), filters=[{"dataSize": 80}])
         logs = await stream.logs(KEY)
-        transactions = await stream.transactions(accounts=[KEY])
+        transactions = await stream.transactions(account_include=[KEY], encoding="base64")
         node.ledger.create(keypair(2), program, 80, 10 * MILLION)
         executed = node.ledger.transfer(pubkey(1), MILLION)
         bank = node.ledger.working
@@ -129,7 +129,7 @@ async def test_slots_programs_logs_and_transactions_are_typed() -> None:
 @pytest.mark.one_loop
 async def test_requests_are_those_that_solders_builds() -> None:
     program = pubkey(50)
-    async with SolanaNode() as node, streaming(node) as stream:
+    async with SolanaNode() as node, streaming(node, stale_after=None) as stream:
         accounts = await stream.accounts([KEY])
         await stream.slots()
         await stream.program(str(program), filters=[{"dataSize": 80}])

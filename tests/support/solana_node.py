@@ -145,7 +145,7 @@ class SolanaNode:
         # Calls wait for it, so that a test says what happens before their answer.
         self.answers_calls = asyncio.Event()
         self.answers_calls.set()
-        self._api_key = api_key
+        self.api_key = api_key
         self._separate_http = separate_http
         self._options = options
         self._ports = [0, 0]
@@ -164,7 +164,7 @@ class SolanaNode:
 
     @property
     def _query(self) -> str:
-        return "" if self._api_key is None else f"?api-key={self._api_key}"
+        return "" if self.api_key is None else f"?api-key={self.api_key}"
 
     @property
     def requests(self) -> list[Any]:
@@ -249,7 +249,7 @@ class SolanaNode:
     async def _opened(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target, _ = head.split(" ", 2)
-        wrong_key = self._api_key is not None and parse_qs(target.partition("?")[2]).get("api-key") != [self._api_key]
+        wrong_key = self.api_key is not None and parse_qs(target.partition("?")[2]).get("api-key") != [self.api_key]
         if method == "POST":
             await self._call(head, reader, writer, wrong_key)
             return

@@ -126,13 +126,13 @@ class Republishing:
     @asynccontextmanager
     async def _stream(self) -> AsyncGenerator[LaserStream]:
         wanted = self._wanted
-        seed = (wanted.seed_url or True) if wanted.seed else False
+        seeding = {"seed": wanted.seed_url or True} if wanted.seed else {}
         stream = LaserStream(
             wanted.url,
             commitment=wanted.commitment,
-            seed=seed,
             stale_after=wanted.stale_after,
             max_reconnect_attempts=None,
+            **seeding,
         )
         try:
             await stream.__aenter__()
