@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -21,8 +21,10 @@ from tests.support.golden_node import (
 )
 
 from websocket_utils import AccountUpdate, SlotUpdate
-from websocket_utils.feeds.laserstream import LaserStream, LogsUpdate, TransactionUpdate
+from websocket_utils.feeds.laserstream import LaserStream, LogsUpdate, TransactionUpdate, Updates
 from websocket_utils.testing import MemoryNetwork
+
+T = TypeVar("T")
 
 URL = "ws://node.test/?api-key=s3cret"
 
@@ -37,7 +39,7 @@ async def linked(**options: Any) -> AsyncGenerator[tuple[LaserStream, GoldenNode
             yield stream, GoldenNode(await server.peer())
 
 
-async def started(call: Any, node: GoldenNode) -> tuple[Any, list[int]]:
+async def started(call: Updates[T], node: GoldenNode) -> tuple[Updates[T], list[int]]:
     """What a call of a stream gives, when the node has acknowledged it, and the numbers of its subscriptions."""
     waiting = asyncio.ensure_future(call)
     numbers = await node.acknowledge(len(call.channels))

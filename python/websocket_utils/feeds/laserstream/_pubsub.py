@@ -8,33 +8,17 @@ Nothing here sleeps or reads a clock.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from ..._core import PubSubDecoder
 from ...exceptions import RequestRejected, SubscribeRejected
 from ._decoding import Reply, is_number
-from ._topics import AccountTopic, SlotTopic, Topic
+from ._topics import AccountTopic, ProgramTopic, SlotTopic, Topic
 
-__all__ = ["FrameDecoder", "PubSub"]
+__all__ = ["PubSub"]
 
 # Notifications that come before the acknowledgement of their subscription: as many are kept.
 _MOST_PARKED = 256
 _MOST_PARKED_BYTES = 1 << 20
-
-
-class FrameDecoder(Protocol):
-    """What makes messages of notifications: `_core.PubSubDecoder`."""
-
-    def watch_account(self, subscription: int, pubkey: str, route: Topic, /) -> None:
-        """Notifications of this number are of that account."""
-
-    def watch(self, subscription: int, route: Topic, /) -> None:
-        """Notifications of this number are slots, or accounts of a program."""
-
-    def forget(self, subscription: int, /) -> None:
-        """Make nothing of this number any more."""
-
-    def decode(self, frame: str | bytes, timestamp: int, /) -> tuple[Topic, object] | None:
-        """Return whose message a frame is, and the message; None for all that it has no plan for."""
 
 
 @dataclass(slots=True)
@@ -59,7 +43,7 @@ class PubSub:
     def __init__(
         self,
         topics: Mapping[str, Topic],
-        decoder: FrameDecoder,
+        decoder: PubSubDecoder,
         *,
         placed: Callable[["PubSub"], object],
         unexpected: Callable[[str, str], object],
@@ -174,7 +158,7 @@ class PubSub:
         self._subscriptions[topic.request.channel] = subscription
         if isinstance(topic, AccountTopic):
             self.decoder.watch_account(subscription, topic.request.pubkey, topic)
-        elif isinstance(topic, SlotTopic) or topic.request.kind == "program":
+        elif isinstance(topic, (SlotTopic, ProgramTopic)):
             self.decoder.watch(subscription, topic)
         parked = [frame for number, frame in self._parked if number == subscription]
         if parked:

@@ -27,7 +27,11 @@ Kind = Literal["account", "slot", "program", "logs", "transaction"]
 MAX_REQUEST_SIZE = 4096
 """Bytes of a request that nodes take (agave's `rpc_pubsub_service`)."""
 
-_COMMITMENTS = ("processed", "confirmed", "finalized")
+_COMMITMENTS: Mapping[str, Commitment] = {
+    "processed": "processed",
+    "confirmed": "confirmed",
+    "finalized": "finalized",
+}
 # What a request is checked with: no number of one is longer.
 _LONGEST_ID = 2**63
 # Balances are told of, not data: frames stay small where the node honours it (older ones send the data all the same).
@@ -71,9 +75,9 @@ def check_commitment(commitment: str) -> Commitment:
     Raises:
         ConfigError: If it is none.
     """
-    for known in _COMMITMENTS:
-        if commitment == known:
-            return known  # type: ignore[return-value]  # one of the literals
+    known = _COMMITMENTS.get(commitment)
+    if known is not None:
+        return known
     raise ConfigError([f"commitment: must be one of {', '.join(_COMMITMENTS)}, not {commitment!r}"])
 
 

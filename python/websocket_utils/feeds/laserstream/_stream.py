@@ -3,31 +3,30 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ssl import SSLContext
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack
 
-from ..._endpoints import HeadersSource, TokenSource, UrlSource
+from ..._core import PubSubDecoder
+from ..._endpoints import Endpoint, HeadersSource, TokenSource, UrlSource
 from ..._opening import Closing, Opening
 from ..._reconnect import ClosePolicy, ReconnectPolicy
 from ..._redaction import on_one_line
 from ..._slow import Backpressure, SlowPolicy
 from ...client import WebSocketClient
 from ...config import ConfigOverrides, WebSocketConfig
-from ...events import Event, SubscriptionLost
+from ...events import Event, Reconnected, SubscriptionLost
 from ...exceptions import ConnectionClosed, SendQueueFull
-from ...messages import AccountUpdate, SlotUpdate
 from ...metrics import ClientState
 from ...subscription import Subscription
-from ._base58 import check_pubkey
+from ._asking import Asking
 from ._decoding import decode_frame, decode_notification, decode_reply
 from ._events import Fork
 from ._happenings import EventStream, Happenings
-from ._messages import LogsUpdate, TransactionUpdate
 from ._pubsub import PubSub
-from ._python_decoder import PubSubDecoder
 from ._requests import MAX_REQUEST_SIZE, Commitment, Request, Requests, check_commitment
-from ._topics import AccountTopic, SlotTopic, Topic
+from ._seeding import Seeding, seed_endpoint
+from ._topics import AccountTopic, ProgramTopic, SlotTopic, Topic, WrongKind
 from ._updates import Updates
 
 __all__ = ["LaserStream"]
@@ -42,7 +41,26 @@ _DEFAULTS = WebSocketConfig().replace(ping_interval=10.0, ping_timeout=30.0, max
 _GUARD = "slots"
 
 
-class LaserStream(Closing):
+class StreamSettings(ConfigOverrides, total=False):
+    """What `LaserStream` takes beside the URL."""
+
+    commitment: Commitment
+    stale_after: float | None
+    slow: SlowPolicy | None
+    seed: bool
+    seed_url: str | None
+    seed_timeout: float
+    max_request_size: int
+    headers: HeadersSource | None
+    token: TokenSource | None
+    ssl: SSLContext | None
+    timeout: float | None
+    reconnect: bool | ReconnectPolicy
+    closes: ClosePolicy | None
+    config: WebSocketConfig | None
+
+
+class LaserStream(Asking, Closing):
     """A link to a Solana node's JSON-RPC PubSub: Helius LaserStream in its WebSocket form, or any other.
 
         async with LaserStream("wss://mainnet.helius-rpc.com/?api-key=KEY") as stream:
@@ -61,6 +79,11 @@ class LaserStream(Closing):
             of itself: nodes notify one each 0.4 s. It costs the subscription to the slots; None does without.
         slow: What happens when messages come faster than they are taken, where a call does not say. None is
             `Backpressure()`, which holds all of the stream; nodes drop clients that stay behind.
+        seed: Whether states of accounts are fetched over HTTP when they are subscribed to, and after each reconnect: a
+            subscription tells changes alone. They come as updates, unless a newer one has come (`Seeded`,
+            `SeedFailed`).
+        seed_url: Where from, `https://` or `http://`; None asks the node itself, by its URL with that scheme.
+        seed_timeout: Seconds for one request of a hundred accounts.
         max_request_size: Bytes of a request that the node takes.
         headers: Additional headers of the opening request, or a callable that gives them.
         token: Sent as `Authorization: Bearer`; text, or a callable.
@@ -84,6 +107,9 @@ class LaserStream(Closing):
         commitment: Commitment = "processed",
         stale_after: float | None = 5.0,
         slow: SlowPolicy | None = None,
+        seed: bool = False,
+        seed_url: str | None = None,
+        seed_timeout: float = 5.0,
         max_request_size: int = MAX_REQUEST_SIZE,
         headers: HeadersSource | None = None,
         token: TokenSource | None = None,
@@ -119,6 +145,12 @@ class LaserStream(Closing):
         )
         self._client = self._opening._opened
         self._happenings = Happenings(self._client._faults)
+        self._seeding: Seeding | None = None
+        if seed or seed_url is not None:
+            given = None if seed_url is None else seed_endpoint(seed_url)
+            self._seeding = Seeding(
+                lambda: given or self._endpoint, ssl, seed_timeout, self._happenings.tell, self._client._faults.keep
+            )
         self._client.on(Event, self._on_event)
         self._client.on(str, self._on_frame)
         self._client.on(bytes, self._on_frame)
@@ -127,7 +159,9 @@ class LaserStream(Closing):
         self._decode: Callable[[str | bytes, int], tuple[Topic, object] | None] = lambda frame, timestamp: None
 
     @classmethod
-    def connect(cls, url: UrlSource | Sequence[UrlSource], **settings: Any) -> "Opening[LaserStream]":
+    def connect(
+        cls, url: UrlSource | Sequence[UrlSource], **settings: Unpack[StreamSettings]
+    ) -> "Opening[LaserStream]":
         """Connect to a node; to be awaited, or entered with `async with`. Arguments as the class's.
 
         Returns:
@@ -171,142 +205,7 @@ class LaserStream(Closing):
             error = ended
         self._end(error)
 
-    # --- what there is to subscribe to ---
-
-    def accounts(
-        self,
-        pubkeys: Iterable[str],
-        *,
-        commitment: Commitment | None = None,
-        slow: SlowPolicy | None = None,
-    ) -> Updates[AccountUpdate]:
-        """Balances of accounts: `async for update in stream.accounts([...])`, or `await` it first.
-
-        The node is asked for no data of the accounts (`dataSlice` of length 0, which older nodes ignore), so that its
-        frames are small. `timestamp` of the updates is when this machine received them, in milliseconds since 1970:
-        nodes send no time. `slot` may go back (`Fork`). An account that does not exist has 0 lamports.
-
-        Args:
-            pubkeys: Addresses, base58; each is a subscription of its own, and shared by all who ask for the same.
-            commitment: None takes the stream's.
-            slow: What happens when these come faster than they are taken; None takes the stream's.
-                `Conflate("pubkey")` keeps the latest of each account.
-
-        Raises:
-            InvalidPubkey: If an address is none; it names it. Nothing was asked for.
-            RequestRejected: When awaited or iterated over, if the node refuses one; none of them is subscribed to.
-        """
-        if isinstance(pubkeys, str):
-            raise TypeError("pubkeys: must be a list of addresses, not a single one")
-        return self._updates([self._requests.account(pubkey, commitment) for pubkey in pubkeys], slow)
-
-    def slots(self, *, slow: SlowPolicy | None = None) -> Updates[SlotUpdate]:
-        """Slots of the node as it processes them, with parent and root. `timestamp` is when this machine received them.
-
-        Args:
-            slow: As `accounts`.
-
-        Raises:
-            RequestRejected: When awaited or iterated over, if the node refuses it.
-        """
-        return self._updates([self._requests.slots()], slow)
-
-    def program(
-        self,
-        program: str,
-        *,
-        filters: Sequence[Mapping[str, Any]] = (),
-        commitment: Commitment | None = None,
-        slow: SlowPolicy | None = None,
-    ) -> Updates[AccountUpdate]:
-        """Balances of all accounts that a program owns. Updates as of `accounts`.
-
-        Args:
-            program: Address of the program, base58.
-            filters: Which of them, as the node takes it: `{"dataSize": 80}`, `{"memcmp": {"offset": 0, "bytes": ...}}`.
-            commitment: None takes the stream's.
-            slow: As `accounts`.
-
-        Raises:
-            InvalidPubkey: If the address is none.
-            RequestTooBig: If the filters make the request longer than `max_request_size`.
-            RequestRejected: When awaited or iterated over, if the node refuses it.
-        """
-        return self._updates([self._requests.program(program, filters, commitment)], slow)
-
-    def logs(
-        self,
-        mentions: str | None = None,
-        *,
-        votes: bool = False,
-        commitment: Commitment | None = None,
-        slow: SlowPolicy | None = None,
-    ) -> Updates[LogsUpdate]:
-        """What transactions log.
-
-        Args:
-            mentions: Only of transactions that mention this address: nodes take one. None is all.
-            votes: Votes too, where it is all.
-            commitment: None takes the stream's.
-            slow: As `accounts`.
-
-        Raises:
-            InvalidPubkey: If the address is none.
-            RequestRejected: When awaited or iterated over, if the node refuses it.
-        """
-        return self._updates([self._requests.logs(mentions, votes, commitment)], slow)
-
-    def transactions(
-        self,
-        *,
-        account_include: Sequence[str] = (),
-        account_exclude: Sequence[str] = (),
-        account_required: Sequence[str] = (),
-        vote: bool = False,
-        failed: bool = False,
-        signature: str | None = None,
-        encoding: str = "jsonParsed",
-        details: str = "full",
-        rewards: bool = True,
-        commitment: Commitment | None = None,
-        slow: SlowPolicy | None = None,
-    ) -> Updates[TransactionUpdate]:
-        """Transactions; nodes of Helius offer it (`transactionSubscribe`), others answer -32601.
-
-        Args:
-            account_include: Those with any of these accounts; empty is all.
-            account_exclude: None with any of these.
-            account_required: Only those with all of these.
-            vote: Votes too.
-            failed: Failed ones too.
-            signature: Only this one, base58.
-            encoding: `jsonParsed`, `json`, `base64` or `base58`.
-            details: `full`, `signatures`, `accounts` or `none`.
-            rewards: Whether rewards are among them.
-            commitment: None takes the stream's.
-            slow: As `accounts`.
-
-        Raises:
-            InvalidPubkey: If an address is none.
-            RequestTooBig: If the addresses make the request longer than `max_request_size`.
-            RequestRejected: When awaited or iterated over, if the node refuses it.
-        """
-        chosen: dict[str, Any] = {
-            "vote": vote,
-            "failed": failed,
-            "accountInclude": [check_pubkey(key) for key in account_include],
-            "accountExclude": [check_pubkey(key) for key in account_exclude],
-            "accountRequired": [check_pubkey(key) for key in account_required],
-        }
-        if signature is not None:
-            chosen["signature"] = signature
-        options = {
-            "encoding": encoding,
-            "transactionDetails": details,
-            "showRewards": rewards,
-            "maxSupportedTransactionVersion": 0,
-        }
-        return self._updates([self._requests.transactions(chosen, options, commitment)], slow)
+    # --- what its `Updates` ask for ---
 
     def _updates(self, requests: Sequence[Request], slow: SlowPolicy | None) -> Updates[Any]:
         return Updates(self, requests, slow or self._slow, max_messages=self._max_messages, max_bytes=self._max_bytes)
@@ -316,9 +215,7 @@ class LaserStream(Closing):
             return AccountTopic(request, self._tell_fork)
         if request.kind == "slot":
             return SlotTopic(request, self._tell_fork, self._client.heard)
-        return Topic(request)
-
-    # --- what its `Updates` ask for ---
+        return ProgramTopic(request) if request.kind == "program" else Topic(request)
 
     async def begin(self, updates: Updates[Any]) -> None:
         """Subscribe to what it stands for; `Updates` calls it."""
@@ -330,6 +227,19 @@ class LaserStream(Closing):
         except BaseException:
             self._leave(updates)
             raise
+        self._seed(updates.channels)
+
+    def _seed(self, channels: Iterable[str]) -> None:
+        if self._seeding is not None:
+            topics = map(self._topics.get, channels)
+            self._seeding.want(topic for topic in topics if isinstance(topic, AccountTopic))
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        """Where the node is that is connected to, or was last."""
+        link = self._client._links[0]
+        source = link._sources.current if link.session is None else link.session.source
+        return link._dialer.endpoints[link._endpoints[source]]
 
     async def end(self, updates: Updates[Any]) -> None:
         """End what `begin` did; `Updates` calls it."""
@@ -388,7 +298,7 @@ class LaserStream(Closing):
     def _new_connection(self) -> PubSub:
         return PubSub(
             self._topics,
-            cast("Any", PubSubDecoder()),
+            PubSubDecoder(),
             placed=self._on_placed,
             unexpected=self._on_unexpected,
             arrived=self._on_frame,
@@ -405,7 +315,10 @@ class LaserStream(Closing):
             self._read(frame)
         else:
             topic, message = found
-            topic.take(message, len(frame))
+            try:
+                topic.take(message, len(frame))
+            except WrongKind as error:
+                self._on_unexpected(error.what, error.detail)
 
     def _read(self, frame: str | bytes) -> None:
         """What the decoder has no plan for."""
@@ -462,6 +375,8 @@ class LaserStream(Closing):
         self._happenings.tell(event)
         if isinstance(event, SubscriptionLost):
             self._on_lost(event)
+        elif isinstance(event, Reconnected):
+            self._seed(self._topics)
 
     def _on_lost(self, event: SubscriptionLost) -> None:
         topic = self._topics.pop(event.channel, None)

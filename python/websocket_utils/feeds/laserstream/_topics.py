@@ -8,7 +8,24 @@ from ._events import Fork
 from ._requests import Request
 from ._updates import Updates
 
-__all__ = ["AccountTopic", "SlotTopic", "Topic"]
+__all__ = ["AccountTopic", "ProgramTopic", "SlotTopic", "Topic", "WrongKind"]
+
+
+class WrongKind(Exception):
+    """A notification has the number of a subscription of another kind.
+
+    Attributes:
+        what: What it is.
+        detail: Whose number it has.
+    """
+
+    what: str
+    detail: str
+
+    def __init__(self, request: Request, message: object) -> None:
+        self.what = "notification of another kind"
+        self.detail = f"a {type(message).__name__} of {request.channel}"
+        super().__init__(self.what, self.detail)
 
 
 class Topic:
@@ -70,6 +87,19 @@ class AccountTopic(Topic):
         return True
 
 
+class ProgramTopic(Topic):
+    """The accounts of a program."""
+
+    __slots__ = ()
+
+    def take(self, message: object, size: int) -> None:
+        """Deliver the state of an account."""
+        if not isinstance(message, AccountUpdate):
+            raise WrongKind(self.request, message)
+        for updates in self.listeners:
+            updates.take(message, size)
+
+
 class SlotTopic(Topic):
     """The node's slots, which also are its signs of life.
 
@@ -87,8 +117,10 @@ class SlotTopic(Topic):
         self._heard = heard
         self._slot = 0
 
-    def take(self, message: SlotUpdate, size: int) -> None:
+    def take(self, message: object, size: int) -> None:
         """Deliver a slot."""
+        if not isinstance(message, SlotUpdate):
+            raise WrongKind(self.request, message)
         self._heard(self.request.channel)
         # One that builds on the last, or on one that was missed, goes on; one that builds on an older does not.
         if message.parent < self._slot:

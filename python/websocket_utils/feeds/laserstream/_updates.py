@@ -4,7 +4,7 @@ import asyncio
 import operator
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from ..._slow import Backpressure, Conflate, DropOldest, SlowPolicy
 from ._requests import Request
@@ -85,7 +85,7 @@ class Updates(Generic[T]):
         self._owner = owner
         self.requests = tuple(dict.fromkeys(requests))
         self.channels = tuple(request.channel for request in self.requests)
-        if not isinstance(slow, (Backpressure, DropOldest, Conflate)):
+        if not isinstance(cast("object", slow), (Backpressure, DropOldest, Conflate)):
             raise TypeError(f"slow takes Backpressure(), DropOldest() or Conflate(key), not {slow!r}")
         self._slow = slow
         self._key: Callable[[Any], Any] | None = None
