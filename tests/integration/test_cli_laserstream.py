@@ -15,7 +15,9 @@ from tests.support.solana_node import SolanaNode
 from tests.support.waiting import until
 
 from websocket_utils import AccountUpdate, SlotUpdate, Stale, SubscribeRejected, WebSocketClient
+from websocket_utils.cli import main
 
+# The command chooses its own event loop: on which one a test waits for it is no matter.
 pytestmark = [pytest.mark.one_loop, pytest.mark.timeout(60)]
 
 MILLION = 1_000_000
@@ -46,6 +48,9 @@ class Running:
 
     async def end(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
         async with asyncio.timeout(SECONDS):
             await self._reading
             return await self.process.wait()
@@ -85,26 +90,30 @@ async def test_strategies_get_the_states_of_before_and_what_the_ledger_does() ->
     async with SolanaNode() as node:
         node.ledger.transfer(pubkey(1), 2**60 + 1)
         node.end_slot()
-        async with (
-            republished(node.url, "--account", KEY, "--account", OTHER) as running,
-            connect(running.url) as strategy,
-            asyncio.timeout(SECONDS),
-        ):
-            await strategy.subscribe(f"accounts:{KEY}")
-            first = await strategy.receive(AccountUpdate)
-            assert (first.pubkey, first.lamports, first.slot) == (KEY, 2**60 + 1, node.ledger.tip.slot)
-            await strategy.subscribe("accounts:*", "slots")
-            assert (await strategy.receive(AccountUpdate)).lamports == 0
-            node.ledger.transfer(pubkey(2), 3 * MILLION)
-            bank = node.ledger.working
-            node.end_slot()
-            second = await strategy.receive(AccountUpdate)
-            assert (second.pubkey, second.lamports, second.slot) == (OTHER, 3 * MILLION, bank.slot)
-            slot = await strategy.receive(SlotUpdate)
-            assert (slot.slot, slot.parent) == (bank.slot, bank.slot - 1)
+        async with republished(node.url, "--account", KEY, "--account", OTHER) as running:
+            await follow(node, running.url)
             assert await running.end() == 0
-            assert running.lines[0] == "fetched the states of 2 accounts at slot " + str(first.slot)
-            assert running.lines[-1].startswith("republished ")
+        assert running.lines[0].startswith("fetched 2 states at slot ")
+        assert running.lines[-1].startswith("republished ")
+
+
+async def follow(node: SolanaNode, url: str) -> None:
+    """A strategy's part."""
+    async with connect(url) as strategy, asyncio.timeout(SECONDS):
+        await strategy.subscribe(f"accounts:{KEY}")
+        first = await strategy.receive(AccountUpdate)
+        assert (first.pubkey, first.lamports, first.slot) == (KEY, 2**60 + 1, node.ledger.tip.slot)
+        slots: list[SlotUpdate] = []
+        strategy.on(SlotUpdate, slots.append)
+        await strategy.subscribe("accounts:*", "slots")
+        assert (await strategy.receive(AccountUpdate)).lamports == 0
+        node.ledger.transfer(pubkey(2), 3 * MILLION)
+        bank = node.ledger.working
+        node.end_slot()
+        second = await strategy.receive(AccountUpdate)
+        assert (second.pubkey, second.lamports, second.slot) == (OTHER, 3 * MILLION, bank.slot)
+        await until(lambda: slots)
+        assert (slots[0].slot, slots[0].parent) == (bank.slot, bank.slot - 1)
 
 
 async def test_strategies_notice_that_the_node_is_gone_and_that_it_is_back() -> None:
@@ -126,7 +135,7 @@ async def test_strategies_notice_that_the_node_is_gone_and_that_it_is_back() -> 
         while not isinstance(await anext(events), Stale):
             pass
         assert (await request(door, "GET", "/readyz")).status == 503
-        await running.said("blind: lost ws://127.0.0.1")
+        await running.said("websocket-utils: connection to ws://127.0.0.1")
         node.ledger.transfer(pubkey(1), MILLION)
         node.end_slot()
         await node.start()
@@ -149,7 +158,7 @@ async def test_what_is_not_republished_is_refused_and_not_silent() -> None:
             with pytest.raises(SubscribeRejected) as caught:
                 await strategy.subscribe(name)
             assert caught.value.code in {4403, 4404}
-        await strategy.subscribe(f"accounts:{KEY}", "accounts:*", "slots", "*")
+        await strategy.subscribe(f"accounts:{KEY}", "accounts:*", "slots")
 
 
 async def test_accounts_of_a_program_are_republished_under_their_own_names() -> None:
@@ -180,10 +189,8 @@ async def test_key_in_the_environment_is_shown_nowhere() -> None:
             await node.stop()
             node.api_key = "another"
             await node.start()
-            last = await running.said("websocket-utils: ")
-            await running.process.wait()
-            assert "HTTP 401" in last
-            assert running.process.returncode == 1
+            assert await running.ended() == 1
+            assert "HTTP 401" in running.lines[-1]
         code, output, errors = await command(
             "laserstream", node.url + "x", "--account", KEY, "--serve", "127.0.0.1:0", "--debug"
         )
@@ -203,11 +210,14 @@ async def test_key_in_the_environment_is_shown_nowhere() -> None:
         (["--url-env", "NOT_THERE"], 2, "NOT_THERE is empty or not set"),
         ([], 2, "give URL, or --url-env"),
         (["ws://127.0.0.1:1", "--no-seed", "--seed-url", "http://x"], 2, "contradict"),
-        (["ws://127.0.0.1:1", "--seed-url", "nowhere"], 2, "nowhere"),
+        (["ws://127.0.0.1:1", "--seed-url", "nowhere"], 2, "seed_url: must begin with http"),
     ],
 )
-async def test_what_is_wrong_is_one_line(arguments: list[str], code: int, words: str) -> None:
-    ended, output, errors = await command("laserstream", *arguments, "--serve", "127.0.0.1:0")
+def test_what_is_wrong_is_one_line(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = main(["laserstream", *arguments, "--serve", "127.0.0.1:0"])
+    output, errors = capsys.readouterr()
     assert (ended, output) == (code, ""), errors
     assert words in errors
     assert errors.count("\n") == 1

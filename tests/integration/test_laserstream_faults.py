@@ -17,6 +17,7 @@ from websocket_utils import (
     HandshakeError,
     InvalidPubkey,
     Reconnected,
+    ReconnectPolicy,
     RequestRejected,
     RequestTooBig,
 )
@@ -83,6 +84,7 @@ async def test_node_that_dies_and_comes_back_is_asked_anew_and_seeding_brings_wh
     async with SolanaNode() as node, streaming(node, seed=True) as stream, Told(stream) as told:
         accounts = await stream.accounts([KEY, OTHER])
         await stream.slots()
+        assert [(await anext(accounts)).lamports for _ in range(2)] == [0, 0]
         node.ledger.transfer(pubkey(1), MILLION)
         node.end_slot()
         assert (await anext(accounts)).lamports == MILLION
@@ -114,7 +116,7 @@ async def test_seed_that_comes_behind_a_newer_notification_is_left_out() -> None
         node.ledger.transfer(pubkey(1), MILLION)
         node.end_slot()
         node.answers_calls.clear()
-        async with streaming(node, seed=True) as stream, Told(stream) as told:
+        async with streaming(node, seed=True, stale_after=None) as stream, Told(stream) as told:
             accounts = stream.accounts([KEY])
             beginning = asyncio.ensure_future(accounts)
             await until(lambda: len(node.pubsub))
@@ -175,7 +177,8 @@ async def test_refused_handshake_is_an_error_with_its_status(status: int, header
 
 @pytest.mark.usefixtures("eager")
 async def test_too_many_requests_on_a_reconnect_is_asked_again() -> None:
-    async with SolanaNode() as node, streaming(node) as stream, Told(stream) as told:
+    soon = ReconnectPolicy(late_floor=0.0)
+    async with SolanaNode() as node, streaming(node, reconnect=soon) as stream, Told(stream) as told:
         accounts = await stream.accounts([KEY])
         node.refusals += [Refusal(429, (("Retry-After", "0"),)), Refusal(503)]
         node.drop()

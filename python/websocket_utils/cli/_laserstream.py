@@ -43,8 +43,8 @@ def _url(url: str | None, variable: str | None) -> str:
 
 @click.command(
     short_help="Republish a Solana node's accounts and slots.",
-    epilog="""Exit codes: 0 Ctrl-C ended it; 1 the node cannot be reached, refuses, or the address cannot be listened on;
-2 called wrongly.
+    epilog="""Exit codes: 0 Ctrl-C ended it; 1 the node cannot be reached or refuses, or the address cannot be listened
+on; 2 called wrongly.
 
 \b
 Examples:

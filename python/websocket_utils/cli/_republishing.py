@@ -1,5 +1,6 @@
 """The work of `websocket-utils laserstream`: a stream in, a server out, and what is known of both in between."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from websocket_utils.cli._output import LineWriter
 from websocket_utils.cli._serving import door_not_open, drain_server, until_end
 from websocket_utils.config import WebSocketConfig
 from websocket_utils.events import Disconnected, Reconnected, Restored, Stale, SubscriptionLost
-from websocket_utils.feeds.laserstream import LaserStream, Seeded, SeedFailed
+from websocket_utils.feeds.laserstream import LaserStream, Seeded, SeedFailed, StreamEvent
 from websocket_utils.messages import AccountUpdate, SlotUpdate
 from websocket_utils.namespaces import Namespace
 from websocket_utils.server import WebSocketServer
@@ -97,6 +98,8 @@ class Republishing:
         )
         # Why strategies may have less than there is; nothing while they have all.
         self._blind: set[str] = set()
+        self._unseeded = 0
+        self._seeding_tried = asyncio.Event()
 
     @property
     def is_current(self) -> bool:
@@ -126,13 +129,13 @@ class Republishing:
     @asynccontextmanager
     async def _stream(self) -> AsyncGenerator[LaserStream]:
         wanted = self._wanted
-        seeding = {"seed": wanted.seed_url or True} if wanted.seed else {}
         stream = LaserStream(
             wanted.url,
             commitment=wanted.commitment,
             stale_after=wanted.stale_after,
             max_reconnect_attempts=None,
-            **seeding,
+            seed=wanted.seed,
+            seed_url=wanted.seed_url,
         )
         try:
             await stream.__aenter__()
@@ -169,6 +172,7 @@ class Republishing:
 
     async def _follow(self, stream: LaserStream, server: WebSocketServer) -> None:
         wanted = self._wanted
+        stream.on(StreamEvent, self._on_event)
 
         def publish(update: AccountUpdate) -> None:
             server.publish(f"accounts:{update.pubkey}", update)
@@ -183,9 +187,12 @@ class Republishing:
             of_program.on(publish)
             await of_program
         if wanted.accounts:
+            self._begin_seeding()
             accounts = stream.accounts(wanted.accounts)
             accounts.on(publish)
             await accounts
+            if wanted.seed:
+                await self._seeding_tried.wait()
 
     # --- what is said of it ---
 
@@ -205,33 +212,40 @@ class Republishing:
             say("without slots, strategies can't tell a node that is silent from accounts that don't change")
 
     async def _watch(self, stream: LaserStream) -> None:
-        """Say what happens to the stream; ends when it does, with its error."""
+        """Wait for the end of the stream, or of one of its subscriptions; raises its error."""
         async for event in stream.events():
-            match event:
-                case Disconnected(error=error):
-                    if not self._blind:
-                        say(f"blind: lost {self._shown}: {one_line(error)}")
-                    self._blind.add("connection")
-                    if self._wanted.seed and self._wanted.accounts:
-                        self._blind.add("states")
-                case Reconnected(downtime_ns=downtime):
-                    self._blind.discard("connection")
-                    say(f"back: {self._shown} after {downtime / _NANOSECONDS:.1f} s")
-                case Stale(age=age):
-                    self._blind.add("slots")
-                    say(f"blind: no slot of {self._shown} for {age:.1f} s")
-                case Restored(silence=silence):
-                    self._blind.discard("slots")
-                    say(f"back: slots of {self._shown} after {silence:.1f} s")
-                case Seeded(accounts=accounts, slot=slot):
+            if isinstance(event, SubscriptionLost):
+                # What strategies were promised does not come any more: whoever starts this has to know.
+                raise Failure(f"{self._shown} serves {event.channel} no more: {one_line(event.error)}")
+
+    def _on_event(self, event: StreamEvent) -> None:
+        """Say what has happened to the stream, and know what strategies have of it."""
+        match event:
+            case Disconnected():
+                # The client's own logger has said why.
+                self._blind.add("connection")
+                self._begin_seeding()
+            case Reconnected(downtime_ns=downtime):
+                self._blind -= {"connection", "slots"}
+                say(f"back: {self._shown} after {downtime / _NANOSECONDS:.1f} s")
+            case Stale():
+                self._blind.add("slots")
+            case Restored():
+                self._blind.discard("slots")
+            case Seeded(accounts=accounts, slot=slot):
+                self._unseeded = max(0, self._unseeded - accounts)
+                if not self._unseeded:
                     self._blind.discard("states")
-                    say(f"fetched the states of {counted(accounts, 'account')} at slot {slot}")
-                case SeedFailed(error=error, retry_after=seconds):
-                    self._blind.add("states")
-                    say(f"cannot fetch states: {one_line(error)}; again in {seconds:g} s")
-                case SubscriptionLost(channel=channel, error=error):
-                    # What strategies were promised does not come any more: whoever starts this has to know.
-                    raise Failure(f"{self._shown} serves {channel} no more: {one_line(error)}")
-                case _:
-                    # Told by the stream's own logger, or no news.
-                    pass
+                self._seeding_tried.set()
+                say(f"fetched {counted(accounts, 'state')} at slot {slot}")
+            case SeedFailed(error=error, retry_after=seconds):
+                self._seeding_tried.set()
+                say(f"cannot fetch states: {one_line(error)}; again in {seconds:.1f} s")
+            case _:
+                # Told by the stream's own logger, or no news.
+                pass
+
+    def _begin_seeding(self) -> None:
+        if self._wanted.seed and self._wanted.accounts:
+            self._unseeded = len(self._wanted.accounts)
+            self._blind.add("states")
