@@ -36,4 +36,4 @@ async def play_node(connection: ServerConnection, text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main(*sys.argv[1:]))
+    run(main(sys.argv[1], sys.argv[2]) if len(sys.argv) > 2 else main())

@@ -142,7 +142,7 @@ async def test_requests_are_those_that_solders_builds() -> None:
         UiAccountEncoding.Base64, UiDataSliceConfig(0, 0), commitment=CommitmentLevel.Processed
     )
     numbers = itertools.count()
-    theirs = [
+    theirs: list[Any] = [
         AccountSubscribe(pubkey(1), config, next(numbers)),
         SlotSubscribe(next(numbers)),
         ProgramSubscribe(program, RpcProgramAccountsConfig(config, [80]), next(numbers)),

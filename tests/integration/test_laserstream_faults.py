@@ -97,7 +97,7 @@ async def test_node_that_dies_and_comes_back_is_asked_anew_and_seeding_brings_wh
         # Its ids mean other things now.
         await node.start(first_id=1)
         await told.one(Reconnected)
-        seen = {}
+        seen: dict[str, tuple[int, int]] = {}
         while len(seen) < 2:
             one = await anext(accounts)
             seen[one.pubkey] = (one.lamports, one.slot)

@@ -1,13 +1,12 @@
 """`websocket-utils laserstream`: republish a Solana node's accounts and slots to strategies."""
 
-import os
-
 import click
 
 from websocket_utils._url import parse_address, parse_url
 from websocket_utils.cli._door import door_options
 from websocket_utils.cli._loop import run_until_stopped
 from websocket_utils.cli._republishing import Republishing, Wanted
+from websocket_utils.config import environment_variable
 from websocket_utils.exceptions import InvalidPubkey
 from websocket_utils.feeds.laserstream._base58 import check_pubkey
 
@@ -33,7 +32,7 @@ def _url(url: str | None, variable: str | None) -> str:
     if (url is None) == (variable is None):
         raise click.UsageError(_URL_ADVICE if url is None else f"there are two URLs: {_URL_ADVICE}, not both")
     if variable is not None:
-        url = os.environ.get(variable, "").strip()
+        url = environment_variable(variable)
         if not url:
             raise click.UsageError(f"the environment variable {variable} is empty or not set; it holds the URL")
     assert url is not None  # noqa: S101  # one of both is given

@@ -92,7 +92,9 @@ class Republishing:
         self._drain = drain
         self._until_eof = until_eof
         self._shown = without_credentials(wanted.url)
-        served = {f"accounts:{key}" for key in wanted.accounts} | ({"slots"} if wanted.slots else set())
+        served = {f"accounts:{key}" for key in wanted.accounts}
+        if wanted.slots:
+            served.add("slots")
         self._strategy = _Strategy(
             "strategy", served=frozenset(served), beyond="accounts:" if wanted.programs else None
         )
@@ -134,6 +136,7 @@ class Republishing:
             commitment=wanted.commitment,
             stale_after=wanted.stale_after,
             max_reconnect_attempts=None,
+            open_timeout=self._config.open_timeout,
             seed=wanted.seed,
             seed_url=wanted.seed_url,
         )
