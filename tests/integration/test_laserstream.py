@@ -17,6 +17,7 @@ from solders.rpc.config import (
     RpcTransactionLogsFilterMentions,
 )
 from solders.rpc.requests import AccountSubscribe, AccountUnsubscribe, LogsSubscribe, ProgramSubscribe, SlotSubscribe
+from solders.rpc.responses import SubscriptionResult, UnsubscribeResult, parse_websocket_message
 from tests.support.solana_ledger import keypair, pubkey
 from tests.support.solana_node import SolanaNode
 from tests.support.waiting import until
@@ -138,6 +139,7 @@ async def test_requests_are_those_that_solders_builds() -> None:
         await accounts.unsubscribe()
         await until(lambda: len(node.requests) == 5)
         ours = node.requests
+        answers = [parse_websocket_message(answer)[0] for answer in node.peers[0].session.answers]
     config = RpcAccountInfoConfig(
         UiAccountEncoding.Base64, UiDataSliceConfig(0, 0), commitment=CommitmentLevel.Processed
     )
@@ -153,6 +155,10 @@ async def test_requests_are_those_that_solders_builds() -> None:
         ),
         AccountUnsubscribe(subscription, next(numbers)),
     ]
+    # Its parser asks for the numbers that ours chose.
+    kinds = [SubscriptionResult] * 4 + [UnsubscribeResult]
+    assert [type(answer) for answer in answers] == kinds
+    assert [answer.id for answer in answers] == [one["id"] for one in ours]
     assert [unnumbered(one) for one in ours] == [unnumbered(json.loads(one.to_json())) for one in theirs]
 
 

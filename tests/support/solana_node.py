@@ -185,6 +185,9 @@ class SolanaNode:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        # What was accepted is handed to `_serve` in the turns that follow: the accept, `connection_made`, the task.
+        for _ in range(3):
+            await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

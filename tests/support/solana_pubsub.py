@@ -170,10 +170,14 @@ class Session:
         # By their ids.
         self.held: dict[int, Subscription] = {}
         self.requests: deque[Any] = deque(maxlen=most_requests)
+        self.answers: deque[str] = deque(maxlen=most_requests)
 
     def answer(self, text: str) -> str | None:
         """The answer to one message; None if none is wanted."""
-        return answer_to(text, self._call, self.requests.append)
+        answer = answer_to(text, self._call, self.requests.append)
+        if answer is not None:
+            self.answers.append(answer)
+        return answer
 
     def takes(self, notification: Notification) -> bool:
         """Whether this connection is told."""
