@@ -1,9 +1,17 @@
 """Frames as agave's nodes write them, and a node that a test plays itself, in memory."""
 
+import asyncio
+import contextlib
 import json
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, TypeVar
 
-from websocket_utils.testing import MemoryPeer
+from websocket_utils.feeds.laserstream import LaserStream, Updates
+from websocket_utils.testing import MemoryNetwork, MemoryPeer
+
+T = TypeVar("T")
+
+URL = "ws://node.test/?api-key=s3cret"
 
 KEY = "CM78CPUeXjn8o3yroDHxUtKsZZgoy4GPkPPXfouKNH12"
 OTHER = "SysvarC1ock11111111111111111111111111111111"
@@ -79,3 +87,22 @@ class GoldenNode:
 
     def send(self, frame: str) -> None:
         self.peer.send(frame)
+
+    def answer(self, request: dict[str, Any], result: object) -> None:
+        self.peer.send(ack(request["id"], result))
+
+
+@contextlib.asynccontextmanager
+async def linked(**options: Any) -> AsyncGenerator[tuple[LaserStream, GoldenNode], None]:
+    """A stream without its guard, unless asked for, and the node that it is connected to."""
+    async with MemoryNetwork() as network:
+        server = network.listen(URL)
+        async with LaserStream(URL, **{"stale_after": None, **options}) as stream:
+            yield stream, GoldenNode(await server.peer())
+
+
+async def started(call: Updates[T], node: GoldenNode) -> tuple[Updates[T], list[int]]:
+    """What a call of a stream gives, when the node has acknowledged it, and the numbers of its subscriptions."""
+    waiting = asyncio.ensure_future(call)
+    numbers = await node.acknowledge(len(call.channels))
+    return await waiting, numbers

@@ -1,9 +1,6 @@
 """A stream of a node: what it asks for, and what becomes of the node's frames, in the forms that agave writes."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -17,33 +14,14 @@ from tests.support.golden_node import (
     SLOT,
     TRANSACTION,
     U64,
-    GoldenNode,
+    linked,
+    started,
 )
 
 from websocket_utils import AccountUpdate, SlotUpdate
-from websocket_utils.feeds.laserstream import LaserStream, LogsUpdate, TransactionUpdate, Updates
-from websocket_utils.testing import MemoryNetwork
-
-T = TypeVar("T")
-
-URL = "ws://node.test/?api-key=s3cret"
+from websocket_utils.feeds.laserstream import LogsUpdate, TransactionUpdate
 
 pytestmark = pytest.mark.timeout(5)
-
-
-@contextlib.asynccontextmanager
-async def linked(**options: Any) -> AsyncGenerator[tuple[LaserStream, GoldenNode], None]:
-    async with MemoryNetwork() as network:
-        server = network.listen(URL)
-        async with LaserStream(URL, **{"stale_after": None, **options}) as stream:
-            yield stream, GoldenNode(await server.peer())
-
-
-async def started(call: Updates[T], node: GoldenNode) -> tuple[Updates[T], list[int]]:
-    """What a call of a stream gives, when the node has acknowledged it, and the numbers of its subscriptions."""
-    waiting = asyncio.ensure_future(call)
-    numbers = await node.acknowledge(len(call.channels))
-    return await waiting, numbers
 
 
 async def test_account_notification_is_an_account_update_of_the_account_that_was_asked_for() -> None:

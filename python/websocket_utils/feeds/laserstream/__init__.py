@@ -10,6 +10,7 @@ For the WebSocket form of Helius LaserStream, and any node that speaks Solana's 
 from ._events import Fork, Seeded, SeedFailed, StreamEvent, Unexpected
 from ._messages import LogsUpdate, TransactionUpdate
 from ._requests import Commitment
+from ._stats import StreamStats
 from ._stream import LaserStream
 from ._updates import Updates
 
@@ -21,6 +22,7 @@ __all__ = [
     "SeedFailed",
     "Seeded",
     "StreamEvent",
+    "StreamStats",
     "TransactionUpdate",
     "Unexpected",
     "Updates",

@@ -42,11 +42,15 @@ class Asking:
 
         Raises:
             InvalidPubkey: If an address is none; it names it. Nothing was asked for.
+            ValueError: If there is no address.
             RequestRejected: When awaited or iterated over, if the node refuses one; none of them is subscribed to.
         """
         if isinstance(pubkeys, str):
             raise TypeError("pubkeys: must be a list of addresses, not a single one")
-        return self._updates([self._requests.account(pubkey, commitment) for pubkey in pubkeys], slow)
+        requests = [self._requests.account(pubkey, commitment) for pubkey in pubkeys]
+        if not requests:
+            raise ValueError("pubkeys: there is no address in it")
+        return self._updates(requests, slow)
 
     def slots(self, *, slow: SlowPolicy | None = None) -> Updates[SlotUpdate]:
         """Slots of the node as it processes them, with parent and root. `timestamp` is when this machine received them.

@@ -89,7 +89,7 @@ class PubSub:
                 continue
             if channel in self._pending:
                 # Unsubscribed from before the node had answered: its answer is wanted again.
-                self._asked[self._pending[channel]].is_wanted = True
+                self._asked[self._pending[channel]] = _Asked(topic)
                 continue
             number = self._number()
             self._asked[number] = _Asked(topic)

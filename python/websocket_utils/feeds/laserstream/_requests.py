@@ -8,7 +8,7 @@ One request is one subscription, and of one account: a node takes 4 096 bytes, a
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -27,11 +27,7 @@ Kind = Literal["account", "slot", "program", "logs", "transaction"]
 MAX_REQUEST_SIZE = 4096
 """Bytes of a request that nodes take (agave's `rpc_pubsub_service`)."""
 
-_COMMITMENTS: Mapping[str, Commitment] = {
-    "processed": "processed",
-    "confirmed": "confirmed",
-    "finalized": "finalized",
-}
+_COMMITMENTS = frozenset({"processed", "confirmed", "finalized"})
 # What a request is checked with: no number of one is longer.
 _LONGEST_ID = 2**63
 # Balances are told of, not data: frames stay small where the node honours it (older ones send the data all the same).
@@ -75,10 +71,10 @@ def check_commitment(commitment: str) -> Commitment:
     Raises:
         ConfigError: If it is none.
     """
-    known = _COMMITMENTS.get(commitment)
-    if known is not None:
-        return known
-    raise ConfigError([f"commitment: must be one of {', '.join(_COMMITMENTS)}, not {commitment!r}"])
+    if commitment in _COMMITMENTS:
+        return cast("Commitment", commitment)
+    known = ", ".join(sorted(_COMMITMENTS))
+    raise ConfigError([f"commitment: must be one of {known}, not {commitment!r}"])
 
 
 class Requests:

@@ -1,7 +1,6 @@
 """LaserStream: accounts, slots, logs and transactions of a node, over a link that is renewed."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ssl import SSLContext
@@ -16,7 +15,7 @@ from ..._slow import Backpressure, SlowPolicy
 from ...client import WebSocketClient
 from ...config import ConfigOverrides, WebSocketConfig
 from ...events import Event, Reconnected, SubscriptionLost
-from ...exceptions import ConnectionClosed, SendQueueFull
+from ...exceptions import DecodeError
 from ...metrics import ClientState
 from ...subscription import Subscription
 from ._asking import Asking
@@ -26,6 +25,7 @@ from ._happenings import EventStream, Happenings
 from ._pubsub import PubSub
 from ._requests import MAX_REQUEST_SIZE, Commitment, Request, Requests, check_commitment
 from ._seeding import Seeding, seed_endpoint
+from ._stats import StreamStats
 from ._topics import AccountTopic, ProgramTopic, SlotTopic, Topic, WrongKind
 from ._updates import Updates
 
@@ -131,6 +131,7 @@ class LaserStream(Asking, Closing):
         self._full: set[Updates[Any]] = set()
         # What is held because of them.
         self._stopped: Any = None
+        self._malformed = self._dropped = self._conflated = 0
         self._ender: asyncio.Task[None] | None = None
         self._opening: Opening[WebSocketClient] = WebSocketClient.connect(
             url,
@@ -249,7 +250,9 @@ class LaserStream(Asking, Closing):
         self._leave(updates)
 
     def _leave(self, updates: Updates[Any]) -> None:
-        self._held.pop(updates, None)
+        if self._held.pop(updates, None) is not None:
+            self._dropped += updates.dropped
+            self._conflated += updates.conflated
         self.release(updates)
         wanted = set(self._client.channels)
         for channel in updates.channels:
@@ -325,9 +328,19 @@ class LaserStream(Asking, Closing):
         current = self._current
         if current is None:
             return
+        try:
+            self._read_frame(current, frame)
+        except DecodeError:
+            self._malformed += 1
+            raise
+
+    def _read_frame(self, current: PubSub, frame: str | bytes) -> None:
         read = decode_frame(frame)
-        if read.method is None or read.params is None:
-            self._read_reply(current, frame)
+        if read.method is None:
+            self._read_reply(frame)
+            return
+        if read.params is None:
+            self._on_unexpected(read.method, "without parameters")
             return
         subscription = read.params.subscription
         topic = current.topic_of(subscription)
@@ -340,12 +353,11 @@ class LaserStream(Asking, Closing):
             timestamp = self._client.last_received_ns // 1_000_000
             topic.take(decode_notification(topic.request, read.params.result, timestamp, frame), len(frame))
 
-    def _read_reply(self, current: PubSub, frame: str | bytes) -> None:
-        """An answer behind the last one that is due: to an unsubscription, or to what nobody wants any more."""
-        current.settle(decode_reply(frame))
-        for message in current.follow_up():
-            with contextlib.suppress(ConnectionClosed, SendQueueFull):
-                self._client.send(message)
+    def _read_reply(self, frame: str | bytes) -> None:
+        """An answer that the connection did not look for: mostly of the ending of a subscription."""
+        session = self._client._links[0].session
+        if session is not None:
+            session.take_reply(decode_reply(frame))
 
     def _on_unexpected(self, what: str, detail: str) -> None:
         event = self._happenings.count_unexpected(what, detail)
@@ -365,10 +377,15 @@ class LaserStream(Asking, Closing):
     def on(self, type_: Any, callback: Callable[[Any], object]) -> Callable[[Any], object]:
         """Call `callback` with each event of a class, such as `Fork` or `Disconnected`, when it happens.
 
+        Also with each `DecodeError`: a frame that can't be read. It is skipped, and logged where nobody asks for it.
+
         Raises:
             TypeError: If `type_` is no class of events, or a union of them.
         """
-        self._happenings.on(type_, callback)
+        if type_ is DecodeError:
+            self._client.on(DecodeError, callback)
+        else:
+            self._happenings.on(type_, callback)
         return callback
 
     def _on_event(self, event: Event) -> None:
@@ -426,6 +443,23 @@ class LaserStream(Asking, Closing):
             if self._ender is not None:
                 await self._ender
             self._end(None)
+
+    def stats(self) -> StreamStats:
+        """Return what this stream has done so far, over all its connections."""
+        held = tuple(self._held)
+        seeding = self._seeding
+        return StreamStats(
+            link=self._client.stats(),
+            subscriptions=len(self._client.channels),
+            waiting=sum(updates.waiting for updates in held),
+            dropped=self._dropped + sum(updates.dropped for updates in held),
+            conflated=self._conflated + sum(updates.conflated for updates in held),
+            forks=self._happenings.forks,
+            unexpected=self._happenings.unexpected,
+            malformed=self._malformed,
+            seeded=0 if seeding is None else seeding.applied,
+            seed_failures=0 if seeding is None else seeding.failures,
+        )
 
     def __repr__(self) -> str:
         return f"<LaserStream {self.url} {self.state}>"
