@@ -114,6 +114,13 @@ async def follow(node: SolanaNode, url: str) -> None:
         assert (second.pubkey, second.lamports, second.slot) == (OTHER, 3 * MILLION, bank.slot)
         await until(lambda: slots)
         assert (slots[0].slot, slots[0].parent) == (bank.slot, bank.slot - 1)
+    async with connect(url) as later, asyncio.timeout(SECONDS):
+        # It gets the states, and no slot: one of before is no sign of life.
+        await later.subscribe("slots")
+        await later.subscribe("accounts:*")
+        first_two = [await later.receive(AccountUpdate | SlotUpdate) for _ in range(2)]
+        assert {type(one) for one in first_two} == {AccountUpdate}
+        assert {one.pubkey for one in first_two} == {KEY, OTHER}
 
 
 async def test_strategies_notice_that_the_node_is_gone_and_that_it_is_back() -> None:
@@ -138,8 +145,12 @@ async def test_strategies_notice_that_the_node_is_gone_and_that_it_is_back() -> 
         await running.said("websocket-utils: connection to ws://127.0.0.1")
         node.ledger.transfer(pubkey(1), MILLION)
         node.end_slot()
+        node.answers_calls.clear()
         await node.start()
         await running.said("back: ws://127.0.0.1")
+        # It is heard again; what was missed is not known yet.
+        assert (await request(door, "GET", "/readyz")).status == 503
+        node.answers_calls.set()
         # What nobody told it of while it was blind.
         missed = await strategy.receive(AccountUpdate)
         assert (missed.lamports, missed.slot) == (MILLION, node.ledger.tip.slot)
