@@ -119,11 +119,13 @@ export class Delivery {
     return sessions.length;
   }
 
-  /** Close a session whose socket has not taken what was sent. */
+  /** Close a session whose socket has not taken what was sent; nothing but the close frame is sent behind that. */
   checkLag(session: Session): void {
-    const waiting = bufferedBytes(session.socket);
+    const waiting = session.isOpen ? bufferedBytes(session.socket) : 0;
     if (waiting > this.#maxLag) {
+      console.warn(`session ${session.id} is too slow: ${waiting} bytes wait`);
       session.close(SLOW, `too slow: ${waiting} bytes wait`);
+      this.remove(session);
     }
   }
 }
