@@ -140,5 +140,7 @@ async def peer(
         additional_headers=headers,
         origin=None if origin is None else websockets.Origin(origin),
         proxy=None,
+        # Some ends leave the TCP connection open for a while behind the last frame.
+        close_timeout=0.3,
     ) as connection:
         yield Peer(connection)
