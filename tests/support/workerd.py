@@ -205,6 +205,10 @@ class Workerd:
         query = "" if leaving_out is None else f"?except={leaving_out}"
         return int(json.loads(await self._control(f"/broadcast{query}", text.encode())))
 
+    async def life(self) -> str:
+        """Which life the coordinator is in: another one after each time it was evicted, reset or killed. Wakes it."""
+        return (await self._control("/life")).decode()
+
     async def facts(self) -> dict[str, int]:
         """Sessions, publishers and shards, as the coordinator counts them."""
         return dict[str, int](json.loads(await self._control("/facts")))

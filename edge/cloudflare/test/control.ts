@@ -23,6 +23,8 @@ export default {
         const except = url.searchParams.get("except");
         return Response.json(await coordinator.broadcast(await request.text(), except === null ? {} : { except }));
       }
+      case "/life":
+        return new Response(await coordinator.life());
       case "/facts":
         return Response.json(await coordinator.facts());
       default:

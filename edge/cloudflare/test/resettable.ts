@@ -4,6 +4,13 @@ import { Coordinator as RealCoordinator } from "../src/coordinator";
 import { Shard as RealShard } from "../src/shard";
 
 export class Coordinator extends RealCoordinator {
+  readonly #life = crypto.randomUUID();
+
+  /** Another one after each eviction. */
+  life(): string {
+    return this.#life;
+  }
+
   reset(): void {
     this.ctx.abort("a test resets the object");
   }
