@@ -77,13 +77,17 @@ class _Refusal(Exception):
         return json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"))
 
 
+class _Passing(_Refusal):
+    """One that may pass by itself: one more attempt is worth it."""
+
+
 def _bad(message: str, path: str = "$") -> _Refusal:
     return _Refusal(400, BAD_REQUEST, message, path)
 
 
 def _log(event: str, **facts: str | int) -> None:
     """One line for the deployment's log. Never give it a key, a token or a payload."""
-    print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)  # noqa: T201  # Vercel's log is stderr
+    print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)  # noqa: T201  # the log of a function is what it prints
 
 
 # --- configuration ---
@@ -298,7 +302,8 @@ def _judged(answer: _Answer) -> tuple[int, str]:
     is_unknown_channel = answer.status == HTTPStatus.NOT_FOUND and code == UNKNOWN_CHANNEL
     if isinstance(code, int) and (answer.status in {400, 409, 413} or is_unknown_channel):
         return answer.status, answer.text
-    raise _Refusal(502, DOOR_FAILED, f"the feed answered {answer.status}, which says nothing of the update")
+    kind = _Passing if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else _Refusal
+    raise kind(502, DOOR_FAILED, f"the feed answered {answer.status}, which says nothing of the update")
 
 
 def _post(connection: http.client.HTTPConnection, door: _Door, body: bytes) -> _Answer:
@@ -323,9 +328,9 @@ async def _attempt(door: _Door, body: bytes) -> _Answer:
             return await asyncio.to_thread(_post, connection, door, body)
     except TimeoutError:
         # What the thread still waits for has that timeout too, so that it ends by itself.
-        raise _Refusal(504, DOOR_TIMED_OUT, f"the feed did not answer within {door.timeout:g} s") from None
+        raise _Passing(504, DOOR_TIMED_OUT, f"the feed did not answer within {door.timeout:g} s") from None
     except (OSError, http.client.HTTPException):
-        raise _Refusal(502, DOOR_UNREACHABLE, "the feed can't be reached") from None
+        raise _Passing(502, DOOR_UNREACHABLE, "the feed can't be reached") from None
 
 
 async def _publish(door: _Door, body: bytes) -> tuple[int, str]:
@@ -335,7 +340,7 @@ async def _publish(door: _Door, body: bytes) -> tuple[int, str]:
             return _judged(await _attempt(door, body))
         except _Refusal as refusal:
             _log("door", attempt=attempt, code=refusal.code, why=refusal.message)
-            if attempt == _ATTEMPTS or refusal.code not in {DOOR_UNREACHABLE, DOOR_TIMED_OUT, DOOR_FAILED}:
+            if attempt == _ATTEMPTS or not isinstance(refusal, _Passing):
                 raise
         # Functions that failed together must not come back together.
         await asyncio.sleep(0.05 + 0.1 * random.random())  # noqa: S311  # no secret

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 PROJECT = Path(__file__).resolve().parent.parent
 LISTENS = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
@@ -28,21 +29,26 @@ def end_with_stdin() -> None:
 class Listening(logging.Handler):
     """Prints where the server listens, once it says so."""
 
-    def __init__(self, entrypoint: str) -> None:
+    def __init__(self, entrypoint: str, output: TextIO) -> None:
         super().__init__()
         self.entrypoint = entrypoint
+        self.output = output
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the address of the record that has one."""
         found = LISTENS.search(record.getMessage())
         if found:
-            print(json.dumps({self.entrypoint: found[1]}), flush=True)  # noqa: T201  # who started it reads it
+            self.output.write(json.dumps({self.entrypoint: found[1]}) + "\n")
+            self.output.flush()
 
 
 def main() -> None:
     """Serve the function that is named by the first argument."""
     entrypoint = sys.argv[1]
     path = PROJECT / entrypoint
+    # What anything prints from here on is no announcement.
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     os.chdir(PROJECT)
     sys.path.insert(0, str(PROJECT))
     os.environ |= {
@@ -61,7 +67,7 @@ def main() -> None:
     # starts a process for each change, whose port it does not tell.
     logged = dev._build_uvicorn_log_config()
     config = dev.vendored_uvicorn.Config(dev.asgi_app, host="127.0.0.1", port=0, log_config=logged)
-    logging.getLogger("uvicorn.error").addHandler(Listening(entrypoint))
+    logging.getLogger("uvicorn.error").addHandler(Listening(entrypoint, output))
     dev.vendored_uvicorn.Server(config).run()
 
 

@@ -43,6 +43,9 @@ export class Refusal extends Error {
   }
 }
 
+/** A refusal that may pass by itself: one more attempt is worth it. */
+export class Passing extends Refusal {}
+
 /** An answer whose body is JSON already. */
 export function json(status: number, body: string, headers: Readonly<Record<string, string>> = {}): Response {
   return new Response(body, {

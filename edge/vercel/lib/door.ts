@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 
-import { Code, log, Refusal } from "./answers.js";
+import { Code, log, Passing, Refusal } from "./answers.js";
 import { isObject } from "./bodies.js";
 import { keyedUrl, seconds, secret } from "./environment.js";
 
@@ -60,8 +60,7 @@ export async function publish(to: Door, body: string): Promise<DoorAnswer> {
       refusal = thrown instanceof Refusal ? thrown : failure(thrown, to.timeout);
     }
     log("door", { attempt, code: refusal.code, why: refusal.message });
-    const mayHelp: readonly number[] = [Code.DoorUnreachable, Code.DoorTimedOut, Code.DoorFailed];
-    if (attempt === attempts || !mayHelp.includes(refusal.code)) throw refusal;
+    if (attempt === attempts || !(refusal instanceof Passing)) throw refusal;
     // Functions that failed together must not come back together.
     await new Promise((resolve) => setTimeout(resolve, 50 + 100 * Math.random()));
   }
@@ -88,11 +87,11 @@ async function post(to: Door, body: string): Promise<Raw> {
   return { status: response.status, text, retryAfter: response.headers.get("retry-after") };
 }
 
-function failure(thrown: unknown, timeout: number): Refusal {
+function failure(thrown: unknown, timeout: number): Passing {
   if (thrown instanceof Error && thrown.name === "TimeoutError") {
-    return new Refusal(504, Code.DoorTimedOut, `the feed did not answer within ${timeout} s`);
+    return new Passing(504, Code.DoorTimedOut, `the feed did not answer within ${timeout} s`);
   }
-  return new Refusal(502, Code.DoorUnreachable, "the feed can't be reached");
+  return new Passing(502, Code.DoorUnreachable, "the feed can't be reached");
 }
 
 function judged(answer: Raw): DoorAnswer {
@@ -112,7 +111,8 @@ function judged(answer: Raw): DoorAnswer {
   // Another 404 is a path: then FEED_URL leads elsewhere.
   const isOfTheUpdate = [400, 409, 413].includes(status) || (status === 404 && code === Code.UnknownChannel);
   if (isOfTheUpdate && typeof code === "number") return { status, body: text };
-  throw new Refusal(502, Code.DoorFailed, `the feed answered ${status}, which says nothing of the update`);
+  const Kind = status >= 500 ? Passing : Refusal;
+  throw new Kind(502, Code.DoorFailed, `the feed answered ${status}, which says nothing of the update`);
 }
 
 function objectOf(text: string): Record<string, unknown> | undefined {
