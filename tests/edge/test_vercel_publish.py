@@ -110,6 +110,7 @@ async def received_exactly_once(server: WebSocketServer, client: WebSocketClient
     found: list[PriceUpdate] = []
     async with asyncio.timeout(5):
         while (update := await client.receive(PriceUpdate)) != mark:
+            assert update is not None
             found.append(update)
     assert len(found) == count
     return found

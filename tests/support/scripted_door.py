@@ -40,6 +40,8 @@ class ScriptedDoor:
     target: str | None = None
     script: list[Step] = field(default_factory=list[Step])
     requests: list[Received] = field(default_factory=list[Received])
+    # What requests take where the script has ended; None forwards them.
+    fallback: Step | None = None
     # Set at the end of a test: whoever is made to wait goes on.
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -55,7 +57,7 @@ class ScriptedDoor:
                 named = {name.lower(): value for name, value in self.headers.items()}
                 received = Received(self.path, named, body, monotonic())
                 door.requests.append(received)
-                step = door.script.pop(0) if door.script else forward
+                step = door.script.pop(0) if door.script else (door.fallback or forward)
                 # A caller that gave up reads nothing.
                 with contextlib.suppress(OSError):
                     step(Exchange(received, self, door))

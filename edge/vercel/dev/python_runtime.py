@@ -23,7 +23,7 @@ _NAMES: Final = ("python3.14", "python3.13", "python3.12")
 _FITS: Final = "import ensurepip, sys, venv; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 15))"
 _NOT_FOUND: Final = (
     "no Python 3.12 to 3.14, which the runtime of Vercel needs: looked for python3.14, python3.13 and python3.12 on "
-    "PATH and among the versions of pyenv; `pyenv install 3.13` brings one, and VERCEL_PYTHON names one that is elsewhere"
+    "PATH and among the versions of pyenv; `pyenv install 3.13` brings one, VERCEL_PYTHON names one that is elsewhere"
 )
 
 

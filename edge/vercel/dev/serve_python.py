@@ -6,6 +6,7 @@ Prints one line of JSON on stdout when it listens: `{"api/publish_price.py": "ht
 is on stderr. Ends with its standard input, or by Ctrl-C.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 PROJECT = Path(__file__).resolve().parent.parent
 LISTENS = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
@@ -21,7 +22,7 @@ LISTENS = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
 
 def end_with_stdin() -> None:
     """Wait for the end of what started this, and end at once."""
-    while sys.stdin.buffer.read1(4096):
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os._exit(0)
 
@@ -61,7 +62,7 @@ def main() -> None:
     }
     threading.Thread(target=end_with_stdin, daemon=True).start()
     # Imported by now, it reads the variables.
-    from vercel_runtime import dev  # noqa: PLC0415  # as said
+    dev: Any = importlib.import_module("vercel_runtime.dev")
 
     # The application of `vercel dev`, on the server of `vercel dev`, in this process: its own `main` watches files and
     # starts a process for each change, whose port it does not tell.
