@@ -13,10 +13,10 @@ import { derivedKey, door, publish } from "../lib/door.js";
 import type { AccountUpdate, PriceUpdate } from "../lib/messages.js";
 
 /** What a caller sends. An integer beyond 2**53 - 1 is put into the text of the body, not into a `number`. */
-export interface PublishRequest {
+export interface PublishRequest<Data = PriceUpdate | AccountUpdate> {
   channel: string;
   /** What is published, of the type that the channel's namespace has. */
-  data: PriceUpdate | AccountUpdate | unknown;
+  data: Data;
   /** What is sent twice with the same key is published once. Without one, what is equal is the same update. */
   idempotency_key?: string;
 }

@@ -8,8 +8,6 @@
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import node from "@vercel/node";
-
 const project = dirname(dirname(fileURLToPath(import.meta.url)));
 const entrypoints = process.argv.slice(2);
 if (entrypoints.length === 0) {
@@ -18,6 +16,9 @@ if (entrypoints.length === 0) {
 }
 const preload = new URL("die_with_parent.mjs", import.meta.url).href;
 process.env.NODE_OPTIONS = `--import ${preload} ${process.env.NODE_OPTIONS ?? ""}`.trim();
+
+// Loading it takes a second: who called wrongly is told before.
+const { default: node } = await import("@vercel/node");
 
 async function serve(entrypoint) {
   const server = await node.startDevServer({
