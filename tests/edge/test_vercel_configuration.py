@@ -2,10 +2,13 @@
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from time import monotonic
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.property.scale import scaled
@@ -121,6 +124,40 @@ async def test_door_that_is_down_is_a_502_after_two_attempts(function: Function)
     assert (found.status, found.json["error"]["code"]) == (502, 1002)
     # The pause between the attempts.
     assert monotonic() - began >= 0.05
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def https_door(authority: trustme.CA) -> Iterator[ScriptedDoor]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    one = ScriptedDoor(ssl=context, fallback=answer(200, RESULT))
+    yield one
+    one.close()
+
+
+async def test_https_door_is_asked_where_its_certificate_is_trusted(
+    https_door: ScriptedDoor, authority: trustme.CA, python: vercel_calls.Python, tmp_path: Path
+) -> None:
+    trusted = str(tmp_path / "authority.pem")
+    authority.cert_pem.write_to_path(trusted)
+    with vercel_calls.typescript("api/publish.ts", NODE_EXTRA_CA_CERTS=trusted) as typescript:
+        for function, more in ((typescript, {}), (python, {"SSL_CERT_FILE": trusted})):
+            found = await function.call(Request(UPDATE, changed(FEED_URL=https_door.url, **more), CALLER))
+            assert (found.status, found.body) == (200, RESULT)
+    assert [one.headers["x-api-key"] for one in https_door.requests] == [KEY, KEY]
+
+
+async def test_door_whose_certificate_nobody_vouches_for_never_gets_the_key(
+    function: Function, https_door: ScriptedDoor
+) -> None:
+    found = await function.call(Request(UPDATE, changed(FEED_URL=https_door.url), CALLER))
+    assert (found.status, found.json["error"]["code"]) == (502, 1002)
+    assert https_door.requests == []
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -38,6 +39,8 @@ class ScriptedDoor:
     """Each request takes the next step of the script, or is forwarded to the real door where there is none."""
 
     target: str | None = None
+    # Speaks https with the context's certificate; None speaks http.
+    ssl: SSLContext | None = None
     script: list[Step] = field(default_factory=list[Step])
     requests: list[Received] = field(default_factory=list[Received])
     # What requests take where the script has ended; None forwards them.
@@ -67,12 +70,16 @@ class ScriptedDoor:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        # A peer that goes away in its handshake is no news.
+        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # as said
+        if self.ssl is not None:
+            self._server.socket = self.ssl.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{'http' if self.ssl is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
 
     def reset(self, target: str | None = None) -> None:
         """Begin anew, in front of another door."""

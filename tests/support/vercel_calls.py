@@ -43,12 +43,13 @@ class TypeScript:
 
 
 @contextlib.contextmanager
-def typescript(function: str) -> Iterator[TypeScript]:
+def typescript(function: str, **variables: str) -> Iterator[TypeScript]:
+    """Start one; variables are those that node itself reads at its start."""
     command = [needed_node(), "--import", "tsx", "dev/call.mjs"]
     with subprocess.Popen(
         command,
         cwd=PROJECT,
-        env=environment_of({}),
+        env=environment_of(variables),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

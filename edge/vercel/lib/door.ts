@@ -43,7 +43,8 @@ export function door(): Door {
  * again is published once, whoever sends it again.
  */
 export function derivedKey(update: string): string {
-  return `update-${createHash("sha256").update(update, "utf8").digest("hex")}`;
+  // 128 bits of it: the door keeps keys, and more of those that are shorter.
+  return `update-${createHash("sha256").update(update, "utf8").digest("hex").slice(0, 32)}`;
 }
 
 /**
@@ -53,20 +54,29 @@ export function derivedKey(update: string): string {
  */
 export async function publish(to: Door, body: string): Promise<DoorAnswer> {
   for (let attempt = 1; ; attempt += 1) {
-    let refusal: Refusal;
     try {
       return judged(await post(to, body));
     } catch (thrown) {
-      refusal = thrown instanceof Refusal ? thrown : failure(thrown, to.timeout);
+      if (thrown instanceof Refusal) log("door", { attempt, code: thrown.code, why: thrown.message });
+      if (attempt === attempts || !(thrown instanceof Passing)) throw thrown;
     }
-    log("door", { attempt, code: refusal.code, why: refusal.message });
-    if (attempt === attempts || !(refusal instanceof Passing)) throw refusal;
     // Functions that failed together must not come back together.
     await new Promise((resolve) => setTimeout(resolve, 50 + 100 * Math.random()));
   }
 }
 
 async function post(to: Door, body: string): Promise<Raw> {
+  try {
+    return await exchange(to, body);
+  } catch (thrown) {
+    if (thrown instanceof Error && thrown.name === "TimeoutError") {
+      throw new Passing(504, Code.DoorTimedOut, `the feed did not answer within ${to.timeout} s`);
+    }
+    throw new Passing(502, Code.DoorUnreachable, "the feed can't be reached");
+  }
+}
+
+async function exchange(to: Door, body: string): Promise<Raw> {
   const response = await fetch(to.url, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-API-Key": to.key },
@@ -85,13 +95,6 @@ async function post(to: Door, body: string): Promise<Raw> {
   }
   const text = size > maxAnswer ? "" : Buffer.concat(chunks).toString("utf8");
   return { status: response.status, text, retryAfter: response.headers.get("retry-after") };
-}
-
-function failure(thrown: unknown, timeout: number): Passing {
-  if (thrown instanceof Error && thrown.name === "TimeoutError") {
-    return new Passing(504, Code.DoorTimedOut, `the feed did not answer within ${timeout} s`);
-  }
-  return new Passing(502, Code.DoorUnreachable, "the feed can't be reached");
 }
 
 function judged(answer: Raw): DoorAnswer {
