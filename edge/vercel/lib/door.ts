@@ -87,13 +87,14 @@ async function exchange(to: Door, body: string): Promise<Raw> {
     signal: AbortSignal.timeout(to.timeout * 1000),
   });
   const chunks: Uint8Array[] = [];
-  let size = 0;
+  let room = maxAnswer;
+  // What is cut off there is no JSON, and nothing that a door says.
   for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > maxAnswer) break;
+    room -= chunk.byteLength;
+    if (room < 0) break;
     chunks.push(chunk);
   }
-  const text = size > maxAnswer ? "" : Buffer.concat(chunks).toString("utf8");
+  const text = Buffer.concat(chunks).toString("utf8");
   return { status: response.status, text, retryAfter: response.headers.get("retry-after") };
 }
 
