@@ -86,6 +86,11 @@ async def test_function_without_a_token_of_its_own_lets_nobody_in(function: Func
         ("FEED_KEY", None),
         ("FEED_KEY", "short"),
         ("FEED_KEY", "with a line break\r\nX: 1"),
+        ("PUBLISH_CHANNELS", "fills:*"),
+        ("PUBLISH_CHANNELS", '"prices:*"'),
+        ("PUBLISH_CHANNELS", "[1234]"),
+        ("PUBLISH_CHANNELS", '["prices:*:SOL"]'),
+        ("PUBLISH_CHANNELS", '["prices:*", ""]'),
         ("PUBLISH_TIMEOUT", "0"),
         ("PUBLISH_TIMEOUT", "-1"),
         ("PUBLISH_TIMEOUT", "2s"),
@@ -104,6 +109,25 @@ async def test_wrong_variable_is_told_to_those_who_have_the_token_alone_and_with
     # What is short is in any text.
     assert not value or len(value) < 4 or value not in found.body
     assert (await function.call(Request(UPDATE, environment, {}))).status == 401
+
+
+@pytest.mark.parametrize(
+    ("channel", "status"),
+    [("prices:SOL", 200), ("prices:", 200), ("news", 200), ("price", 403), ("news:1", 403), ("fills:prices:SOL", 403)],
+)
+async def test_function_publishes_in_its_channels_alone(
+    function: Function, both_doors: ScriptedDoor, channel: str, status: int
+) -> None:
+    environment = changed(FEED_URL=both_doors.url, PUBLISH_CHANNELS='["prices:*", "news"]')
+    body = json.dumps({"channel": channel, "data": 1})
+    found = await function.call(Request(body, environment, CALLER))
+    assert found.status == status
+    assert len(both_doors.requests) == (1 if status == 200 else 0)
+    if status != 200:
+        assert (found.json["error"]["code"], found.json["error"]["path"]) == (103, "$.channel")
+    everything = await function.call(Request(body, {**environment, "PUBLISH_CHANNELS": '["*"]'}, CALLER))
+    nothing = await function.call(Request(body, {**environment, "PUBLISH_CHANNELS": "[]"}, CALLER))
+    assert (everything.status, nothing.status) == (200, 403)
 
 
 async def test_url_with_a_path_and_a_slash_leads_below_it(function: Function, door: ScriptedDoor) -> None:

@@ -22,7 +22,7 @@ from edge.vercel.dev import python_runtime
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "edge" / "vercel"
 _SHIM = Path(__file__).with_name("asgi_process.py")
-_SECONDS = 30
+_SECONDS = 45
 _LEAST_NODE = 20
 
 

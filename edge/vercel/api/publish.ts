@@ -8,8 +8,9 @@
 import { Code, json, Refusal, refusalOf } from "../lib/answers.js";
 import { membersOf, readText, stringOf } from "../lib/bodies.js";
 import { requireBearer } from "../lib/callers.js";
-import { nameFault } from "../lib/channels.js";
+import { allows, nameFault } from "../lib/channels.js";
 import { derivedKey, door, publish } from "../lib/door.js";
+import { patterns } from "../lib/environment.js";
 import type { AccountUpdate, PriceUpdate } from "../lib/messages.js";
 
 /** What a caller sends. An integer beyond 2**53 - 1 is put into the text of the body, not into a `number`. */
@@ -54,6 +55,7 @@ async function answer(request: Request): Promise<Response> {
   }
   requireBearer(request, "PUBLISH_TOKEN");
   const to = door();
+  const allowed = patterns("PUBLISH_CHANNELS");
   const members = membersOf(await readText(request));
   for (const name of members.keys()) {
     if (!known.has(name)) throw bad("there are channel, data and idempotency_key, and no other member", "$");
@@ -62,8 +64,12 @@ async function answer(request: Request): Promise<Response> {
   const data = members.get("data");
   if (channel === undefined || data === undefined) throw bad("channel and data are both needed", "$");
   const name = stringOf(channel);
-  const fault = name === undefined ? "channel is no string" : nameFault(name);
+  if (name === undefined) throw bad("channel is no string", "$.channel");
+  const fault = nameFault(name);
   if (fault !== undefined) throw bad(fault, "$.channel");
+  if (!allows(allowed, name)) {
+    throw new Refusal(403, Code.PermissionDenied, "this function does not publish in that channel", "$.channel");
+  }
   // Spliced, not written anew: a number that JavaScript can't hold keeps its digits.
   const update = `"channel":${channel},"data":${data}`;
   const key = namedKey(request, members.get("idempotency_key")) ?? derivedKey(update);

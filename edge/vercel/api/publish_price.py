@@ -25,6 +25,7 @@ __all__ = ["app"]
 # The codes of `lib/answers.ts`; below 1000 they are the door's.
 UNAUTHORIZED = 101
 UNKNOWN_CHANNEL = 102
+PERMISSION_DENIED = 103
 BAD_REQUEST = 107
 NOT_CONFIGURED = 1001
 DOOR_UNREACHABLE = 1002
@@ -121,6 +122,28 @@ def _seconds(variable: str, fallback: float, least: float, most: float) -> float
     if not least <= value <= most:
         raise _not_configured(variable, f"must be a number of seconds from {least:g} to {most:g}")
     return value
+
+
+def _patterns(variable: str) -> list[str]:
+    """A JSON list of channels and patterns; all channels if the variable is not set."""
+    text = os.environ.get(variable)
+    if not text:
+        return ["*"]
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or not all(map(_is_pattern, value)):
+        raise _not_configured(variable, 'is no JSON list of channels and patterns, such as ["prices:*"]')
+    return value
+
+
+def _is_pattern(name: object) -> bool:
+    return name == "*" or (isinstance(name, str) and _name_fault(name.removesuffix("*")) is None)
+
+
+def _allows(patterns: Iterable[str], name: str) -> bool:
+    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)
 
 
 @dataclass(frozen=True, repr=False)
@@ -244,10 +267,8 @@ def _check_depth(text: str) -> None:
             raise _bad("this JSON is nested too deeply")
 
 
-def _name_fault(name: object) -> str | None:
+def _name_fault(name: str) -> str | None:
     """What is wrong with the name of a channel; None if nothing is."""
-    if not isinstance(name, str):
-        return "channel is no string"
     if not 0 < len(name) <= _MAX_NAME:
         return f"channel names have 1 to {_MAX_NAME} characters"
     if not name.isprintable():
@@ -360,14 +381,20 @@ async def _answer(scope: MutableMapping[str, Any], receive: _Receive) -> tuple[i
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     _require_bearer(headers.get("authorization", ""), "PUBLISH_TOKEN")
     door = _Door.of_environment()
+    allowed = _patterns("PUBLISH_CHANNELS")
     members = _members(await _read_text(headers, receive))
     if not members.keys() <= _MEMBERS:
         raise _bad("there are channel, data and idempotency_key, and no other member")
     if "channel" not in members or "data" not in members:
         raise _bad("channel and data are both needed")
-    fault = _name_fault(_string(members["channel"]))
+    channel = _string(members["channel"])
+    if channel is None:
+        raise _bad("channel is no string", "$.channel")
+    fault = _name_fault(channel)
     if fault is not None:
         raise _bad(fault, "$.channel")
+    if not _allows(allowed, channel):
+        raise _Refusal(403, PERMISSION_DENIED, "this function does not publish in that channel", "$.channel")
     # Spliced, not written anew: numbers keep their digits, and both languages make the same key of it.
     update = f'"channel":{members["channel"]},"data":{members["data"]}'
     key = _named_key(headers.get("idempotency-key"), members.get("idempotency_key"))

@@ -8,7 +8,7 @@
 import { createInterface } from "node:readline";
 
 const variables = [
-  ...["FEED_URL", "FEED_KEY", "PUBLISH_TOKEN", "PUBLISH_TIMEOUT"],
+  ...["FEED_URL", "FEED_KEY", "PUBLISH_TOKEN", "PUBLISH_CHANNELS", "PUBLISH_TIMEOUT"],
   ...["TOKEN_KEY", "TOKEN_GRANTS", "TOKEN_TTL", "TOKEN_CALLER_SECRET", "TOKEN_AUDIENCE", "TOKEN_ISSUER", "TOKEN_ORIGINS"],
 ];
 

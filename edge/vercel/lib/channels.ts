@@ -22,3 +22,8 @@ export function patternFault(name: string): string | undefined {
 export function covers(pattern: string, name: string): boolean {
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
+
+/** Whether one of the patterns speaks of a channel. */
+export function allows(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => covers(pattern, name));
+}

@@ -1,6 +1,7 @@
 /** Variables of the environment, read for each request: what is wrong is answered, not only logged at the start. */
 
 import { Code, Refusal } from "./answers.js";
+import { patternFault } from "./channels.js";
 
 const leastSecret = 16;
 
@@ -57,4 +58,19 @@ export function keyedUrl(variable: string): string {
     throw notConfigured(variable, "is no https URL, which every host but this one needs");
   }
   return url.origin + url.pathname.replace(/\/+$/, "");
+}
+
+/** A JSON list of channels and patterns; all channels if the variable is not set. */
+export function patterns(variable: string): readonly string[] {
+  const text = optional(variable);
+  if (text === undefined) return ["*"];
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const isList = Array.isArray(value) && value.every((one) => typeof one === "string" && patternFault(one) === undefined);
+  if (!isList) throw notConfigured(variable, 'is no JSON list of channels and patterns, such as ["prices:*"]');
+  return value as string[];
 }
