@@ -25,7 +25,7 @@
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
     ├─ ReconnectGaveUp                .attempts .last_error
-    ├─ PeerError                      .peer                         something failed with one peer (`websocket_utils.peer`)
+    ├─ PeerError                      .peer                         something failed with one peer
     │  ├─ PeerUnavailable             there is no link with it; nothing was sent
     │  ├─ PeerLost                    the link was lost before the answer to a request came
     │  ├─ PeerRefused                 .code .reason                 one side does not want the link

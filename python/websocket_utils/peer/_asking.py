@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from websocket_utils import _core
 from websocket_utils._faults import Faults
@@ -74,7 +74,7 @@ class Asking:
         self._links = links
         self._loop = loop
         self._faults = faults
-        self._codec = codec
+        self._codec: PeerCodec = codec
         self._max_requests = max_requests
         self._encode = _core.Encoder(codec).encode
         self._decoders: dict[Any, _core.Decoder[Any]] = {}
@@ -87,7 +87,7 @@ class Asking:
 
     # --- asking ---
 
-    async def ask(self, link: Link, connection: LinkConnection, message: object, timeout: float, of: Any) -> Any:
+    async def ask(self, link: Link, connection: LinkConnection, message: object, within: float, of: Any) -> Any:
         """Ask, and wait for the answer."""
         requests = link.requests
         if requests.is_full:
@@ -96,9 +96,9 @@ class Asking:
         kind, body = tag_of(type(message)), Raw(self._encode(message))
         answer: asyncio.Future[Any] = self._loop.create_future()
         number = requests.open(answer)
-        timer = self._loop.call_later(timeout, _expire, answer, link.name, timeout)
+        timer = self._loop.call_later(within, _expire, answer, link.name, within)
         try:
-            connection.send(PeerRequest(number, timeout, kind, body))
+            connection.send(PeerRequest(number, within, kind, body))
             reply = await answer
         finally:
             timer.cancel()
@@ -235,9 +235,9 @@ class Asking:
             self._links.cut(connection, error)
 
 
-def _expire(answer: "asyncio.Future[Any]", peer: str, timeout: float) -> None:
+def _expire(answer: "asyncio.Future[Any]", peer: str, within: float) -> None:
     if not answer.done():
-        answer.set_exception(RequestTimeout(peer, timeout))
+        answer.set_exception(RequestTimeout(peer, within))
 
 
 def _class_of(peer: str, tag: str) -> type:
@@ -249,10 +249,10 @@ def _class_of(peer: str, tag: str) -> type:
     found: list[type] = []
     waiting: list[type] = [Message]
     while waiting:
-        children = waiting.pop().__subclasses__()
+        children: list[type] = waiting.pop().__subclasses__()
         waiting += children
         found += [one for one in children if getattr(one, "__struct_config__").tag == tag]  # noqa: B009  # msgspec's own
     if len(found) == 1:
-        return cast("type", found[0])
+        return found[0]
     how = "no message class is called" if not found else "several message classes are called"
     raise RequestFailed(peer, "type", f"{how} {tag[:_MAX_KIND]!r} here: say which with `of=`")

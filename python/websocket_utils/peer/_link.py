@@ -30,7 +30,7 @@ class PeerLink:
     round_trip_time: float | None
     """Seconds there and back, the shortest of the last samples; None before the first."""
     clock_offset: float | None
-    """Seconds that the peer's clock is ahead of ours, wrong by half of `round_trip_time` at most; None before the first."""
+    """Seconds that the peer's clock is ahead of ours, wrong by half of `round_trip_time` at most; None as above."""
     sent: int
     """Number of the last message to this instance of the peer: its sequence in our direction."""
     received: int

@@ -98,7 +98,7 @@ class Links:
         self._loop = loop
         self._inbox = inbox
         self._config = config
-        self._codec = codec
+        self._codec: PeerCodec = codec
         self._max_peers = max_peers
         self._max_requests = max_requests
         self._tell = tell
@@ -384,9 +384,11 @@ class Links:
             link.greeting = None
         link.raise_on(connection, is_own_dial=meeting.role == "dialler", attempt=attempt)
         connection.unmute()
-        for direction, part in zip(("sent", "received"), missed, strict=True):
-            if part is not None:
-                self._tell(PeerGap(link.name, cast("Literal['sent', 'received']", direction), *part))
+        ours, theirs = missed
+        if ours is not None:
+            self._tell(PeerGap(link.name, "sent", *ours))
+        if theirs is not None:
+            self._tell(PeerGap(link.name, "received", *theirs))
         self._tell(PeerJoined(link.name, is_new))
         if meeting.dial is not None and not meeting.dial.outcome.done():
             meeting.dial.outcome.set_result(link)

@@ -1,8 +1,8 @@
 """One link for each pair, whoever dials. Pure.
 
-Both may dial at once. Then the link stays that the peer with the lesser name dialled. A dial counts from its `PeerHello`
-on: a peer that sends one stands by it, and does not accept the other's, if its name is the lesser; so the lesser peer
-alone decides, and nothing has been sent on the link that goes.
+Both may dial at once. Then the link stays that the peer with the lesser name dialled. A dial counts from its
+`PeerHello` on: a peer that sends one stands by it, and does not accept the other's, if its name is the lesser; so the
+lesser peer alone decides, and nothing has been sent on the link that goes.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from ssl import SSLContext
-from typing import Any, TypeVar, Unpack, get_args, overload
+from typing import Any, TypeVar, Unpack, cast, get_args, overload
+from urllib.parse import quote
 
 from websocket_utils import _core
 from websocket_utils._accepting import Acceptance, Acceptor, Judgement, Refusal, Request
@@ -59,15 +60,15 @@ class Peer(Closing):
         peer.on(Fill, handler)
         verdict = await peer.request("guard", MayTrade("SOL-USDC", 5.0), timeout=0.05, of=Verdict)
 
-    Either side dials, or both; a link that is lost is dialled again for as long as the peer lives. All methods belong to
-    the thread of the event loop it was entered on.
+    Either side dials, or both; a link that is lost is dialled again for as long as the peer lives. All methods belong
+    to the thread of the event loop it was entered on.
 
     Args:
         name: Its own: 1 to 64 letters, digits, dots, underscores and hyphens, another one for each peer.
         listen: `host:port` (port 0 takes a free one) or `unix:/path`; None only dials.
         peers: URLs (`ws://`, `wss://`, `unix:/path`) by the names of who is there, or URLs alone.
-        key: Shared by all peers, at least 16 bytes, or one for each by its name. Both sides of a link prove that they know
-            it, and it never travels. None is for links that do not leave this machine.
+        key: Shared by all peers, at least 16 bytes, or one for each by its name. Both sides of a link prove that they
+            know it, and it never travels. None is for links that do not leave this machine.
         codec: How messages are sent, the same for all: `json` or `msgpack`.
         listen_ssl: Serves `wss` with this context's certificate; None serves `ws`.
         dial_ssl: For `wss`; None checks certificates against the system's.
@@ -275,9 +276,9 @@ class Peer(Closing):
         """
         if self._listener is None:
             raise RuntimeError("this peer does not listen: make it with `listen=`, and enter it")
-        host, port = self._listener.address[:2]
+        host, port = cast("tuple[str, int]", self._listener.address[:2])
         if host.startswith("unix:"):
-            return f"ws+{host}"
+            return f"ws+unix:{quote(host.removeprefix('unix:'))}"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
         scheme = "ws" if self._listen_ssl is None else "wss"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
@@ -289,7 +290,11 @@ class Peer(Closing):
         """What there is with each peer now, by its name; with those that have left, too."""
         return {name: link.snapshot() for name, link in self._by_name.items() if link.is_up or link.book.instance}
 
-    async def joined(self, name: str, timeout: float | None = None) -> PeerLink:
+    async def joined(
+        self,
+        name: str,
+        timeout: float | None = None,  # noqa: ASYNC109  # it is in the text of the error
+    ) -> PeerLink:
         """Wait until there is a link with that peer.
 
         Args:
@@ -334,8 +339,8 @@ class Peer(Closing):
         Messages without a handler are dropped and counted.
 
         Args:
-            type_: A message class or a union of them, or a class of events, or `DecodeError` for messages that no handler
-                could be given: handlers of these get the event or error alone.
+            type_: A message class or a union of them, or a class of events, or `DecodeError` for messages that no
+                handler could be given: handlers of these get the event or error alone.
             handler: None makes this a decorator: `@peer.on(Fill)`.
 
         Returns:
@@ -356,7 +361,11 @@ class Peer(Closing):
         elif type_ is DecodeError:
             self._faults.on_decode_error(handler)
         else:
-            self._inbox.on(type_, lambda connection, message: handler(message, connection.peer))
+
+            def deliver(connection: LinkConnection, message: Any) -> object:
+                return handler(message, connection.peer)
+
+            self._inbox.on(type_, deliver)
         return handler
 
     # Positions and names as a client's `send` has them.
@@ -385,8 +394,8 @@ class Peer(Closing):
     def broadcast(self, message: Any) -> int:
         """Send one message to all peers that are there.
 
-        One that can't take more (`max_send_queue`) is cut off, and told with the next link what it has missed: the others
-        don't wait for it, and nobody is left out unseen.
+        One that can't take more (`max_send_queue`) is cut off, and told with the next link what it has missed: the
+        others don't wait for it, and nobody is left out unseen.
 
         Returns:
             How many took it.
@@ -409,10 +418,10 @@ class Peer(Closing):
         return count
 
     @overload
-    async def request(self, name: str, message: Any, *, timeout: float, of: type[T]) -> T: ...
+    def request(self, name: str, message: Any, *, timeout: float, of: type[T]) -> Coroutine[Any, Any, T]: ...
     @overload
-    async def request(self, name: str, message: Any, *, timeout: float, of: Any = None) -> Any: ...
-    async def request(self, name: str, message: Any, *, timeout: float, of: Any = None) -> Any:
+    def request(self, name: str, message: Any, *, timeout: float, of: Any = None) -> Coroutine[Any, Any, Any]: ...
+    def request(self, name: str, message: Any, *, timeout: float, of: Any = None) -> Coroutine[Any, Any, Any]:
         """Ask one peer, and wait for its answer. Cancelling it only ends the waiting.
 
         Args:
@@ -438,13 +447,14 @@ class Peer(Closing):
         connection = None if link is None else link.connection
         if link is None or connection is None or not connection.is_open:
             raise PeerUnavailable(name)
-        return await self._asking.ask(link, connection, message, timeout, of)
+        return self._asking.ask(link, connection, message, timeout, of)
 
     def answer(self, type_: type) -> Callable[[A], A]:
-        """Answer requests of a class: `@peer.answer(MayTrade)` on a function `(message, sender)` that returns the answer.
+        """Answer requests of a class with what `(message, sender)` returns: `@peer.answer(MayTrade)`.
 
-        It may be a coroutine function, which is cancelled at the asker's deadline. What it raises is raised at the asker
-        as a `RequestFailed`, with the class's name and the text of the error; a `RequestFailed` goes over as it is.
+        It may be a coroutine function, which is cancelled at the asker's deadline. What it raises is raised at the
+        asker as a `RequestFailed`, with the class's name and the text of the error; a `RequestFailed` goes over as it
+        is.
 
         Raises:
             TypeError: If it is no message class.

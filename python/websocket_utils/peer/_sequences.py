@@ -1,8 +1,8 @@
 """Which messages of a link have come over, across its connections. Pure.
 
 On a connection messages keep their order and none is lost, so they need no number on the wire: the n-th that one side
-sends is the n-th that the other one gets. Only what was under way when a connection ended is in doubt. With the next one
-each side says how many it has sent and how many it has got: what lies between is lost, and both know its range.
+sends is the n-th that the other one gets. Only what was under way when a connection ended is in doubt. With the next
+one each side says how many it has sent and how many it has got: what lies between is lost, and both know its range.
 """
 
 from typing import NamedTuple
