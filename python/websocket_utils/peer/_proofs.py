@@ -66,7 +66,7 @@ class Keys:
     __slots__ = ("_all", "_each")
 
     def __init__(self, key: bytes | Mapping[str, bytes] | None) -> None:
-        self._each: Mapping[str, bytes] = dict(key) if isinstance(key, Mapping) else {}
+        self._each: Mapping[str, bytes] | None = dict(key) if isinstance(key, Mapping) else None
         self._all = None if isinstance(key, Mapping) else key
 
     def __repr__(self) -> str:
@@ -75,12 +75,13 @@ class Keys:
     @property
     def are_asked_for(self) -> bool:
         """Whether peers have to prove who they are."""
-        return self._all is not None or bool(self._each)
+        # An empty mapping knows nobody, and lets nobody in.
+        return self._all is not None or self._each is not None
 
     def faults(self) -> list[str]:
         """What is wrong with them; no key is shown."""
         found: list[str] = []
-        for name, key in [("", self._all), *self._each.items()]:
+        for name, key in [("", self._all), *(self._each or {}).items()]:
             what = f"key of {name!r}" if name else "key"
             if key is None and not name:
                 continue
@@ -105,4 +106,4 @@ class Keys:
         return key is not None and meeting.is_proven(role, key, shown)
 
     def _key_of(self, peer: str) -> bytes | None:
-        return self._all if self._all is not None else self._each.get(peer)
+        return self._all if self._each is None else self._each.get(peer)
