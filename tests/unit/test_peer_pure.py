@@ -174,12 +174,16 @@ def test_lost_link_takes_all_requests_and_no_number_comes_again() -> None:
 # --- addresses ---
 
 
-@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "ws://127.9.9.9:1", "ws://[::1]:1", "ws://localhost:1", "ws+unix:/a"])
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:1", "ws://127.9.9.9:1", "ws://[::1]:1", "ws://localhost:1", "ws+unix:/a"]
+)
 def test_url_of_this_machine_is_local(url: str) -> None:
     assert is_local(url)
 
 
-@pytest.mark.parametrize("url", ["ws://10.0.0.2:1", "ws://127.0.0.1.example:1", "wss://[2001:db8::1]:1", "ws://0.0.0.0:1"])
+@pytest.mark.parametrize(
+    "url", ["ws://10.0.0.2:1", "ws://127.0.0.1.example:1", "wss://[2001:db8::1]:1", "ws://0.0.0.0:1"]
+)
 def test_url_of_another_machine_is_not_local(url: str) -> None:
     assert not is_local(url)
 
@@ -202,7 +206,12 @@ def test_places_are_urls_and_unix_paths_by_name() -> None:
 
 
 def test_all_faults_of_places_are_told() -> None:
-    places = {"me": "ws://127.0.0.1:1", "a b": "ws://127.0.0.1:1", "far": "ws://user:secret@far:1?key=x", "bad": "http://x"}
+    places = {
+        "me": "ws://127.0.0.1:1",
+        "a b": "ws://127.0.0.1:1",
+        "far": "ws://user:secret@far:1?key=x",
+        "bad": "http://x",
+    }
     _, faults = named_places(places, "me", has_key=False)
     assert len(faults) == 4
     assert "secret" not in str(faults)
