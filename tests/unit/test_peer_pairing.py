@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from websocket_utils.peer._pairing import Standing, dials
 

@@ -1,5 +1,6 @@
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from websocket_utils.peer._proofs import Keys, Meeting, is_name, is_nonce
 

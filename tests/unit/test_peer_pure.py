@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from websocket_utils.peer._clock_offset import ClockEstimate
 from websocket_utils.peer._places import is_local, listening_faults, named_places

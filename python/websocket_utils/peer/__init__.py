@@ -7,8 +7,41 @@
 One link stands for each pair, whoever dials. `docs/guides/peers.md` is the guide.
 """
 
+from websocket_utils.exceptions import (
+    PeerError,
+    PeerLost,
+    PeerNameTaken,
+    PeerNotProven,
+    PeerRefused,
+    PeerUnavailable,
+    RequestFailed,
+    RequestsFull,
+    RequestTimeout,
+)
+
 from ._events import PeerDialFailed, PeerEvent, PeerGap, PeerJoined, PeerLeft
 from ._link import PeerLink
 from ._peer import Peer
+from ._rendezvous import Rendezvous, RendezvousServer, serve_rendezvous
 
-__all__ = ["Peer", "PeerDialFailed", "PeerEvent", "PeerGap", "PeerJoined", "PeerLeft", "PeerLink"]
+__all__ = [
+    "Peer",
+    "PeerDialFailed",
+    "PeerError",
+    "PeerEvent",
+    "PeerGap",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerLink",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
+    "Rendezvous",
+    "RendezvousServer",
+    "RequestFailed",
+    "RequestTimeout",
+    "RequestsFull",
+    "serve_rendezvous",
+]

@@ -173,15 +173,16 @@ class Asking:
             self._raised(connection, request, error)
             return None
         if inspect.isawaitable(reply):
-            # The inbox runs it, and reads no more from this peer while too many bytes are worked on.
-            return self._answer_later(connection, request, connection.peer, reply)
+            # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
+            peer = connection.peer
+            self._working[peer] = self._working.get(peer, 0) + 1
+            task = self._loop.create_task(self._answer_later(connection, request, reply))
+            task.add_done_callback(lambda _: self._worked(peer))
+            return task
         self._reply(connection, request, reply)
         return None
 
-    async def _answer_later(
-        self, connection: LinkConnection, request: PeerRequest, peer: str, reply: Awaitable[Any]
-    ) -> None:
-        self._working[peer] = self._working.get(peer, 0) + 1
+    async def _answer_later(self, connection: LinkConnection, request: PeerRequest, reply: Awaitable[Any]) -> None:
         limit = asyncio.timeout(min(request.within, _MOST_SECONDS))
         try:
             async with limit:
@@ -195,12 +196,13 @@ class Asking:
                 self._raised(connection, request, error)
         else:
             self._reply(connection, request, result)
-        finally:
-            left = self._working[peer] - 1
-            if left:
-                self._working[peer] = left
-            else:
-                del self._working[peer]
+
+    def _worked(self, peer: str) -> None:
+        left = self._working[peer] - 1
+        if left:
+            self._working[peer] = left
+        else:
+            del self._working[peer]
 
     def _reply(self, connection: LinkConnection, request: PeerRequest, reply: object) -> None:
         try:

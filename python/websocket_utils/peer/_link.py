@@ -121,12 +121,18 @@ class Link:
     links: int = 0
     sent_before: int = 0
     received_before: int = 0
+    waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_up(self) -> bool:
         """Whether messages can be sent."""
         return self.connection is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be forgotten: there is nothing, and nobody waits for it."""
+        return self.connection is None and self.greeting is None and not self.waiting
 
     def numbers(self) -> tuple[int, int]:
         """Messages sent and received on the connection there is."""
@@ -160,8 +166,12 @@ class Link:
 
     async def wait(self, *, up: bool) -> None:
         """Wait until it stands, or does not any more."""
-        while self.is_up is not up:
-            await self.changed.wait()
+        self.waiting += 1
+        try:
+            while self.is_up is not up:
+                await self.changed.wait()
+        finally:
+            self.waiting -= 1
 
     def standing(self, own: str) -> Standing:
         """What is to be known to judge a `PeerHello` of this peer."""

@@ -49,6 +49,8 @@ _GOING_AWAY = 1001
 _MAX_MEETING_BYTES = 1024
 _NONCE_BYTES = 32
 _INSTANCE_BITS = 63
+# JSON has no end of numbers; what is counted here has.
+_MOST = 1 << 64
 
 
 class Superseded(Exception):
@@ -68,7 +70,6 @@ class Links:
         max_peers: Names that are remembered.
         max_requests: Requests in flight to one peer.
         tell: Is told what happens.
-        raised: Is told of each link that has come to stand.
         logger: Where what strangers do is logged.
 
     Attributes:
@@ -88,7 +89,6 @@ class Links:
         max_peers: int,
         max_requests: int,
         tell: Callable[[PeerEvent], None],
-        raised: Callable[[LinkConnection], None],
         logger: logging.Logger,
     ) -> None:
         self.name = name
@@ -102,7 +102,8 @@ class Links:
         self._max_peers = max_peers
         self._max_requests = max_requests
         self._tell = tell
-        self._raised = raised
+        self.raised: Callable[[LinkConnection], object] = lambda _: None
+        """Is told of each link that has come to stand."""
         self._logger = logger
         self._links: dict[str, Link] = {}
         # Transports that are not read are referred to by nobody else.
@@ -137,7 +138,7 @@ class Links:
         """Whether one more name may be remembered; the oldest that is of no use now is forgotten for it."""
         if name in self._links or len(self._links) < self._max_peers:
             return True
-        idle = next((one for one, link in self._links.items() if not link.is_up and link.greeting is None), None)
+        idle = next((one for one, link in self._links.items() if link.is_idle), None)
         if idle is None:
             return False
         del self._links[idle]
@@ -254,7 +255,12 @@ class Links:
             self._refuse(connection, _MALFORMED, "a PeerChallenge is the listener's first message")
             return
         dial, name = meeting.dial, message.name
-        if not is_name(name) or not is_nonce(message.nonce) or message.instance == 0:
+        if (
+            not is_name(name)
+            or not is_nonce(message.nonce)
+            or not _are_numbers(message.instance)
+            or not message.instance
+        ):
             self._refuse(connection, _MALFORMED, "that is no name, no nonce or no instance")
         elif dial.expected is not None and name != dial.expected:
             self._refuse(connection, _NAME_TAKEN, f"a peer {dial.expected!r} was expected here, not {name!r}")
@@ -301,8 +307,9 @@ class Links:
             self._refuse(connection, _MALFORMED, "a PeerHello is the dialler's first message")
             return
         name = message.name
-        if not is_name(name) or not is_nonce(message.nonce) or message.instance == 0:
-            self._refuse(connection, _MALFORMED, "that is no name, no nonce or no instance")
+        numbers = (message.instance, message.knows, message.attempt, message.links, message.sent, message.received)
+        if not is_name(name) or not is_nonce(message.nonce) or not _are_numbers(*numbers) or not message.instance:
+            self._refuse(connection, _MALFORMED, "that is no name, no nonce, or no number")
             return
         said = Said(name, self.name, message.nonce, meeting.nonce)
         if not self._keys.are_proven(said, "dialler", name, message.proof):
@@ -344,6 +351,9 @@ class Links:
         meeting = connection.meeting
         if meeting is None or meeting.dial is None or meeting.link is None or meeting.challenge is None:
             self._refuse(connection, _MALFORMED, "a PeerWelcome answers a PeerHello")
+            return
+        if not _are_numbers(message.knows, message.sent, message.received):
+            self._refuse(connection, _MALFORMED, "that is no number")
             return
         link, challenge = meeting.link, meeting.challenge
         said = Said(self.name, link.name, meeting.nonce, challenge.nonce)
@@ -394,7 +404,7 @@ class Links:
             meeting.dial.outcome.set_result(link)
         # A handler of these may have ended it.
         if link.connection is connection:
-            self._raised(connection)
+            self.raised(connection)
 
     def _on_stray(self, connection: LinkConnection) -> None:
         self._refuse(connection, _MALFORMED, "the handshake comes first")
@@ -442,6 +452,10 @@ class Links:
         for connection in tuple(self._connections):
             connection.close(_GOING_AWAY, "the peer is closing")
         await self._empty.wait()
+
+
+def _are_numbers(*values: int) -> bool:
+    return all(0 <= value < _MOST for value in values)
 
 
 def _refusal(peer: str, code: int, reason: str) -> PeerRefused:

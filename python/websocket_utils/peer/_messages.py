@@ -1,15 +1,20 @@
 """What travels on a link besides the users' messages."""
 
+import msgspec
+
 from websocket_utils.messages import Int64, Message, Raw, UInt64
 
 __all__ = [
+    "PeerAnnouncement",
     "PeerAnswer",
     "PeerChallenge",
     "PeerEcho",
     "PeerFailure",
     "PeerHello",
+    "PeerPlace",
     "PeerProbe",
     "PeerRequest",
+    "PeerRoster",
     "PeerWelcome",
 ]
 
@@ -100,3 +105,29 @@ class PeerFailure(Message, gc=False):
     kind: str
     """`unknown`, `busy`, `expired`, or the class of the error that the handler raised."""
     reason: str
+
+
+class PeerPlace(msgspec.Struct, gc=False):
+    """Where a peer can be dialled."""
+
+    name: str
+    instance: UInt64
+    url: str
+    """Empty if it only dials."""
+
+
+class PeerAnnouncement(Message, gc=False):
+    """A peer says at a rendezvous where it is."""
+
+    channel: str
+    """The channel that others learn of it by."""
+    place: PeerPlace
+    lease: float
+    """Seconds that this holds, if it is not said again."""
+
+
+class PeerRoster(Message):
+    """All that are announced on a channel: the answer to a first announcement, and published on changes."""
+
+    channel: str
+    places: list[PeerPlace]

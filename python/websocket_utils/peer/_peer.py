@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, TypeVar, Unpack, cast, get_args, overload
@@ -34,12 +33,15 @@ from websocket_utils.outcomes import SendOutcome
 
 from ._asking import Answerer, Asking
 from ._dialling import Dialling
-from ._events import EventStream, PeerEvent, peer_event_classes
+from ._discovery import Discovery
+from ._events import EventStream, PeerEvent, PeerLeft, peer_event_classes
 from ._link import LinkConnection, PeerLink
 from ._links import Links, PeerCodec
-from ._messages import PeerEcho, PeerProbe
+from ._messages import PeerPlace
 from ._places import listening_faults, named_places
+from ._probing import Probing
 from ._proofs import Keys, is_name
+from ._rendezvous import Rendezvous, RendezvousClient
 
 __all__ = ["Peer"]
 
@@ -50,7 +52,6 @@ _logger = logging.getLogger("websocket_utils.peer")
 
 # What peers are likelier to need than clients: a peer that is gone is known in some seconds.
 _PING_SECONDS = 5.0
-_NANOSECONDS = 1e9
 
 
 class Peer(Closing):
@@ -76,6 +77,7 @@ class Peer(Closing):
         max_peers: Names that are remembered.
         probe_interval: Seconds between two samples of round trip time and clock offset; None takes none.
         reconnect: How long to wait between dials.
+        rendezvous: Where to find more peers, and to be found; None knows those of `peers` alone.
         config: Settings of connections; None takes the defaults, with pings every 5 seconds.
         **overrides: Single settings, in place of those of `config`.
 
@@ -97,6 +99,7 @@ class Peer(Closing):
         max_peers: int = 256,
         probe_interval: float | None = 1.0,
         reconnect: ReconnectPolicy | None = None,
+        rendezvous: Rendezvous | None = None,
         config: WebSocketConfig | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> None:
@@ -118,12 +121,13 @@ class Peer(Closing):
         ]
         if probe_interval is not None and not 0 < probe_interval < math.inf:
             faults.append(f"probe_interval: must be a finite number above 0, or None, not {probe_interval!r}")
+        if rendezvous is not None:
+            faults += rendezvous.faults()
         if faults:
             raise ConfigError(faults)
         self._codec: PeerCodec = codec
         self._listen_ssl = listen_ssl
         self._dial_ssl = dial_ssl
-        self._probe_interval = probe_interval
         self._policy = reconnect or ReconnectPolicy()
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
@@ -140,8 +144,7 @@ class Peer(Closing):
             codec=codec,
             max_peers=max_peers,
             max_requests=max_requests,
-            tell=self._events.tell,
-            raised=self._probe,
+            tell=self._tell,
             logger=_logger,
         )
         self._asking = Asking(
@@ -152,15 +155,16 @@ class Peer(Closing):
             codec=codec,
             max_requests=max_requests,
         )
-        self._inbox.on(PeerProbe, self._on_probe)
-        self._inbox.on(PeerEcho, self._on_echo)
+        self._probing = Probing(self._links, self._loop, self._inbox, probe_interval)
+        self._links.raised = self._probing.ask
         self._by_name = self._links.all
         self._subprotocol = f"websocket-utils.peer.{codec}"
         self._listener: Listener | None = None
         self._acceptor: Acceptor | None = None
         self._heartbeat: Heartbeat[LinkConnection] | None = None
-        self._diallings: list[tuple[Dialling, asyncio.Task[None]]] = []
-        self._prober: asyncio.TimerHandle | None = None
+        self._discovery = Discovery(self._links, self._dialling, has_key=self._keys.are_asked_for)
+        self._rendezvous = rendezvous
+        self._meeting: asyncio.Task[None] | None = None
         self._is_open = self._is_closed = False
 
     # --- life ---
@@ -180,11 +184,21 @@ class Peer(Closing):
                 on_dead=lambda one: self._links.cut(one, HeartbeatTimeout(self._config.ping_timeout)),
             )
             self._heartbeat.start()
-        if self._probe_interval is not None:
-            self._prober = self._loop.call_later(self._probe_interval, self._probe_all)
+        self._probing.start()
         for name, url in self._places:
-            self.dial(url, name)
+            self._discovery.dial(url, name)
+        if self._rendezvous is not None:
+            url = self._rendezvous.advertise or (self.url if self._listener is not None else "")
+            place = PeerPlace(self._name, self._links.instance, url)
+            self._discovery.announces(place)
+            client = RendezvousClient(self._rendezvous, place, self._policy, self._discovery.learned)
+            self._meeting = self._loop.create_task(client.run())
         return self
+
+    def _tell(self, event: PeerEvent) -> None:
+        self._events.tell(event)
+        if isinstance(event, PeerLeft):
+            self._discovery.look()
 
     async def _begin_listening(self, host: str, port: int) -> None:
         self._acceptor = Acceptor(
@@ -229,30 +243,32 @@ class Peer(Closing):
             raise ConfigError(faults)
         if self._is_closed or not self._is_open:
             raise RuntimeError("the peer is not open: use `async with Peer(...)`")
-        dialling = Dialling(
+        self._discovery.dial(places[0][1], name)
+
+    def _dialling(self, url: str, name: str | None) -> Dialling:
+        return Dialling(
             self._links,
-            places[0][1],
+            url,
             name,
             config=self._config,
             subprotocol=self._subprotocol,
             ssl=self._dial_ssl,
             policy=self._policy,
-            tell=self._events.tell,
+            tell=self._tell,
         )
-        self._diallings.append((dialling, self._loop.create_task(dialling.run())))
 
     async def close(self) -> None:
         """Close all links; requests that wait fail with `PeerLost`. Calling it again does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        if self._prober is not None:
-            self._prober.cancel()
+        self._probing.stop()
         if self._heartbeat is not None:
             self._heartbeat.stop()
-        for _, task in self._diallings:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._diallings), return_exceptions=True)
+        if self._meeting is not None:
+            self._meeting.cancel()
+            await asyncio.gather(self._meeting, return_exceptions=True)
+        await self._discovery.close()
         if self._listener is not None:
             self._listener.close()
         if self._acceptor is not None:
@@ -312,8 +328,7 @@ class Peer(Closing):
             async with asyncio.timeout(timeout):
                 await link.wait(up=True)
         except TimeoutError as error:
-            cause = next((one.error for one, _ in self._diallings if one.name == name and one.error is not None), None)
-            raise TimeoutError(f"no link with {name!r} within {timeout:g} s") from cause or error
+            raise TimeoutError(f"no link with {name!r} within {timeout:g} s") from self._discovery.error(name) or error
         return link.snapshot()
 
     def events(self) -> AsyncIterator[PeerEvent]:
@@ -466,44 +481,6 @@ class Peer(Closing):
             return handler
 
         return register
-
-    # --- clocks ---
-
-    def _probe_all(self) -> None:
-        if self._probe_interval is not None:
-            self._prober = self._loop.call_later(self._probe_interval, self._probe_all)
-        for connection in self._links.up():
-            self._probe(connection)
-
-    def _probe(self, connection: LinkConnection) -> None:
-        if self._probe_interval is not None:
-            self._say(connection, PeerProbe(time.time_ns()))
-
-    def _say(self, connection: LinkConnection, message: object) -> None:
-        try:
-            connection.send(message)
-        except (ConnectionClosed, SendQueueFull):
-            # Behind so much the answer would say nothing.
-            return
-        connection.own += 1
-
-    def _on_probe(self, connection: LinkConnection, message: PeerProbe) -> None:
-        connection.control += 1
-        received = time.time_ns()
-        if connection.link is not None:
-            self._say(connection, PeerEcho(message.sent, received, time.time_ns()))
-
-    def _on_echo(self, connection: LinkConnection, message: PeerEcho) -> None:
-        connection.control += 1
-        link = connection.link
-        if link is None:
-            return
-        times = (message.sent, message.received, message.returned, time.time_ns())
-        sent, received, returned, came = times
-        # Differences of integers first: floats of nanoseconds since 1970 are wrong by hundreds of them.
-        link.clock.add(
-            0.0, (received - sent) / _NANOSECONDS, (returned - sent) / _NANOSECONDS, (came - sent) / _NANOSECONDS
-        )
 
     def __repr__(self) -> str:
         return f"<Peer {self._name} {len(self._links.up())} of {len(self._by_name)} links>"
