@@ -216,12 +216,10 @@ class _Printer:
                 return self._names[shape.record]
             case Union():
                 return _any_of(map(self._type, shape.members))
-            case Foreign(base=None):
-                return _of_schema(*_schema(shape.type), frozenset(), self._big)
             case Foreign(base=Scalar(kind="int")) if _is_bounded(shape.type):
                 return "number"
             case Foreign(base=base):
-                return self._type(base)
+                return _of_schema(*_schema(shape.type), frozenset(), self._big) if base is None else self._type(base)
 
     def _choice(self, shape: Choice) -> str:
         values = [*map(json.dumps, shape.texts), *map(self._literal, shape.integers)]
