@@ -109,7 +109,9 @@ class Page:
     async def run(self, script: str, *arguments: Any) -> Any:
         return await asyncio.to_thread(self.window.run, script, *arguments)
 
-    async def begin(self, url: str, *names: str | tuple[str, str], tokens: tuple[str, ...] = (), **options: Any) -> None:
+    async def begin(
+        self, url: str, *names: str | tuple[str, str], tokens: tuple[str, ...] = (), **options: Any
+    ) -> None:
         """Connect, with every wait short, and subscribe."""
         brisk = {"backoff": {"first": 0.02, "base": 0.05, "longest": 0.3}, **options}
         wishes = [[name] if isinstance(name, str) else list(name) for name in names]
@@ -148,6 +150,10 @@ class Page:
     async def of(self, event: str) -> list[Any]:
         """What was told of one kind."""
         return [value for kind, value, *_ in await self.run("return log") if kind == event]
+
+    async def window_shows(self) -> None:
+        """What a browser tells a page that was hidden. A headless one never hides it."""
+        await self.run("document.dispatchEvent(new Event('visibilitychange'))")
 
     async def end(self) -> None:
         await self.run("window.client?.close()")

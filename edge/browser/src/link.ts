@@ -153,7 +153,7 @@ export class Link {
 
   opened(id: number, subprotocol: string, token: string | null, now: number): void {
     const session = this.#find(id);
-    if (!session) return;
+    if (!session || session.openedAt !== null) return;
     session.openedAt = session.heardAt = now;
     session.isSequenced = subprotocol === SUBPROTOCOL;
     if (session.isSequenced) session.renewal = this.#recovery.begin(session === this.#successor);
@@ -189,7 +189,7 @@ export class Link {
 
   received(id: number, data: Payload, now: number, unit: number): void {
     const session = this.#find(id);
-    if (!session) return;
+    if (!session || session.openedAt === null) return;
     session.heardAt = now;
     session.pongBy = null;
     if (session.pingAt !== null) session.pingAt = now + this.#settings.pingInterval!;
@@ -232,8 +232,8 @@ export class Link {
         this.#refused = 0;
         const seconds = message.expires_in;
         const isRenewable = seconds !== null && this.#settings.token === "asked";
-        // A fifth of its time before it ends, but at most half a minute.
-        session.renewAt = isRenewable ? now + Math.max(1, seconds - Math.min(30, seconds / 5)) : null;
+        // A third of its time before it ends, but at most half a minute.
+        session.renewAt = isRenewable ? now + Math.max(0.5, seconds - Math.min(30, seconds / 3)) : null;
         if (!session.isAuthenticated) this.#authenticated(session, now);
         break;
       }
