@@ -3,10 +3,12 @@
 import asyncio
 import gzip
 import json
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.integration.raw_peer import RawPeer, raw_server
 from tests.support.client_page import Page
 from tests.support.tokens import SECRET, signed
 from tests.support.waiting import until
@@ -17,6 +19,7 @@ from websocket_utils import (
     Message,
     Namespace,
     PriceUpdate,
+    ServerConnection,
     TokenAuthentication,
     WebSocketServer,
     issue_token,
@@ -24,6 +27,7 @@ from websocket_utils import (
 
 pytestmark = [pytest.mark.one_loop, pytest.mark.timeout(60)]
 
+ROOT = Path(__file__).resolve().parents[2]
 GRANTS = [Grant("prices:*")]
 # Of the whole module, recovery included, as it is shipped.
 MOST_BYTES = 8 * 1024
@@ -44,6 +48,12 @@ def price(number: int) -> PriceUpdate:
 
 def numbers(messages: list[dict[str, int]]) -> list[int]:
     return [message["timestamp"] for message in messages]
+
+
+def ends_at(connection: ServerConnection) -> float:
+    assert connection.identity is not None
+    assert connection.identity.expires_at is not None
+    return connection.identity.expires_at
 
 
 def token(ttl: float = 300, name: str = "desk", secret: str = SECRET) -> str:
@@ -235,7 +245,7 @@ async def test_token_is_renewed_on_the_connection_before_it_ends(page: Page) -> 
         await page.until_state("live")
         await page.until("return asked.length", lambda count: count == 2)
         (connection,) = server.connections
-        await until(lambda: connection.identity is not None and connection.identity.expires_at > time.time() + 100)
+        await until(lambda: ends_at(connection) > time.time() + 100)
         assert await page.run("return client.stats.connects") == 1
 
 
@@ -273,3 +283,79 @@ async def test_closed_client_leaves_no_connection_and_takes_nothing_more(page: P
         await until(lambda: not server.connections)
         assert (await page.until_state("closed"))[0]["reason"] == "closed by the page"
         assert await page.run("return client.send('x')") is False
+
+
+# --- what it leaves to the page ---
+
+
+async def test_handler_that_throws_is_told_and_keeps_nothing_from_the_others(page: Page) -> None:
+    async with WebSocketServer.bind("127.0.0.1:0") as server:
+        await page.begin(server.url)
+        await page.run("client.subscribe('prices:a', () => { throw new Error('mine') })")
+        await page.run("client.on('error', () => { throw new Error('and mine') }); subscribe('prices:a')")
+        await page.until_state("live")
+        await until(lambda: any("prices:a" in one.channels for one in server.connections))
+        server.publish("prices:a", price(1))
+        server.publish("prices:a", price(2))
+        assert numbers(await page.until_seen(2)) == [1, 2]
+        faults = await page.of("error")
+        assert [(fault["kind"], fault["reason"]) for fault in faults] == [
+            ("handler", "a handler threw: Error: mine")
+        ] * 2
+
+
+async def test_handler_may_subscribe_send_and_close_where_it_is_called(page: Page) -> None:
+    async with WebSocketServer.bind("127.0.0.1:0", namespaces=[Namespace("prices", history=1)]) as server:
+        server.publish("prices:b", price(2))
+        await page.begin(server.url)
+        await page.run(
+            "client.subscribe('prices:a', () => client.subscribe('prices:b', (update) => {"
+            "log.push(['update', update, {}]); client.close(); }))"
+        )
+        await page.until_state("live")
+        await until(lambda: any("prices:a" in one.channels for one in server.connections))
+        server.publish("prices:a", price(1))
+        assert numbers(await page.until_seen(1)) == [2]
+        await page.until_state("closed")
+
+
+async def test_page_that_sends_to_a_server_that_reads_nothing_is_refused_at_its_bound(page: Page) -> None:
+    reads = asyncio.Event()
+
+    async def script(peer: RawPeer) -> None:
+        await peer.upgrade("Sec-WebSocket-Protocol: websocket-utils.json")
+        await reads.wait()
+
+    async with raw_server(script) as server:
+        await page.begin(server.url, outbox={"bytes": 100_000})
+        await page.until_state("live")
+        sent = await page.run(
+            "const text = 'x'.repeat(50_000); let count = 0; while (count < 10_000 && client.send(text)) count++;"
+            "return count"
+        )
+        assert sent == 2
+        reads.set()
+
+
+# --- the example ---
+
+
+async def test_example_page_shows_the_feed_that_one_command_serves(page: Page) -> None:
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "dev", "-W", "error", ROOT / "examples" / "browser_dashboard.py", "--seconds", "3"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    try:
+        await asyncio.to_thread(page.window.open, (await program.stdout.readline()).decode().strip())
+        shown = await page.until(
+            "return document.querySelector('#prices').innerText", lambda text: "prices:SOL" in text
+        )
+        assert "Channel" in shown
+        await page.until("return document.querySelector('#state').textContent", lambda text: text == "live")
+        assert await page.run("return document.querySelector('#missed').textContent") == "nothing"
+        await page.until("return document.querySelector('#state').textContent", lambda text: text.startswith("backoff"))
+    finally:
+        _, errors = await program.communicate()
+    assert program.returncode == 0, errors

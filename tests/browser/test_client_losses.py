@@ -127,6 +127,7 @@ def children(process: asyncio.subprocess.Process) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes where Linux has them")
 async def test_killed_servers_that_are_started_again_have_lost_nothing(page: Page) -> None:
     async with feed("--workers", "2", "--markets", "SOL-USDC", "--rate", "200") as (url, process):
@@ -209,7 +210,7 @@ async def test_silent_connection_is_given_up_soon_after_the_page_shows_again(pag
     ):
         await page.begin(network.url, "prices:a", wakeTimeout=0.2, openTimeout=0.3)
         await page.until_state("live")
-        # From now on nothing passes, and neither side is told; what came less than a second ago would prove that it lives.
+        # Nothing passes any more, and neither side is told; what came less than a second ago would prove that it lives.
         network.blackhole()
         await page.until("return performance.now() - (window.since ??= performance.now())", lambda quiet: quiet > 1100)
         server.publish("prices:a", price(1))
@@ -218,6 +219,25 @@ async def test_silent_connection_is_given_up_soon_after_the_page_shows_again(pag
         network.clear()
         assert (await page.until_state("live", 2))[-1]["recovered"] is True
         assert numbers(await page.until_seen(1)) == [1]
+
+
+async def test_page_that_was_frozen_has_missed_nothing_when_it_goes_on(page: Page) -> None:
+    async with (
+        WebSocketServer.bind("127.0.0.1:0", namespaces=KEPT) as server,
+        ChaosProxy(server.url) as network,
+    ):
+        await page.begin(network.url, "prices:a", pingInterval=0.2, pingTimeout=0.2)
+        await page.until_state("live")
+        await asyncio.to_thread(page.window.develop, "Page.setWebLifecycleState", state="frozen")
+        network.down()
+        for number in range(1, 4):
+            server.publish("prices:a", price(number))
+        network.up()
+        await asyncio.sleep(0.5)  # longer than the heartbeat has to be answered in
+        await asyncio.to_thread(page.window.develop, "Page.setWebLifecycleState", state="active")
+        assert numbers(await page.until_seen(3)) == [1, 2, 3]
+        assert await page.run("return freezes") == 1
+        assert await page.of("gap") == []
 
 
 async def test_network_that_is_back_ends_the_wait_for_the_next_dial(page: Page) -> None:

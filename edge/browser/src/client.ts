@@ -77,6 +77,7 @@ export class Client {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Infinity;
   #isRunning = false;
+  #complaints = 0;
 
   constructor(url: string | URL, options: Options = {}) {
     this.#url = new URL(url).href;
@@ -274,7 +275,10 @@ export class Client {
 
   #tell<E extends keyof ClientEvents>(event: E, value: ClientEvents[E]): void {
     const listeners = this.#listeners.get(event);
-    if (event === "error" && !listeners?.size) console.error("websocket-utils:", value);
+    // A server that sends nothing but nonsense must not flood the console: the 1st, 10th, 100th time.
+    if (event === "error" && !listeners?.size && Number.isInteger(Math.log10(++this.#complaints))) {
+      console.error("websocket-utils:", value);
+    }
     for (const listener of [...(listeners ?? [])]) {
       // A listener for errors that throws must not be told of that.
       if (event !== "error") this.#call(listener, value);
@@ -320,6 +324,7 @@ export class Client {
     const wake = (): void => this.#do(() => this.#link.wake(now(), Math.random()));
     // The network is lost, or there: both say that connections may be dead.
     for (const event of ["online", "offline", "pageshow"]) globalThis.addEventListener?.(event, wake, { signal });
+    globalThis.document?.addEventListener("resume", wake, { signal });
     globalThis.document?.addEventListener(
       "visibilitychange",
       () => {

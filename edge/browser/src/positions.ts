@@ -6,6 +6,8 @@ import { covers, type Place, type Position } from "./publication.js";
 
 /** Channels that are known at most: of a new one beyond, the longest unused is forgotten, which is a gap of it. */
 export const MOST_CHANNELS = 65_536;
+/** Characters of their names at most. */
+export const MOST_CHARACTERS = 8_388_608;
 
 /** Messages of a channel may be missing here: nothing proves that the next one follows the one before. */
 export interface Gap {
@@ -29,10 +31,13 @@ export class Positions {
   readonly #entries = new Map<string, Entry>();
   readonly #onGap: (gap: Gap) => void;
   readonly #most: number;
+  readonly #mostCharacters: number;
+  #characters = 0;
 
-  constructor(onGap: (gap: Gap) => void, most = MOST_CHANNELS) {
+  constructor(onGap: (gap: Gap) => void, most = MOST_CHANNELS, mostCharacters = MOST_CHARACTERS) {
     this.#onGap = onGap;
     this.#most = most;
+    this.#mostCharacters = mostCharacters;
   }
 
   /** Takes note of a publication; false if it was here already. A gap before it is told first. */
@@ -75,12 +80,18 @@ export class Positions {
 
   /** A channel goes on behind that publication. What was said about its lag holds no longer. */
   set(channel: string, { epoch, sequence }: Position): void {
-    if (!this.#entries.delete(channel) && this.#entries.size >= this.#most) {
-      const [[oldest, entry]] = this.#entries as unknown as [[string, Entry]];
-      this.#entries.delete(oldest);
+    this.#delete(channel);
+    this.#characters += channel.length;
+    for (const [oldest, entry] of this.#entries) {
+      if (this.#entries.size < this.#most && this.#characters <= this.#mostCharacters) break;
+      this.#delete(oldest);
       this.#onGap({ channel: oldest, last: entry.sequence, next: null });
     }
     this.#entries.set(channel, { epoch, sequence, lagUntil: 0n });
+  }
+
+  #delete(channel: string): void {
+    if (this.#entries.delete(channel)) this.#characters -= channel.length;
   }
 
   /** The server has left publications out, up to that one at most. */
@@ -110,7 +121,7 @@ export class Positions {
   forget(names: Iterable<string>, kept: Iterable<string> = []): void {
     const [isMeant, isKept] = [covers(names), covers(kept)];
     for (const channel of this.#entries.keys()) {
-      if (isMeant(channel) && !isKept(channel)) this.#entries.delete(channel);
+      if (isMeant(channel) && !isKept(channel)) this.#delete(channel);
     }
   }
 }

@@ -29,7 +29,7 @@ const LINE_FEED = 0x0a;
 const LONGEST_NAME = 1024;
 const LONGEST_LINE = 64 + LONGEST_NAME;
 const LINE = /^\x1e(\d{1,20}) (\d{1,20}) (\d{1,20}) ([^\n]{1,1024})\n/;
-const POSITION = /^(\d{1,20}) (\d{1,20}) (.+)$/s;
+const POSITION = /^(\d{1,20}) (\d{1,20}) (.{1,1024})$/s;
 
 /** The number that some digits are, of 64 bits; null if it takes more. */
 function number64(digits: string): bigint | null {

@@ -9,7 +9,7 @@
 //
 // The rules are those of the Python client (python/websocket_utils/_recovery.py).
 
-import { type Gap, MOST_CHANNELS, Positions } from "./positions.js";
+import { type Gap, MOST_CHANNELS, MOST_CHARACTERS, Positions } from "./positions.js";
 import { covers, type Position, positionText, readPositions } from "./publication.js";
 
 export class Recovery {
@@ -76,6 +76,7 @@ export class Renewal {
   #isComplete = false;
   // What was said of channels, which may be before their names are acknowledged; and those that were looked at.
   readonly #listed = new Map<string, Position>();
+  #listedCharacters = 0;
   readonly #recovered = new Set<string>();
   readonly #judged = new Set<string>();
   // A server that has proven anything about a channel is the one that was there before.
@@ -106,7 +107,11 @@ export class Renewal {
    */
   answer(names: string[], positions: unknown[], recovered: unknown[], isWanted: (name: string) => boolean): boolean {
     const found = readPositions(positions);
-    if (!found || this.#listed.size + found.size > MOST_CHANNELS) return false;
+    if (!found) return false;
+    let characters = this.#listedCharacters;
+    for (const channel of found.keys()) characters += channel.length;
+    if (this.#listed.size + found.size > MOST_CHANNELS || characters > MOST_CHARACTERS) return false;
+    this.#listedCharacters = characters;
     for (const [channel, position] of found) this.#listed.set(channel, position);
     for (const channel of recovered as string[]) if (found.has(channel)) this.#recovered.add(channel);
     const asked = names.filter(isWanted);
@@ -129,6 +134,7 @@ export class Renewal {
 
   #forgetAnswers(): void {
     for (const one of [this.#listed, this.#recovered, this.#judged]) one.clear();
+    this.#listedCharacters = 0;
   }
 
   #begin(channel: string, goesOn: Position): void {

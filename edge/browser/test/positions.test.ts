@@ -77,6 +77,18 @@ test("of too many channels the longest unused is forgotten, with a gap", () => {
   assert.deepEqual([...known.matching("*").keys()], ["c", "a", "d"]);
 });
 
+test("so it is of names that are too long together", () => {
+  const gaps: Gap[] = [];
+  const known = new Positions((gap) => gaps.push(gap), 100, 10);
+  for (const channel of ["aaaa", "bbbb", "aaaa", "cc"]) known.set(channel, { epoch: 7n, sequence: 1n });
+  assert.deepEqual(gaps, []);
+  known.set("ddddd", { epoch: 7n, sequence: 1n });
+  assert.deepEqual(gaps.map(({ channel }) => channel), ["bbbb", "aaaa"]);
+  known.forget(["ddddd"]);
+  known.set("eeeeeeee", { epoch: 7n, sequence: 1n });
+  assert.deepEqual([...known.matching("*").keys()], ["cc", "eeeeeeee"]);
+});
+
 test("channels are found by name or pattern, and forgotten but for those that are kept", () => {
   const { known } = positions();
   for (const channel of ["p:a", "p:b", "q"]) known.read(at(channel, 1));

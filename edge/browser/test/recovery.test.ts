@@ -119,6 +119,18 @@ test("what the server left out for a slow page is told, and is no gap", () => {
   assert.deepEqual([world.of("gap"), world.numbers], [[], [10]]);
 });
 
+test("a server that lists channels without end is left", () => {
+  const world = new World({ maxMessageSize: 1e9 });
+  world.subscribe("p:*");
+  world.open();
+  const part = Array.from({ length: 1000 }, (_, number) => `7 1 ${number}${"x".repeat(1000)}`);
+  for (let turn = 0; turn < 20 && world.link.state === "restoring"; turn++) {
+    world.answer([], part.map((text) => `${text}${turn}`));
+  }
+  assert.equal(world.of("state").at(-1)?.reason, "a Subscribed without sense");
+  assert.deepEqual(world.of("error").map(({ kind }) => kind), ["malformed"]);
+});
+
 // --- make before break ---
 
 function exchanging(): World {
