@@ -16,6 +16,7 @@ from tests.support.waiting import until
 from websocket_utils import (
     AccountUpdate,
     Grant,
+    Identity,
     Message,
     Namespace,
     PriceUpdate,
@@ -185,6 +186,21 @@ async def test_refused_channels_are_told_each_with_its_code_and_the_others_come(
         assert numbers(await page.until_seen(1)) == [1]
         rejected = {one["channel"]: one["code"] for one in await page.of("rejected")}
         assert rejected == {"bad*name": 4400, "orders:a": 4403, "nowhere": 4404, "prices:b": 4429}
+
+
+async def test_refused_channel_may_be_subscribed_to_anew_and_its_old_subscription_ends_nothing(page: Page) -> None:
+    identities = [Identity("desk", ()), Identity("desk", (Grant("prices:*"),))]
+    async with WebSocketServer.bind("127.0.0.1:0", authenticate=lambda credentials: identities[0]) as server:
+        await page.begin(server.url, "prices:*")
+        await page.until("return log.filter(([event]) => event === 'rejected').length", lambda count: count == 1)
+        (connection,) = server.connections
+        connection.identity = identities[1]
+        await page.run("window.again = subscribe('prices:*'); subscriptions[0].end()")
+        await until(lambda: "prices:*" in connection.channels)
+        server.publish("prices:a", price(1))
+        assert numbers(await page.until_seen(1)) == [1]
+        await page.run("again.end()")
+        await until(lambda: not connection.channels)
 
 
 async def test_server_is_asked_for_the_slow_policy_and_what_it_left_out_is_told(page: Page) -> None:

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,12 +78,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # the name is http.server's
         """Say nothing."""
 
 
 @contextmanager
-def pages(module: Path) -> Iterator[str]:
+def pages(module: Path) -> Generator[str]:
     """Serve the page and the module; gives the page's URL."""
     handler = functools.partial(_Handler, module=module.read_bytes())
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

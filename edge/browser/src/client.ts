@@ -72,11 +72,14 @@ export class Client {
   readonly #link: Link;
   readonly #sockets = new Map<number, WebSocket>();
   readonly #handlers = new Map<string, Set<Handler>>();
+  // Those of the names that are patterns; some may be over.
+  readonly #patterns = new Set<string>();
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #page = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Infinity;
-  #isRunning = false;
+  // Until the end of the turn in which it is made: listeners that are added in it hear all.
+  #isRunning = true;
   #complaints = 0;
 
   constructor(url: string | URL, options: Options = {}) {
@@ -93,8 +96,10 @@ export class Client {
     });
     this.#watchPage();
     this.#link.start(now());
-    // Listeners that are added in this turn hear of it too.
-    queueMicrotask(() => this.#run());
+    queueMicrotask(() => {
+      this.#isRunning = false;
+      this.#run();
+    });
   }
 
   get state(): State {
@@ -124,12 +129,17 @@ export class Client {
     const own: Handler = (message, at) => handler(message, at);
     const handlers = this.#handlers.get(name) ?? new Set();
     this.#handlers.set(name, handlers.add(own));
+    if (name.endsWith("*")) this.#patterns.add(name);
     this.#do(() => this.#link.subscribe(name, options.slow, now()));
     return {
       name,
       end: () => {
-        if (!handlers.delete(own)) return;
-        if (!handlers.size) this.#handlers.delete(name);
+        // A name that was refused may have been subscribed to anew: that is none of this one.
+        if (this.#handlers.get(name) !== handlers || !handlers.delete(own)) return;
+        if (!handlers.size) {
+          this.#handlers.delete(name);
+          this.#patterns.delete(name);
+        }
         this.#do(() => this.#link.unsubscribe(name, now()));
       },
     };
@@ -139,16 +149,19 @@ export class Client {
    * Sends a message as JSON, `bigint` as an integer; a text is sent as it is. What is sent while there is no connection
    * waits for the next one.
    *
-   * Returns false if it was not taken: `outbox` is full, or the client is over. Throws a `TypeError` if it has no form in
-   * JSON.
+   * Returns false if it was not taken: `outbox` is full, or the client is over. What was on its way when a connection ends
+   * may be lost: let the server answer what must arrive. Throws a `TypeError` if it has no form in JSON.
    */
   send(message: unknown): boolean {
     const text = typeof message === "string" ? message : writeJson(message);
     const id = this.#link.live;
-    const buffered = (id !== null && this.#sockets.get(id)?.bufferedAmount) || 0;
+    const socket = id === null ? undefined : this.#sockets.get(id);
+    // A socket that is closing takes everything and sends nothing.
+    const isOpen = socket?.readyState === WebSocket.OPEN;
     // The socket's own buffer has no end.
+    const buffered = isOpen && socket.bufferedAmount;
     if (buffered && buffered + byteLength(text) > (this.#options.outbox?.bytes ?? OUTBOX.bytes)) return false;
-    return this.#do(() => this.#link.send(text));
+    return this.#do(() => this.#link.send(text, isOpen));
   }
 
   /** Ends it: no listener or handler is called any more but for the state `closed`. */
@@ -210,7 +223,9 @@ export class Client {
         if (!this.#link.isOver) this.#deliver(effect.payload, effect.place);
         break;
       case "tell":
-        if (effect.event === "rejected") this.#handlers.delete(effect.value.channel);
+        if (effect.event === "rejected" && !this.#link.wanted.has(effect.value.channel)) {
+          this.#handlers.delete(effect.value.channel);
+        }
         if (effect.event === "state" && this.#link.isOver) this.#page.abort();
         if (!this.#link.isOver || effect.event === "state") this.#tell(effect.event, effect.value);
     }
@@ -295,9 +310,9 @@ export class Client {
   #deliver(payload: Payload, place: Place | null): void {
     const isPlain = this.#options.subprotocol === null;
     const found: [string, Handler][] = [];
-    for (const [name, handlers] of this.#handlers) {
-      const isMeant = place ? isOf(name, place.channel) : isPlain;
-      if (isMeant) for (const handler of handlers) found.push([place?.channel ?? name, handler]);
+    const names = place ? this.#namesOf(place.channel) : isPlain ? [...this.#handlers.keys()] : [];
+    for (const name of names) {
+      for (const handler of this.#handlers.get(name)!) found.push([place?.channel ?? name, handler]);
     }
     const isHeard = !place && this.#listeners.get("message")?.size;
     if (!found.length && !isHeard) return;
@@ -317,6 +332,13 @@ export class Client {
     }
   }
 
+  /** What was subscribed to, and means a channel. */
+  #namesOf(channel: string): string[] {
+    const names = this.#handlers.has(channel) ? [channel] : [];
+    for (const pattern of this.#patterns) if (channel.startsWith(pattern.slice(0, -1))) names.push(pattern);
+    return names.filter((name) => this.#handlers.has(name));
+  }
+
   // --- the page ---
 
   #watchPage(): void {
@@ -333,10 +355,6 @@ export class Client {
       { signal },
     );
   }
-}
-
-function isOf(name: string, channel: string): boolean {
-  return name === channel || (name.endsWith("*") && channel.startsWith(name.slice(0, -1)));
 }
 
 /**

@@ -121,10 +121,10 @@ export class Link {
   }
 
   /** Sends a text, or keeps it for the next connection; false if there is no room for it, or it is over. */
-  send(text: string): boolean {
+  send(text: string, isOpen = true): boolean {
     if (this.isOver) return false;
     const id = this.live;
-    if (id === null) return this.outbox.add(text);
+    if (id === null || !isOpen) return this.outbox.add(text);
     this.effects.push({ do: "transmit", id, text });
     return true;
   }
