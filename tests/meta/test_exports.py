@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import websocket_utils
+import websocket_utils.peer
 import websocket_utils.testing
 from websocket_utils.feeds import laserstream
 
@@ -163,6 +164,35 @@ def test_feed_is_loaded_by_who_asks_for_it_alone() -> None:
     seen = "import sys, websocket_utils; print([name for name in sys.modules if 'feeds' in name])"
     done = subprocess.run([sys.executable, "-c", seen], check=True, capture_output=True, text=True, timeout=15)
     assert done.stdout == "[]\n"
+
+
+PEER_NAMES = {
+    "Peer",
+    "PeerDialFailed",
+    "PeerError",
+    "PeerEvent",
+    "PeerGap",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerLink",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
+    "Rendezvous",
+    "RendezvousServer",
+    "RequestFailed",
+    "RequestTimeout",
+    "RequestsFull",
+    "serve_rendezvous",
+}
+
+
+def test_names_for_peers_are_the_documented_ones() -> None:
+    assert set(websocket_utils.peer.__all__) == PEER_NAMES
+    for name in PEER_NAMES - {"PeerEvent"}:
+        assert getattr(websocket_utils.peer, name).__doc__, f"{name} has no docstring"
 
 
 def test_testing_needs_nothing_of_the_tests() -> None:

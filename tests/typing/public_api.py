@@ -5,7 +5,7 @@ annotations nor the code can drift alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, assert_type
 
 from tests.support.golden_node import ACCOUNT, KEY, linked
@@ -40,6 +40,7 @@ from websocket_utils.feeds.laserstream import (
     TransactionUpdate,
     Updates,
 )
+from websocket_utils.peer import Peer, PeerDialFailed, PeerGap, PeerJoined, PeerLeft, PeerLink
 
 PRICE = PriceUpdate(input_mint="SOL", output_mint="USDC", price=150.25, volume=7, timestamp=1)
 
@@ -223,3 +224,41 @@ def test_stream_of_a_node_has_the_types_it_promises() -> None:
 
     opening().close()
     run(main())
+
+
+async def test_peers() -> None:
+    filled: list[tuple[Fill, str]] = []
+
+    def on_fill(fill: Fill, sender: str) -> None:
+        assert_type(fill, Fill)
+        filled.append((fill, sender))
+
+    def on_joined(event: PeerJoined) -> None:
+        assert_type(event.name, str)
+
+    async with (
+        Peer("guard", listen="127.0.0.1:0") as guard,
+        Peer("momentum", peers={"guard": guard.url}) as momentum,
+    ):
+        assert_type(guard, Peer)
+        guard.on(Fill, on_fill)
+        guard.on(PeerJoined, on_joined)
+
+        @guard.answer(Fill)
+        def answer(fill: Fill, sender: str) -> Fill:
+            return fill
+
+        link = await momentum.joined("guard", 5)
+        assert_type(link, PeerLink)
+        assert type(link) is PeerLink
+        assert_type(link.clock_offset, float | None)
+        assert_type(momentum.links, Mapping[str, PeerLink])
+        assert_type(momentum.send("guard", Fill("o", 1.0)), Awaitable[SendOutcome])
+        assert_type(momentum.broadcast(Fill("o", 1.0)), int)
+        reply = await momentum.request("guard", Fill("o", 1.0), timeout=5, of=Fill)
+        assert_type(reply, Fill)
+        assert type(reply) is Fill
+        assert filled == [(Fill("o", 1.0), "momentum")] * 2
+        async for event in momentum.events():
+            assert_type(event, PeerJoined | PeerLeft | PeerGap | PeerDialFailed)
+            break
