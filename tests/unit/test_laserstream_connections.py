@@ -448,6 +448,11 @@ async def test_retry_after_of_a_node_is_honoured() -> None:
         assert len(server.dials) == 2
 
 
+async def test_key_in_the_path_is_not_shown_either() -> None:
+    stream = LaserStream("wss://node.test/0a1b2c3d4e5f60718293a4b5/")
+    assert repr(stream) == "<LaserStream wss://node.test/.../ idle>"
+
+
 async def test_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     shown: list[object] = []
