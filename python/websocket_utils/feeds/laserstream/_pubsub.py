@@ -60,7 +60,7 @@ class PubSub:
         self._pending: dict[str, int] = {}
         self._topics: dict[int, Topic] = {}
         self._subscriptions: dict[str, int] = {}
-        # Subscriptions that are being ended, whose notifications may still come: by the request, and the request by them.
+        # Subscriptions that are being ended, whose notifications may still come: by their requests, and the other way.
         self._ending: dict[int, int] = {}
         self._ended: dict[int, int] = {}
         self._follow_up: list[str] = []
