@@ -92,7 +92,7 @@ async def test_repeated_key_is_known_after_a_kill() -> None:
 @pytest.mark.timeout(60)
 async def test_object_that_sleeps_keeps_its_sockets_and_all_they_asked_for() -> None:
     many = [f"prices:a rather long name of a channel:{number}" for number in range(600)]
-    with Workerd(variables={"TOKEN_KEY": TOKEN_KEY}) as workerd:
+    with Workerd(variables={"TOKEN_KEY": TOKEN_KEY, "AUTHENTICATE_TIMEOUT": "1"}) as workerd:
         feed = feed_of(workerd)
         token = issue_token(TOKEN_KEY, "desk", [Grant("prices:*")])
         async with peer(feed, headers={"Authorization": f"Bearer {token}"}) as few, peer(feed) as all_:
@@ -103,7 +103,7 @@ async def test_object_that_sleeps_keeps_its_sockets_and_all_they_asked_for() -> 
             await feed.publish("prices:sleep", 1)
             assert await few.hear() == ["\x1eE 1 0 prices:sleep\n1"]
             before = await workerd.life()
-            await asyncio.sleep(12)
+            await asyncio.sleep(13)
             # Answered without waking the object.
             await few.say('{"type":"Ping"}')
             assert await few.hear() == [{"type": "Pong"}]
