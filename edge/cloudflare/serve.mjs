@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-import binary from "workerd";
+import workerdPackage from "workerd";
 
 const here = import.meta.dirname;
 const port = Number(process.argv[2] ?? 8787);
@@ -21,7 +21,7 @@ const state = process.env.STATE ?? join(here, ".state");
 mkdirSync(state, { recursive: true });
 const key = process.env.PUBLISH_KEY ?? randomBytes(24).toString("base64url");
 const workerd = spawn(
-  binary,
+  workerdPackage.default,
   [
     "serve",
     join(here, "config.capnp"),

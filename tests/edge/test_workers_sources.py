@@ -111,7 +111,7 @@ async def test_local_run_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         body = json.dumps({"channel": "prices:a", "data": 1}).encode()
         answer = await asyncio.to_thread(_answer, Request(url, body, {"X-API-Key": key}))
         assert answer["result"]["offset"] == 1
-        assert list(tmp_path.iterdir())
+        assert await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
     finally:
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.wait(), 10)
