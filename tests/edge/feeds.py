@@ -120,6 +120,12 @@ class Peer:
         assert heard[-1] == {"type": "Pong"}, heard
         return heard[:-1]
 
+    async def close(self) -> int:
+        """Close the connection; returns the code that the other side answers with."""
+        await self._connection.close(1000)
+        # 1006 where there was no answer.
+        return self._connection.close_code or 1006
+
     async def closed(self) -> tuple[int, str]:
         """Wait for the other side's close frame; returns its code and reason."""
         # The end of the TCP connection, which `recv` waits for too, may come seconds later.

@@ -120,6 +120,20 @@ test("a socket that takes nothing is closed and gets nothing more, and so is one
   expect(ended.session.isOpen).toBe(false);
 });
 
+test("over what may wait for all together the slowest is closed, if it has not read since", () => {
+  const MIB = 1024 * 1024;
+  const delivery = new Delivery(() => "7", 30 * MIB);
+  const all = [20, 25, 10, 1].map((lag) => ({ ...sessionOf({ channels: ["a"] }), lag: lag * MIB }));
+  for (const { session } of all) {
+    delivery.add(session);
+  }
+  for (const { socket, lag } of all) {
+    socket.bufferedAmount = lag;
+  }
+  delivery.deliver([one("a", 1)]);
+  expect(all.map(({ socket }) => socket.closed?.[0] ?? null)).toEqual([null, 4008, null, null]);
+});
+
 test("a reason is cut to what a close frame holds, between characters", () => {
   const { session, socket } = sessionOf();
   session.close(4403, "€".repeat(50));
