@@ -17,6 +17,8 @@ export class Delivery {
   readonly #audience = new Audience<Session>();
   // What waits for those of whom something did when they were looked at last.
   readonly #lags = new Map<Session, number>();
+  // Their sum.
+  #waiting = 0;
   readonly sessions = new Map<WebSocket, Session>();
 
   /** `epoch` tells the number of the channels' incarnation, `maxLag` is bytes that may wait for one session. */
@@ -35,7 +37,7 @@ export class Delivery {
   remove(session: Session): void {
     session.isOpen = false;
     this.sessions.delete(session.socket);
-    this.#lags.delete(session);
+    this.#note(session, 0);
     for (const name of session.channels) {
       this.#audience.remove(name, session);
     }
@@ -122,26 +124,28 @@ export class Delivery {
   /** Close a session whose socket has not taken what was sent; nothing but the close frame is sent behind that. */
   checkLag(session: Session): void {
     const waiting = session.isOpen ? bufferedBytes(session.socket) : 0;
-    if (waiting === 0) {
-      this.#lags.delete(session);
-      return;
-    }
-    this.#lags.set(session, waiting);
+    this.#note(session, waiting);
     if (waiting > this.#maxLag) {
       this.#cut(session, `too slow: ${waiting} bytes wait`);
     }
-    let all = this.#lags.values().reduce((sum, one) => sum + one, 0);
-    if (all > MOST_WAITING) {
+    if (this.#waiting > MOST_WAITING) {
       // The slowest go first; those that read since they were looked at stay.
-      for (const [slow, before] of [...this.#lags].sort(([, one], [, other]) => other - one)) {
+      for (const [slow] of [...this.#lags].sort(([, one], [, other]) => other - one)) {
         const now = bufferedBytes(slow.socket);
-        this.#lags.set(slow, now);
-        all += now - before;
-        if (all > MOST_WAITING) {
-          all -= now;
+        this.#note(slow, now);
+        if (this.#waiting > MOST_WAITING) {
           this.#cut(slow, `too slow: ${now} bytes wait, and too many for all`);
         }
       }
+    }
+  }
+
+  #note(session: Session, waiting: number): void {
+    this.#waiting += waiting - (this.#lags.get(session) ?? 0);
+    if (waiting > 0) {
+      this.#lags.set(session, waiting);
+    } else {
+      this.#lags.delete(session);
     }
   }
 
