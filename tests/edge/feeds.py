@@ -37,6 +37,10 @@ class Feed:
         sent = {"X-API-Key": PUBLISH_KEY} if headers is None else dict(headers)
         return await asyncio.to_thread(_post, Request(self.http_url + path, data, sent))
 
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Ask with another method."""
+        return await asyncio.to_thread(_post, Request(self.http_url + path, headers={"X-API-Key": PUBLISH_KEY}))
+
     async def publish(self, channel: str, *data: Any) -> str:
         """Publish, one after the other; returns the epoch."""
         epoch = ""

@@ -65,7 +65,13 @@ export function readSettings(env: SharedSettings): Settings {
   };
 }
 
-function integer(name: string, text: string | null | undefined, otherwise: number, least: number, most: number): number {
+function integer(
+  name: string,
+  text: string | null | undefined,
+  otherwise: number,
+  least: number,
+  most: number,
+): number {
   // Bare workerd has null for a variable that its environment lacks.
   if (text === undefined || text === null || text === "") {
     return otherwise;
