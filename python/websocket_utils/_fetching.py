@@ -1,6 +1,6 @@
 """Documents over HTTP, for what a link needs beside it: in a thread, within a time, a size, and without redirects.
 
-This module imports nothing of ours.
+This module imports nothing of ours but what makes text fit to be shown.
 """
 
 import http.client
@@ -12,9 +12,12 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ._redaction import on_one_line
+
 __all__ = ["FetchFailed", "fetch", "fetch_bytes"]
 
 _MAX_BYTES = 512 * 1024
+_LONGEST_REASON = 100
 
 
 class FetchFailed(Exception):
@@ -78,10 +81,14 @@ def fetch_bytes(
                     raise FetchFailed(f"it took longer than {timeout:g} s")
     except urllib.error.HTTPError as error:
         with error:
-            failure = FetchFailed(str(error), _seconds(error.headers.get("Retry-After")))
+            said = on_one_line(str(error.reason))[:_LONGEST_REASON]
+            failure = FetchFailed(f"HTTP {error.code} ({said})", _seconds(error.headers.get("Retry-After")))
     except http.client.InvalidURL:
         failure = FetchFailed("its URL can't be sent")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except http.client.HTTPException as error:
+        # Its text is what the server sent.
+        failure = FetchFailed(f"no answer in HTTP ({type(error).__name__})")
+    except (OSError, ValueError) as error:
         failure = FetchFailed(str(error))
     else:
         return bytes(read)

@@ -15,8 +15,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 
 # From the bottom up: a module imports from layers below its own, and from its own where no circle comes of it.
 LAYERS = [
-    {"_fetching", "_redaction", "events", "messages", "metrics", "outcomes"},
-    {"exceptions"},
+    {"_redaction", "events", "messages", "metrics", "outcomes"},
+    {"exceptions", "_fetching"},
     {"config", "_shapes", "_columns", "_slow", "namespaces", "authentication"},
     {"schema"},
     {"_core"},

@@ -157,9 +157,9 @@ class PubSub:
         self._topics[subscription] = topic
         self._subscriptions[topic.request.channel] = subscription
         if isinstance(topic, AccountTopic):
-            self.decoder.watch_account(subscription, topic.request.pubkey, topic)
+            self.decoder.watch_account(subscription, topic.request.pubkey, topic.take)
         elif isinstance(topic, (SlotTopic, ProgramTopic)):
-            self.decoder.watch(subscription, topic)
+            self.decoder.watch(subscription, topic.take)
         parked = [frame for number, frame in self._parked if number == subscription]
         if parked:
             self._parked = [one for one in self._parked if one[0] != subscription]

@@ -145,6 +145,7 @@ class LaserStream(Asking, Closing):
             closes=closes,
         )
         self._client = self._opening._opened
+        self._inbox = self._client._inbox
         self._happenings = Happenings(self._client._faults)
         self._seeding: Seeding | None = None
         if seed or seed_url is not None:
@@ -157,7 +158,7 @@ class LaserStream(Asking, Closing):
         self._client.on(bytes, self._on_frame)
         # Of the connection that messages come from.
         self._current: PubSub | None = None
-        self._decode: Callable[[str | bytes, int], tuple[Topic, object] | None] = lambda frame, timestamp: None
+        self._decode: Callable[[str | bytes, int], tuple[Any, object] | None] = lambda frame, timestamp: None
 
     @classmethod
     def connect(
@@ -221,8 +222,7 @@ class LaserStream(Asking, Closing):
     async def begin(self, updates: Updates[Any]) -> None:
         """Subscribe to what it stands for; `Updates` calls it."""
         for request in updates.requests:
-            topic = self._topics.setdefault(request.channel, self._topic(request))
-            topic.listeners = (*topic.listeners, updates)
+            self._topics.setdefault(request.channel, self._topic(request)).join(updates)
         try:
             self._held[updates] = await self._client.subscribe(*updates.channels)
         except BaseException:
@@ -258,7 +258,7 @@ class LaserStream(Asking, Closing):
         for channel in updates.channels:
             topic = self._topics.get(channel)
             if topic is not None:
-                topic.listeners = tuple(one for one in topic.listeners if one is not updates)
+                topic.leave(updates)
                 if channel not in wanted:
                     del self._topics[channel]
 
@@ -313,13 +313,13 @@ class LaserStream(Asking, Closing):
         self._settle_reading()
 
     def _on_frame(self, frame: str | bytes) -> None:
-        found = self._decode(frame, self._client.last_received_ns // 1_000_000)
+        found = self._decode(frame, self._inbox.last_received_ns // 1_000_000)
         if found is None:
             self._read(frame)
         else:
-            topic, message = found
+            take, message = found
             try:
-                topic.take(message, len(frame))
+                take(message, len(frame))
             except WrongKind as error:
                 self._on_unexpected(error.what, error.detail)
 
@@ -350,7 +350,7 @@ class LaserStream(Asking, Closing):
         elif read.method != f"{topic.request.kind}Notification":
             self._on_unexpected(read.method, f"of subscription {subscription}, which is {topic.request.channel}")
         else:
-            timestamp = self._client.last_received_ns // 1_000_000
+            timestamp = self._inbox.last_received_ns // 1_000_000
             topic.take(decode_notification(topic.request, read.params.result, timestamp, frame), len(frame))
 
     def _read_reply(self, frame: str | bytes) -> None:

@@ -35,7 +35,7 @@ class Topic:
         request: How it is asked for.
     """
 
-    __slots__ = ("listeners", "request")
+    __slots__ = ("_takers", "listeners", "request")
 
     request: Request
     listeners: tuple[Updates[Any], ...]
@@ -43,11 +43,25 @@ class Topic:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.listeners = ()
+        # Their methods: looked up once, and not for each message.
+        self._takers: tuple[Callable[[Any, int], None], ...] = ()
+
+    def join(self, updates: Updates[Any]) -> None:
+        """It listens from now on."""
+        self._listen((*self.listeners, updates))
+
+    def leave(self, updates: Updates[Any]) -> None:
+        """It listens no more; does nothing if it did not."""
+        self._listen(tuple(one for one in self.listeners if one is not updates))
+
+    def _listen(self, listeners: tuple[Updates[Any], ...]) -> None:
+        self.listeners = listeners
+        self._takers = tuple(updates.take for updates in listeners)
 
     def take(self, message: Any, size: int) -> None:
         """Deliver a message; `size` is that of its frame in bytes."""
-        for updates in self.listeners:
-            updates.take(message, size)
+        for take in self._takers:
+            take(message, size)
 
 
 class AccountTopic(Topic):
@@ -75,8 +89,8 @@ class AccountTopic(Topic):
         if slot < self.slot:
             self._tell(Fork(self.request.channel, slot, self.slot))
         self.slot = slot
-        for updates in self.listeners:
-            updates.take(message, size)
+        for take in self._takers:
+            take(message, size)
 
     def seed(self, message: AccountUpdate) -> bool:
         """Deliver a state that was fetched, unless a notification was newer; returns whether it was."""
@@ -96,8 +110,8 @@ class ProgramTopic(Topic):
         """Deliver the state of an account."""
         if not isinstance(message, AccountUpdate):
             raise WrongKind(self.request, message)
-        for updates in self.listeners:
-            updates.take(message, size)
+        for take in self._takers:
+            take(message, size)
 
 
 class SlotTopic(Topic):
@@ -126,5 +140,5 @@ class SlotTopic(Topic):
         if message.parent < self._slot:
             self._tell(Fork(self.request.channel, message.slot, self._slot))
         self._slot = message.slot
-        for updates in self.listeners:
-            updates.take(message, size)
+        for take in self._takers:
+            take(message, size)

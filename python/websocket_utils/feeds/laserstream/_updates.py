@@ -104,7 +104,7 @@ class Updates(Generic[T]):
         self._size = 0
         self._is_full = False
         self._dropped = self._conflated = 0
-        self._callbacks: list[Callable[[T], object]] = []
+        self._callbacks: tuple[Callable[[T], object], ...] = ()
         self._waiters: list[asyncio.Future[None]] = []
         self._started: asyncio.Future[None] | None = None
         self._ready = False
@@ -163,27 +163,30 @@ class Updates(Generic[T]):
         Returns:
             `callback`: it can be used as a decorator.
         """
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
         return callback
 
     def take(self, message: T, size: int) -> None:
         """Deliver a message; `size` is that of its frame in bytes."""
-        if self._callbacks:
-            for callback in tuple(self._callbacks):
+        callbacks = self._callbacks
+        if callbacks:
+            for callback in callbacks:
                 try:
                     returned = callback(message)
                 except Exception as error:  # noqa: BLE001  # a callback's error must not end the read
                     self._owner.report(error)
-                    continue
-                if asyncio.iscoroutine(returned) or asyncio.isfuture(returned):
-                    self._owner.run(returned, size)
-            return
-        if self._is_over:
-            return
-        self._put(message, size)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+                else:
+                    if returned is not None:
+                        self._run(returned, size)
+        elif not self._is_over:
+            self._put(message, size)
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _run(self, returned: object, size: int) -> None:
+        if asyncio.iscoroutine(returned) or asyncio.isfuture(returned):
+            self._owner.run(returned, size)
 
     def _put(self, message: T, size: int) -> None:
         self._size += size
