@@ -114,7 +114,35 @@ def test_programs_run_as_a_user_starts_them() -> None:
         server.communicate()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_strategies_trade_only_while_their_guard_is_there() -> None:
+    process = program("two_strategies_and_a_guard.py")
+    try:
+        output, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    errors = "".join(line for line in errors.splitlines(True) if not line.startswith("Executing "))
+    assert (process.returncode, errors) == (0, "")
+    own = [line for line in output.splitlines() if "market:" not in line]
+    assert own == [
+        "momentum: allowed, 95 left; told 3 peers",
+        "momentum: the guard refuses: 50 SOL-USDC is over the limit of 10",
+        "operator: kills the guard",
+        "momentum: the guard has gone",
+        "momentum: no guard, no trade of 5",
+        "operator: starts the guard again",
+        "momentum: the guard is back",
+        "momentum: allowed, 95 left; told 3 peers",
+    ]
+    assert "  market: momentum has traded 5 SOL-USDC" in output.splitlines()
+
+
+# Several programs in one, and their day.
+LONGER = {"two_strategies_and_a_guard.py": 180}
+
+
 def test_examples_are_short() -> None:
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert len(lines) >= 5
-    assert max(lines.values()) <= 40
+    assert {"broadcasting_server.py", *LONGER} <= set(lines)
+    assert {name: count for name, count in lines.items() if count > LONGER.get(name, 40)} == {}

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import websocket_utils
+import websocket_utils.peer
 import websocket_utils.testing
 
 # The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
@@ -135,6 +136,35 @@ ALIASES = {"Direction", "Script", "Stage", "Step"}
 @pytest.mark.parametrize("name", sorted(set(websocket_utils.testing.__all__) - ALIASES))
 def test_name_for_tests_is_documented(name: str) -> None:
     assert getattr(websocket_utils.testing, name).__doc__
+
+
+PEER_NAMES = {
+    "Peer",
+    "PeerDialFailed",
+    "PeerError",
+    "PeerEvent",
+    "PeerGap",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerLink",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
+    "Rendezvous",
+    "RendezvousServer",
+    "RequestFailed",
+    "RequestTimeout",
+    "RequestsFull",
+    "serve_rendezvous",
+}
+
+
+def test_names_for_peers_are_the_documented_ones() -> None:
+    assert set(websocket_utils.peer.__all__) == PEER_NAMES
+    for name in PEER_NAMES - {"PeerEvent"}:
+        assert getattr(websocket_utils.peer, name).__doc__, f"{name} has no docstring"
 
 
 def test_testing_needs_nothing_of_the_tests() -> None:

@@ -88,6 +88,7 @@ LAYERS = [
     {"client", "server", "aggregator"},
     {"_filling", "relay"},
     {"feeds"},
+    {"peer"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},

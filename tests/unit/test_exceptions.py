@@ -24,12 +24,21 @@ from websocket_utils.exceptions import (
     LocalProtocolError,
     MessageNotWritten,
     MessageTooBig,
+    PeerError,
+    PeerLost,
+    PeerNameTaken,
+    PeerNotProven,
+    PeerRefused,
+    PeerUnavailable,
     ProtocolError,
     ProviderError,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
+    RequestFailed,
     RequestRejected,
+    RequestsFull,
+    RequestTimeout,
     RequestTooBig,
     SendQueueFull,
     StaleData,
@@ -100,6 +109,15 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=",
     ),
     (RecordingError(Path("ticks.jsonl"), 3, "no message"), "ticks.jsonl, line 3: no message"),
+    (PeerError("guard"), "the link with 'guard' failed"),
+    (PeerUnavailable("guard"), "no link with 'guard': nothing was sent"),
+    (PeerLost("guard"), "the link with 'guard' was lost before the answer came"),
+    (PeerRefused("guard", 4400, "no name"), "no link with 'guard': no name (close code 4400)"),
+    (PeerNameTaken("guard", 4409, "there is another"), "there is another (close code 4409)"),
+    (PeerNotProven("guard", 4401, "the key is another one"), "the key is another one (close code 4401)"),
+    (RequestTimeout("guard", 0.05), "no answer from 'guard' within 0.05 s"),
+    (RequestFailed("guard", "limit", "50 is over 10"), "'guard' did not answer: limit: 50 is over 10"),
+    (RequestsFull("guard", 1024), "1024 requests to 'guard' wait for an answer"),
 ]
 EACH = pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: type(error).__name__)
 
@@ -202,6 +220,8 @@ def test_words_of_a_peer_add_no_line_to_a_log() -> None:
         str(HandshakeError("ws://h", reason="no", status=302, headers={"location": NASTY}, body=NASTY.encode())),
         str(DecodeError(f"unknown type {NASTY}", format="json", path=f"$.{NASTY}", raw=NASTY.encode())),
         str(RecordingError(Path("ticks.jsonl"), 1, f"no channel {NASTY}")),
+        str(PeerRefused("guard", 4400, NASTY)),
+        str(RequestFailed("guard", NASTY, NASTY)),
     ]
     for text in texts:
         assert text.isprintable(), text

@@ -28,6 +28,15 @@
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
     ├─ ReconnectGaveUp                .attempts .last_error
+    ├─ PeerError                      .peer                         something failed with one peer
+    │  ├─ PeerUnavailable             there is no link with it; nothing was sent
+    │  ├─ PeerLost                    the link was lost before the answer to a request came
+    │  ├─ PeerRefused                 .code .reason                 one side does not want the link
+    │  │  ├─ PeerNameTaken            another peer has the name
+    │  │  └─ PeerNotProven            one side has not proved that it knows the key
+    │  ├─ RequestTimeout (TimeoutError) .timeout                    no answer came in time
+    │  ├─ RequestFailed               .kind .reason                 the peer can't, or will not, answer
+    │  └─ RequestsFull                .limit                        too many requests wait for an answer
     └─ RecordingError                 .path .line .reason           a file of recorded publications is at fault
 
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
@@ -75,6 +84,17 @@ from ._faults import (
     WireFormat,
 )
 from ._nodes import InvalidPubkey, RequestRejected, RequestTooBig
+from ._peers import (
+    PeerError,
+    PeerLost,
+    PeerNameTaken,
+    PeerNotProven,
+    PeerRefused,
+    PeerUnavailable,
+    RequestFailed,
+    RequestsFull,
+    RequestTimeout,
+)
 
 __all__ = [
     "AuthenticationFailed",
@@ -95,13 +115,22 @@ __all__ = [
     "LocalProtocolError",
     "MessageNotWritten",
     "MessageTooBig",
+    "PeerError",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
     "ProtocolError",
     "ProviderError",
     "ReconnectGaveUp",
     "RecordingError",
     "RemoteProtocolError",
+    "RequestFailed",
     "RequestRejected",
+    "RequestTimeout",
     "RequestTooBig",
+    "RequestsFull",
     "SendQueueFull",
     "StaleData",
     "SubscribeRejected",

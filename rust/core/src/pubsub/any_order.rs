@@ -185,10 +185,13 @@ fn value<'a>(reader: &mut Reader<'a>, key: &[u8], fields: &mut Value<'a>) -> Res
 fn state<'a>(reader: &mut Reader<'a>, key: &[u8], fields: &mut State<'a>) -> Result<(), Refused> {
     match key {
         b"lamports" => fields.lamports.put(unsigned(reader)?),
-        b"owner" => fields.owner.put(match text(reader)? {
-            Found::One(owner) => Found::One(owner.bytes),
-            Found::Nothing | Found::Else => Found::Else,
-        }),
+        b"owner" if reader.take(b"\"").is_ok() => {
+            fields.owner.put(reader.rest_of_text()?.map_or(Found::Else, Found::One))
+        }
+        b"owner" => {
+            reader.skip_value()?;
+            fields.owner.put(Found::Else)
+        }
         b"data" => {
             let start = reader.at;
             reader.skip_value()?;

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::{Account, Notification};
-use crate::codec::{Refused, Text};
+use crate::codec::Refused;
 
 /// Reads a frame that is written in that order; None for any other.
 #[inline]
@@ -67,7 +67,7 @@ fn rest_of_context(reader: &mut Reader<'_>) -> Result<u64, Refused> {
     let slot = reader.unsigned()?;
     if reader.byte() == Some(b',') {
         reader.take(b",\"apiVersion\":\"")?;
-        reader.skip_rest_of_text()?;
+        reader.rest_of_text()?;
     }
     reader.take(b"},\"value\":")?;
     Ok(slot)
@@ -81,10 +81,10 @@ fn state<'a>(reader: &mut Reader<'a>, slot: u64) -> Result<Account<'a>, Refused>
     reader.take(b",\"data\":")?;
     let start = reader.at;
     if reader.take(b"[\"").is_ok() {
-        reader.skip_rest_of_text()?;
+        reader.rest_of_text()?;
         if reader.take(b",\"base64\"]").is_err() {
             reader.take(b",\"")?;
-            reader.skip_rest_of_text()?;
+            reader.rest_of_text()?;
             reader.take(b"]")?;
         }
     } else {
@@ -93,7 +93,7 @@ fn state<'a>(reader: &mut Reader<'a>, slot: u64) -> Result<Account<'a>, Refused>
     }
     let data = reader.input.get(start..reader.at);
     reader.take(b",\"owner\":\"")?;
-    let owner: Text<'a> = reader.rest_of_name()?;
+    let owner = reader.rest_of_text()?;
     // What nearly every account has.
     if reader.take(b",\"executable\":false,\"rentEpoch\":18446744073709551615").is_err() {
         reader.take(b",\"executable\":")?;
@@ -107,7 +107,7 @@ fn state<'a>(reader: &mut Reader<'a>, slot: u64) -> Result<Account<'a>, Refused>
         reader.skip_number()?;
     }
     reader.take(b"}")?;
-    Ok(Account { slot, lamports, owner: Some(owner.bytes), data })
+    Ok(Account { slot, lamports, owner, data })
 }
 
 /// The number of the subscription, behind the result.

@@ -62,9 +62,10 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// Steps over a text of any length whose opening quote is behind us, and over its closing one.
+    /// Steps over a text of any length whose opening quote is behind us, and over its closing one. Returns it if it is all
+    /// ASCII and has no escapes.
     #[inline]
-    pub(super) fn skip_rest_of_text(&mut self) -> Result<(), Refused> {
+    pub(super) fn rest_of_text(&mut self) -> Result<Option<&'a [u8]>, Refused> {
         let start = self.at;
         while let Some(block) = self.input.get(self.at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
             // Controls and what is not ASCII: below a space, where bytes have a sign.
@@ -89,9 +90,9 @@ impl<'a> Reader<'a> {
         }
         if self.byte() == Some(b'"') {
             self.at += 1;
-            return Ok(());
+            return Ok(self.input.get(start..self.at - 1));
         }
-        self.skip_written_text(start)
+        self.skip_written_text(start).map(|()| None)
     }
 
     /// The same for a text with escapes, or with more than ASCII, that is read up to here.
@@ -157,7 +158,7 @@ impl<'a> Reader<'a> {
     fn skip_key(&mut self) -> Result<(), Refused> {
         self.skip_space();
         self.take(b"\"")?;
-        self.skip_rest_of_text()?;
+        self.rest_of_text()?;
         self.skip_space();
         self.take(b":")
     }
@@ -172,7 +173,7 @@ impl<'a> Reader<'a> {
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
-                    self.skip_rest_of_text()?;
+                    self.rest_of_text()?;
                 }
                 Some(b't') => self.take(b"true")?,
                 Some(b'f') => self.take(b"false")?,
