@@ -18,7 +18,9 @@ from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
 from .exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -36,6 +38,8 @@ from .exceptions import (
     MessageTooBig,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
@@ -44,6 +48,7 @@ from .exceptions import (
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from .messages import (
@@ -80,11 +85,13 @@ from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "AcknowledgementTimeout",
     "Aggregator",
     "Authenticate",
     "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
+    "BatchRefused",
     "Channel",
     "ClientStats",
     "Close",
@@ -136,6 +143,8 @@ __all__ = [
     "Promoted",
     "ProtocolError",
     "ProviderError",
+    "PublisherBufferFull",
+    "PublisherSuperseded",
     "Raw",
     "Receipt",
     "ReconnectGaveUp",
@@ -171,6 +180,7 @@ __all__ = [
     "UInt64",
     "Unauthorized",
     "Unsubscribe",
+    "UpdatesUnacknowledged",
     "Verdict",
     "WebSocketClient",
     "WebSocketConfig",

@@ -84,6 +84,7 @@ LAYERS = [
     {"client", "server", "aggregator", "relay", "_filling"},
     {"client", "server", "aggregator"},
     {"_filling", "relay"},
+    {"edge"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},

@@ -7,7 +7,9 @@ import pytest
 from websocket_utils import exceptions
 from websocket_utils._redaction import without_credentials
 from websocket_utils.exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -25,6 +27,8 @@ from websocket_utils.exceptions import (
     MessageTooBig,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
@@ -33,6 +37,7 @@ from websocket_utils.exceptions import (
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from websocket_utils.outcomes import SendOutcome
@@ -56,6 +61,11 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
     ),
     (MessageTooBig(17, 16), "a message of 17 bytes is over the limit of 16 bytes; raise max_message_size"),
     (CodecError("text", format="raw"), "text"),
+    (PublisherBufferFull(1000, 50, 1024), "1000 bytes are not acknowledged and 50 more would pass the limit of 1024"),
+    (PublisherSuperseded("adapter\n1", 17), "has taken the name adapter\\n1 from this one (epoch 17)"),
+    (BatchRefused(4400, "line 3\nfails"), "refused a batch: line 3\\nfails (close code 4400)"),
+    (AcknowledgementTimeout(7, 5.0), "no acknowledgement of 7 updates within 5 s (acknowledge_timeout)"),
+    (UpdatesUnacknowledged(2, 5, 6), "2 updates (5 to 6) were not acknowledged by the edge in time"),
     (EncodeError("`volume` is over 2**64 - 1", format="json"), "as json: `volume` is over 2**64 - 1; nothing was sent"),
     (
         DecodeError("expected `float`, got `str`", format="json", offset=17, path="$.price", raw=b'{"price":"1"}'),

@@ -18,6 +18,7 @@
     │     ├─ HeartbeatTimeout         .timeout
     │     ├─ StaleData                .channel .age
     │     ├─ SubscribeTimeout         .channels .timeout
+    │     ├─ AcknowledgementTimeout   .count .timeout               an edge took updates and said nothing
     │     └─ MessageNotWritten        .outcome                      of one accepted message
     ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
     ├─ AuthenticationFailed           .reason                       the server refused who we say we are
@@ -25,6 +26,10 @@
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
     ├─ ReconnectGaveUp                .attempts .last_error
+    ├─ PublisherBufferFull            .waiting .size .limit         the update was not taken
+    ├─ PublisherSuperseded            .name .epoch                  a newer publisher has the name
+    ├─ BatchRefused                   .code .reason                 the edge does not take what is sent
+    ├─ UpdatesUnacknowledged          .count .first .last           not known to be at the edge
     └─ RecordingError                 .path .line .reason           a file of recorded publications is at fault
 
 `OSError` (refused, name not resolved, address in use), `TimeoutError` and `asyncio.CancelledError` pass through
@@ -38,6 +43,13 @@ a peer chose gets into a text unescaped, where a line break would begin another 
 words as they came.
 """
 
+from ._edge import (
+    AcknowledgementTimeout,
+    BatchRefused,
+    PublisherBufferFull,
+    PublisherSuperseded,
+    UpdatesUnacknowledged,
+)
 from ._endings import (
     AuthenticationFailed,
     ConnectionClosed,
@@ -73,7 +85,9 @@ from ._faults import (
 )
 
 __all__ = [
+    "AcknowledgementTimeout",
     "AuthenticationFailed",
+    "BatchRefused",
     "Close",
     "CodecError",
     "ConfigError",
@@ -92,6 +106,8 @@ __all__ = [
     "MessageTooBig",
     "ProtocolError",
     "ProviderError",
+    "PublisherBufferFull",
+    "PublisherSuperseded",
     "ReconnectGaveUp",
     "RecordingError",
     "RemoteProtocolError",
@@ -100,6 +116,7 @@ __all__ = [
     "SubscribeRejected",
     "SubscribeTimeout",
     "Unauthorized",
+    "UpdatesUnacknowledged",
     "WebSocketError",
     "WireFormat",
 ]
