@@ -19,6 +19,7 @@ _MALFORMED: Final = 4400
 _SUPERSEDED: Final = 4409
 _HOLE: Final = 4410
 _KEY_CODES: Final = (4401, 4403)
+_NO_ROOM: Final = 4429
 _TOO_BIG: Final = 1009
 _KEY_STATUSES: Final = (401, 403)
 
@@ -49,6 +50,7 @@ def closes(*, refreshes: bool) -> EdgeCloses:
         _SUPERSEDED: "final",
         # Once is a restart in the wrong moment; over and over, the two sides disagree for good.
         _HOLE: "suspect",
+        _NO_ROOM: "late",
     }
     if not refreshes:
         codes |= dict.fromkeys(_KEY_CODES, "final")
