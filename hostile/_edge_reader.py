@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 
-from websocket_utils import Gap, Histogram, Lagged, PriceUpdate, ReconnectPolicy, WebSocketClient, run
+from websocket_utils import Gap, Histogram, Lagged, PriceUpdate, WebSocketClient, run
 
 # Nothing has come for so long: it won't any more.
 _PATIENCE: Final = 20.0
@@ -94,7 +94,7 @@ class Reader:
             recover=True,
             max_reconnect_attempts=None,
             reconnect_interval=0.2,
-            reconnect=ReconnectPolicy(),
+            close_timeout=0.5,
             max_inbox=64 * 1024 * 1024,
         ) as client:
             client.on(PriceUpdate, self.take)

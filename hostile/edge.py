@@ -74,12 +74,12 @@ async def _kept(workerd: Workerd, channels: int) -> tuple[int, int]:
     """The object's own books: what it has of the publisher, and the numbers of all its channels together."""
     url = f"{workerd.publisher_url}?name={NAME}"
     async with WebSocketClient.connect(
-        url, headers={"X-API-Key": PUBLISH_KEY}, subprotocols=["websocket-utils.publisher"]
+        url, headers={"X-API-Key": PUBLISH_KEY}, subprotocols=["websocket-utils.publisher"], close_timeout=0.5
     ) as client:
         welcome = await client.receive(PublisherWelcome)
         assert welcome is not None
     places: list[int] = []
-    async with WebSocketClient.connect(workerd.url, recover=True) as client:
+    async with WebSocketClient.connect(workerd.url, recover=True, close_timeout=0.5) as client:
 
         def note(update: PriceUpdate) -> None:
             place = client.current_position
@@ -118,7 +118,12 @@ async def stream(
         try:
             assert (await reader.stdout.readline()).strip() == b"reading"
             async with EdgePublisher.connect(
-                workerd.publisher_url, name=NAME, key=PUBLISH_KEY, interval=interval, reconnect_interval=0.5
+                workerd.publisher_url,
+                name=NAME,
+                key=PUBLISH_KEY,
+                interval=interval,
+                reconnect_interval=0.5,
+                close_timeout=0.5,
             ) as publisher:
                 pacer = _Pacer(publisher, rate, channels)
                 await pacer.run(seconds / 3)
