@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 import itertools
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import edge_publisher
 from hostile.edge import stream
 from tests.integration.strategy import AT_ONCE
 from tests.support.waiting import until
-from tests.support.workerd import PUBLISH_KEY, Workerd
+from tests.support.workerd import CLOUDFLARE, PUBLISH_KEY, Workerd
 
 from websocket_utils import AuthenticationFailed, Gap, PriceUpdate, Raw, WebSocketClient
 from websocket_utils.edge import EdgePublisher, PublishingResumed, UpdateRejected
@@ -197,6 +202,42 @@ async def test_what_was_published_while_the_edge_was_away_is_there_when_it_is_ba
         await until(lambda: len(reader.numbers) == 50)
         assert reader.numbers == list(range(1, 51))
         assert len(resumed) == 1
+
+
+async def test_example_publishes_and_reads_all_of_it(workerd: Workerd) -> None:
+    async with asyncio.timeout(15):
+        prices = await edge_publisher.main(f"ws://127.0.0.1:{workerd.port}", PUBLISH_KEY, count=50)
+    assert [one and one.timestamp for one in prices] == list(range(50))
+
+
+@pytest.mark.timeout(40)
+def test_example_runs_its_own_worker_as_a_user_starts_it(workerd: Workerd, tmp_path: Path) -> None:
+    # The same program, but for its port.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = tmp_path / "examples" / "edge_publisher.py"
+    program.parent.mkdir()
+    (tmp_path / "edge").symlink_to(CLOUDFLARE.parent)
+    text = Path(edge_publisher.__file__).read_text(encoding="utf-8")
+    assert text.count("8787") == 2
+    program.write_text(text.replace("8787", str(port)), encoding="utf-8")
+    done = _run(program)
+    assert done.returncode == 0, done.stderr
+    assert "the dashboard's last: PriceUpdate(" in done.stdout
+
+
+def test_example_says_what_is_missing(tmp_path: Path) -> None:
+    program = tmp_path / "examples" / "edge_publisher.py"
+    program.parent.mkdir()
+    program.write_text(Path(edge_publisher.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    done = _run(program)
+    assert (done.returncode, done.stderr) == (1, "workerd is not there: `make edge` brings it\n")
+
+
+def _run(program: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-X", "dev", "-W", "error", str(program)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
 
 
 @pytest.mark.slow

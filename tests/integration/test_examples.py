@@ -101,5 +101,5 @@ def test_programs_run_as_a_user_starts_them() -> None:
 
 def test_examples_are_short() -> None:
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert len(lines) == 4
+    assert len(lines) >= 4
     assert max(lines.values()) <= 40
