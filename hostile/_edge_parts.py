@@ -7,8 +7,9 @@ EDGE = """\
 `EdgePublisher` publishes {rate} updates a second over {channels} channels to the Workers of `edge/cloudflare` on real
 workerd, for {seconds:.0f} s. After a third of that the object is reset, which cuts all its sockets; after two thirds
 workerd is killed (SIGKILL) and started again on the same disk and port{idle}. A reader in another process has all
-channels, and recovers. Each update carries its own number. Bar: at least {kept:.0%} of the rate, and the books of publisher, object
-and reader agree: all is acknowledged, kept, numbered and read, once and in order. `make stream` runs it."""
+channels, and recovers. Each update carries its own number. Bar: at least {kept:.0%} of the rate, and the books of
+publisher, object and reader agree: all is acknowledged, kept, numbered and read, once and in order.
+`make stream` runs it."""
 _IDLE = "; at last nothing is sent for {seconds:g} s, in which the object is evicted, and then for another second"
 
 
