@@ -13,7 +13,7 @@ import type { Shard } from "./shard";
 import { ShardLink, type ShardStub } from "./shards";
 import { NoRoom, Storage, type NewPublication, type Standing } from "./storage";
 import type { Ask } from "./subscribing";
-import type { Payload, Publication } from "./wire";
+import { answerClose, type Payload, type Publication } from "./wire";
 
 export interface CoordinatorEnv extends SharedSettings {
   SHARD: DurableObjectNamespace<Shard>;
@@ -83,8 +83,9 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
     }
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#sessions.onClose(socket);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {

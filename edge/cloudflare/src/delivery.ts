@@ -1,6 +1,6 @@
 // From a publication to the sockets of those who get it.
 
-import { Audience, covers } from "./audience";
+import { Audience } from "./audience";
 import { SLOW } from "./channels";
 import type { Session } from "./session";
 import { byteLength, positioned, unpositioned, type Payload, type Publication } from "./wire";
@@ -44,11 +44,6 @@ export class Delivery {
   unsubscribe(session: Session, name: string): boolean {
     this.#audience.remove(name, session);
     return session.channels.delete(name);
-  }
-
-  /** Whether a session gets a channel by another subscription than `name`. */
-  isCovered(session: Session, channel: string, name: string): boolean {
-    return [...session.channels].some((other) => other !== name && covers(other, channel));
   }
 
   /** Send publications to those who get them: each is one frame, made once for all with the same form. */
@@ -119,11 +114,13 @@ export class Delivery {
     return sessions.length;
   }
 
-  /** Close a session whose socket has not taken what was sent. */
+  /** Close a session whose socket has not taken what was sent; nothing but the close frame is sent behind that. */
   checkLag(session: Session): void {
-    const waiting = bufferedBytes(session.socket);
+    const waiting = session.isOpen ? bufferedBytes(session.socket) : 0;
     if (waiting > this.#maxLag) {
+      console.warn(`session ${session.id} is too slow: ${waiting} bytes wait`);
       session.close(SLOW, `too slow: ${waiting} bytes wait`);
+      this.remove(session);
     }
   }
 }

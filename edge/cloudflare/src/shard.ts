@@ -10,7 +10,7 @@ import { readSettings, type SharedSettings } from "./settings";
 import type { Parcel } from "./shards";
 import type { Standing } from "./storage";
 import type { Ask } from "./subscribing";
-import type { Payload } from "./wire";
+import { answerClose, type Payload } from "./wire";
 
 export interface ShardEnv extends SharedSettings {
   COORDINATOR: DurableObjectNamespace<Coordinator>;
@@ -52,8 +52,9 @@ export class Shard extends DurableObject<ShardEnv> {
     await this.#sessions.onMessage(socket, message);
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#sessions.onClose(socket);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -61,13 +61,12 @@ export class Subscribing {
       return;
     }
     const asks: Ask[] = [];
-    const isNew = new Map<string, boolean>();
+    const before = new Set(session.channels);
     const refused = new Map<string, Fault>();
     let room = MOST_REFUSED_CHARACTERS;
     for (const name of names) {
       const refusal = this.#namespaces.patternFault(name) ?? this.#refusal(session, name);
       if (refusal === null) {
-        isNew.set(name, !session.channels.has(name));
         asks.push({ name, positions: [...positions.values()].filter((one) => covers(name, one.channel)) });
         this.#delivery.subscribe(session, name);
         continue;
@@ -85,7 +84,7 @@ export class Subscribing {
       session.held = { publications: [], bytes: 0 };
       standings = await standings;
     }
-    this.#goOn(session, asks, isNew, standings, refused);
+    this.#goOn(session, asks, before, standings, refused);
   }
 
   #refusal(session: Session, name: string): Fault | null {
@@ -101,7 +100,7 @@ export class Subscribing {
   #goOn(
     session: Session,
     asks: Ask[],
-    isNew: ReadonlyMap<string, boolean>,
+    before: ReadonlySet<string>,
     standings: Standing[][],
     refused: ReadonlyMap<string, Fault>,
   ): void {
@@ -109,13 +108,15 @@ export class Subscribing {
     const told = new Map<string, GoesOn>();
     const missed: Publication[] = [];
     const upTo = new Map<string, number>();
+    // One name after the other, as if each came in a message of its own.
+    const had = new Set(before);
     asks.forEach(({ name, positions }, place) => {
       for (const standing of standings[place] ?? []) {
         const { channel, sequence } = standing;
         let outcome = told.get(channel);
         if (outcome === undefined) {
           const isAsked = positions.length > 0;
-          const isSilent = !isAsked && (isNew.get(name) !== true || this.#delivery.isCovered(session, channel, name));
+          const isSilent = !isAsked && [...had].some((other) => covers(other, channel));
           const [first, sent] = isSilent ? [null, []] : toSend(standing);
           missed.push(...sent);
           outcome = { channel, sequence: first ?? sequence, isRecovered: !isSilent && standing.missing !== null };
@@ -124,6 +125,7 @@ export class Subscribing {
         }
         goingOn.push(outcome);
       }
+      had.add(name);
     });
     if (session.isSequenced) {
       accept(session, this.#epoch(), asks.map((ask) => ask.name), goingOn);

@@ -72,6 +72,16 @@ export function readPositions(texts: readonly string[]): Map<string, Position> |
   return positions;
 }
 
+/** Complete the closing handshake that a peer began: hibernating sockets leave that to their object. */
+export function answerClose(socket: WebSocket, code: number): void {
+  try {
+    // 1005 and 1006 say that there was no code: no frame has them (RFC 6455 §7.4.1).
+    socket.close(code === 1005 || code === 1006 ? 1000 : code);
+  } catch {
+    // It is over already.
+  }
+}
+
 /** Bytes of a text in UTF-8, without encoding it. */
 export function byteLength(payload: Payload): number {
   if (typeof payload !== "string") {
