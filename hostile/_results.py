@@ -442,8 +442,9 @@ class EdgeResult(Result, kw_only=True):
     # Updates a second that were asked for, and over how many channels.
     rate: int
     channels: int
-    # Seconds of silence, after which the object was evicted; 0: there was none.
+    # Seconds of silence, 0: there were none; and whether the object was evicted in them, which was another one then.
     idle_s: float
+    was_evicted: bool
     # The publisher's books.
     published: int
     acknowledged: int
@@ -486,6 +487,7 @@ class EdgeResult(Result, kw_only=True):
             and self.lost == self.doubled == self.disordered == self.gaps == 0
             and self.reconnects > 1
             and self.reader_reconnects > 1
+            and self.was_evicted == (self.idle_s > 0)
         )
 
 

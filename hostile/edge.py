@@ -134,9 +134,12 @@ async def stream(
                 await workerd.restart()
                 await pacing
                 await publisher.flush(timeout=30)
+                was_evicted = False
                 if idle is not None:
+                    before = await workerd.instance()
                     await asyncio.sleep(idle)
                     await pacer.run(1.0)
+                    was_evicted = await workerd.instance() != before
                     await publisher.flush(timeout=30)
                 stats = publisher.stats()
             reader.stdin.write(f"expect {pacer.published // channels}\n".encode())
@@ -155,6 +158,7 @@ async def stream(
         rate=rate,
         channels=channels,
         idle_s=idle or 0.0,
+        was_evicted=was_evicted,
         published=stats.published,
         acknowledged=stats.acknowledged,
         waiting=stats.waiting,

@@ -205,6 +205,10 @@ class Workerd:
         query = "" if leaving_out is None else f"?except={leaving_out}"
         return int(json.loads(await self._control(f"/broadcast{query}", text.encode())))
 
+    async def instance(self) -> str:
+        """Which instance of the coordinator answers: another one after an eviction, a reset or a restart."""
+        return (await self._control("/instance")).decode()
+
     async def facts(self) -> dict[str, int]:
         """Sessions, publishers and shards, as the coordinator counts them."""
         return dict[str, int](json.loads(await self._control("/facts")))

@@ -4,6 +4,13 @@ import { Coordinator as RealCoordinator } from "../src/coordinator";
 import { Shard as RealShard } from "../src/shard";
 
 export class Coordinator extends RealCoordinator {
+  readonly #instance = crypto.randomUUID();
+
+  /** Another one after an eviction, a reset or a restart. */
+  instance(): string {
+    return this.#instance;
+  }
+
   reset(): void {
     this.ctx.abort("a test resets the object");
   }
