@@ -1,6 +1,6 @@
 """The section of docs/RELIABILITY.md about publishing to the edge."""
 
-from hostile._results import EDGE_RATE_KEPT, EdgeResult
+from hostile._edge_results import EDGE_RATE_KEPT, EdgeResult
 from hostile._tables import number, table, where, word
 
 EDGE = """\

@@ -20,7 +20,8 @@ from benches._results import commit, machine, today, versions
 from tests.support.workerd import PUBLISH_KEY, Workerd
 
 from hostile._edge_reader import ReaderBooks, channel_of
-from hostile._results import EdgeResult, save
+from hostile._edge_results import EdgeResult
+from hostile._results import save
 from websocket_utils import PriceUpdate, WebSocketClient, run
 from websocket_utils.edge import EdgePublisher, PublisherWelcome
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benches._results import ROOT
 
 from hostile._edge_parts import edge_parts
+from hostile._edge_results import EdgeResult
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
@@ -24,7 +25,6 @@ from hostile._results import (
     CodecResult,
     DialRow,
     DrainResult,
-    EdgeResult,
     FuzzResult,
     HerdResult,
     HerdRow,

@@ -7,6 +7,7 @@ import pytest
 from benches._results import Machine
 from hostile import codec, fuzzing, herd, render
 from hostile import references as references_run
+from hostile._edge_results import EdgeResult
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
@@ -17,7 +18,6 @@ from hostile._results import (
     DialRow,
     DrainResult,
     DrainRun,
-    EdgeResult,
     FuzzResult,
     HerdResult,
     HerdRow,

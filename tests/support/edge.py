@@ -3,6 +3,7 @@
 Its disk outlives it, as the real one's: a new `Edge` over the same `Disk` is a restart.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,19 @@ from tests.integration.strategy import AT_ONCE
 from websocket_utils.edge import EdgePublisher, PublicationRejected, PublisherAcknowledged, PublisherWelcome
 from websocket_utils.testing import MemoryNetwork, MemoryPeer, Request
 
-__all__ = ["URL", "Disk", "Edge", "EdgeServer", "Hole", "Malformed", "Refusal", "Superseded", "edge_link"]
+__all__ = [
+    "URL",
+    "Disk",
+    "Edge",
+    "EdgeServer",
+    "Hole",
+    "Malformed",
+    "Refusal",
+    "Superseded",
+    "edge_link",
+    "kinds",
+    "noted",
+]
 
 
 class Refusal(Exception):
@@ -172,3 +185,27 @@ async def edge_link(
         given = {"name": "me", "key": "secret", "interval": 0.0, "reconnect": AT_ONCE, **settings}
         async with EdgePublisher.connect(URL, **given) as publisher:
             yield publisher, served
+
+
+@contextlib.asynccontextmanager
+async def noted(publisher: EdgePublisher) -> AsyncIterator[list[Any]]:
+    """All that `events()` brings; its error at the end too."""
+    seen: list[Any] = []
+
+    async def follow() -> None:
+        try:
+            async for event in publisher.events():
+                seen.append(event)  # noqa: PERF401  # seen while it grows
+        except Exception as error:  # noqa: BLE001  # whatever it ends with is what the test asks for
+            seen.append(error)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def kinds(seen: list[Any]) -> list[str]:
+    return [type(one).__name__ for one in seen]
