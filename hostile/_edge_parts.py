@@ -1,5 +1,7 @@
 """The section of docs/RELIABILITY.md about publishing to the edge."""
 
+import textwrap
+
 from hostile._edge_results import EDGE_RATE_KEPT, EdgeResult
 from hostile._tables import number, table, where, word
 
@@ -38,7 +40,7 @@ def edge_parts(result: EdgeResult) -> list[str]:
     )
     return [
         "## Publishing to the edge",
-        text,
+        textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False),
         table(
             (
                 *("published", "acknowledged", "had by the object", "numbered by it", "read"),
