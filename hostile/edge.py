@@ -137,10 +137,10 @@ async def stream(
                 await publisher.flush(timeout=30)
                 was_evicted = False
                 if idle is not None:
-                    before = await workerd.instance()
+                    before = await workerd.life()
                     await asyncio.sleep(idle)
                     await pacer.run(1.0)
-                    was_evicted = await workerd.instance() != before
+                    was_evicted = await workerd.life() != before
                     await publisher.flush(timeout=30)
                 stats = publisher.stats()
             reader.stdin.write(f"expect {pacer.published // channels}\n".encode())

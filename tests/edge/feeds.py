@@ -88,6 +88,21 @@ class Peer:
     def __init__(self, connection: websockets.ClientConnection) -> None:
         self._connection = connection
 
+    @property
+    def session(self) -> str:
+        """What the Workers call it."""
+        response = self._connection.response
+        assert response is not None
+        return response.headers["X-Session"]
+
+    def stop_reading(self) -> None:
+        """Take nothing from the socket any more."""
+        self._connection.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take what waits."""
+        self._connection.transport.resume_reading()
+
     async def say(self, *messages: Any) -> None:
         """Say messages: text or bytes as they are, anything else as JSON."""
         for one in messages:

@@ -205,9 +205,9 @@ class Workerd:
         query = "" if leaving_out is None else f"?except={leaving_out}"
         return int(json.loads(await self._control(f"/broadcast{query}", text.encode())))
 
-    async def instance(self) -> str:
-        """Which instance of the coordinator answers: another one after an eviction, a reset or a restart."""
-        return (await self._control("/instance")).decode()
+    async def life(self) -> str:
+        """Which life the coordinator is in: another one after each time it was evicted, reset or killed. Wakes it."""
+        return (await self._control("/life")).decode()
 
     async def facts(self) -> dict[str, int]:
         """Sessions, publishers and shards, as the coordinator counts them."""

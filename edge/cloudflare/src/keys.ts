@@ -13,8 +13,9 @@ export async function isSame(presented: string, expected: string): Promise<boole
 }
 
 /** What is wrong with the key that publishers have to present; null if nothing is. */
-export function keyFault(key: string | undefined): string | null {
-  if (key === undefined || key === "") {
+export function keyFault(key: string | null | undefined): string | null {
+  // Bare workerd has null for what its environment lacks.
+  if (key === undefined || key === null || key === "") {
     return "publishing is off: the secret PUBLISH_KEY is not set";
   }
   if (key.length < MIN_KEY || !/^[!-~]+$/.test(key)) {

@@ -23,8 +23,8 @@ export default {
         const except = url.searchParams.get("except");
         return Response.json(await coordinator.broadcast(await request.text(), except === null ? {} : { except }));
       }
-      case "/instance":
-        return new Response(await coordinator.instance());
+      case "/life":
+        return new Response(await coordinator.life());
       case "/facts":
         return Response.json(await coordinator.facts());
       default:

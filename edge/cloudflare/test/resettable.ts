@@ -4,11 +4,11 @@ import { Coordinator as RealCoordinator } from "../src/coordinator";
 import { Shard as RealShard } from "../src/shard";
 
 export class Coordinator extends RealCoordinator {
-  readonly #instance = crypto.randomUUID();
+  readonly #life = crypto.randomUUID();
 
-  /** Another one after an eviction, a reset or a restart. */
-  instance(): string {
-    return this.#instance;
+  /** Another one after each eviction. */
+  life(): string {
+    return this.#life;
   }
 
   reset(): void {
