@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 from benches._results import commit, machine, today, versions
-from tests.support.workerd import PUBLISH_KEY, Workerd
+from tests.support.workerd import CLOUDFLARE, PUBLISH_KEY, Workerd
 
 from hostile._edge_reader import ReaderBooks, channel_of
 from hostile._edge_results import EdgeResult
@@ -193,6 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=IDLE, help="seconds of silence before the last part; 0: none")
     parser.add_argument("--save", action="store_true", help="keep the result for docs/RELIABILITY.md")
     chosen = parser.parse_args(arguments)
+    if not (CLOUDFLARE / "node_modules").exists():
+        print("workerd (edge/cloudflare/node_modules) is not there: make edge brings it", file=sys.stderr)
+        return 2
     result = run(stream(chosen.seconds, chosen.rate, channels=chosen.channels, idle=chosen.idle or None))
     for name, value in msgspec.structs.asdict(result).items():
         print(f"{name:>18}: {value}")
