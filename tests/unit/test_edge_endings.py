@@ -89,6 +89,16 @@ async def test_newer_publisher_of_the_name_ends_this_one_which_does_not_dial_aga
         assert server.published("a") == [1, 2]
 
 
+async def test_name_that_has_no_greater_epoch_is_refused_and_nothing_is_sent() -> None:
+    server = EdgeServer()
+    # A clock that was broken once.
+    server.disk.publishers["me"] = (2**53 - 1, 1000)
+    async with edge_link(server) as (publisher, _):
+        with pytest.raises(PublisherSuperseded):
+            publisher.publish("a", "1")
+    assert server.batches == []
+
+
 async def test_publisher_that_comes_back_behind_a_newer_one_is_superseded() -> None:
     async with edge_link() as (publisher, server):
         publisher.publish("a", "1")

@@ -194,6 +194,14 @@ def test_first_connection_takes_an_epoch_above_the_one_the_edge_knows() -> None:
     assert not updates.is_new
 
 
+def test_name_whose_last_epoch_is_the_greatest_there_is_belongs_to_somebody_else() -> None:
+    updates = made()
+    assert updates.is_superseded_by(2**53 - 1, 7)
+    assert not updates.is_superseded_by(2**53 - 2, 7)
+    updates.resume(2**53 - 2, 7, 0.0, now_ms=EPOCH)
+    assert updates.epoch == 2**53 - 1
+
+
 @pytest.mark.parametrize(("epoch", "sequence"), [(EPOCH + 1, 0), (EPOCH, 3)])
 def test_later_connection_that_knows_of_more_than_was_sent_is_another_publishers(epoch: int, sequence: int) -> None:
     updates = connected(made())

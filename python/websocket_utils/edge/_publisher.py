@@ -166,7 +166,7 @@ class EdgePublisher:
             flush_timeout=flush_timeout,
         )
         updates = Unacknowledged(
-            epoch=int(clock() * 1000),
+            epoch=max(1, int(clock() * 1000)),
             interval=interval,
             buffer=buffer,
             window=window,

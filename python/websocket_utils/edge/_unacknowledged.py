@@ -424,8 +424,8 @@ class Unacknowledged:
     def is_superseded_by(self, epoch: int, sequence: int) -> bool:
         """Whether what a new connection says the edge has is another publisher's, which is newer than this one."""
         if self.is_new:
-            # Whoever was there before: this is the newer one.
-            return False
+            # Whoever was there before: this is the newer one, as long as there is a greater epoch.
+            return epoch >= _MAX_NUMBER
         return epoch > self.epoch or (epoch == self.epoch and sequence > self._had + self.sent)
 
     def resume(self, epoch: int, sequence: int, now: float, *, now_ms: int) -> Resumption:
@@ -444,7 +444,7 @@ class Unacknowledged:
         if self.is_new:
             self.is_new = False
             # A clock that was set back, or another process that began in this very millisecond.
-            self.epoch = min(max(self.epoch, epoch + 1), _MAX_NUMBER)
+            self.epoch = max(self.epoch, epoch + 1)
             return Resumption(0, 0, 0)
         if epoch == self.epoch and sequence >= self._had:
             count = self.acknowledge(epoch, sequence, now).count
