@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -227,6 +228,18 @@ def test_example_runs_its_own_worker_as_a_user_starts_it(workerd: Workerd, tmp_p
     assert "the dashboard's last: PriceUpdate(" in done.stdout
 
 
+async def test_block_of_the_guide_publishes_and_reads_with_a_token(tmp_path: Path) -> None:
+    page = (CLOUDFLARE.parents[1] / "docs" / "guides" / "cloudflare.md").read_text(encoding="utf-8")
+    program = tmp_path / "block.py"
+    program.write_text(page.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    token_key = "token-key-of-the-tests-32-bytes-long"
+    async with Workerd(variables={"TOKEN_KEY": token_key}) as workerd:
+        keys = {"FEED_URL": f"ws://127.0.0.1:{workerd.port}", "PUBLISH_KEY": PUBLISH_KEY, "TOKEN_KEY": token_key}
+        done = await asyncio.to_thread(_run, program, **keys)
+    assert done.returncode == 0, done.stderr
+    assert "price=151.2" in done.stdout
+
+
 def test_example_says_what_is_missing(tmp_path: Path) -> None:
     program = tmp_path / "examples" / "edge_publisher.py"
     program.parent.mkdir()
@@ -235,9 +248,10 @@ def test_example_says_what_is_missing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "workerd is not there: `make edge` brings it\n")
 
 
-def _run(program: Path) -> "subprocess.CompletedProcess[str]":
+def _run(program: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-X", "dev", "-W", "error", str(program)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30, env=environment)
 
 
 @pytest.mark.slow
