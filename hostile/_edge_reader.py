@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 
-from websocket_utils import Gap, Histogram, Lagged, PriceUpdate, WebSocketClient, run
+from websocket_utils import ClosePolicy, Gap, Histogram, Lagged, PriceUpdate, WebSocketClient, run
 
 # Nothing has come for so long: it won't any more.
 _PATIENCE: Final = 20.0
@@ -95,6 +95,8 @@ class Reader:
             max_reconnect_attempts=None,
             reconnect_interval=0.2,
             close_timeout=0.5,
+            # It was too slow: that is no fault of what it asks for.
+            closes=ClosePolicy({4008: "retry"}),
             max_inbox=64 * 1024 * 1024,
         ) as client:
             client.on(PriceUpdate, self.take)

@@ -33,8 +33,9 @@ IDLE: Final = 12.0
 NAME: Final = "adapter"
 _READER: Final = Path(__file__).with_name("_edge_reader.py")
 _TICK: Final = 0.005
-# What comes back to a reader that was away: more than all that is published in an outage, for each channel.
-_SETTINGS: Final = {"HISTORY": "5000", "HISTORY_BYTES": str(4 * 1024 * 1024)}
+# What comes back to a reader that was away: more than all that is published in an outage, for each channel. And it may
+# be slow: other processes may have the machine.
+_SETTINGS: Final = {"HISTORY": "5000", "HISTORY_BYTES": str(4 * 1024 * 1024), "MAX_LAG": str(32 * 1024 * 1024)}
 
 
 class _Pacer:
