@@ -48,5 +48,6 @@ def test_every_layer_has_its_rows() -> None:
         "Recordings",
         "Publishing to the edge",
         "Peers",
+        "Feeds",
         "Codec",
     ]
