@@ -1,5 +1,7 @@
 """What is wrong with requests to nodes of a chain."""
 
+from typing import Any
+
 from websocket_utils._redaction import on_one_line
 
 from ._endings import SubscribeRejected
@@ -46,7 +48,7 @@ class RequestTooBig(MessageTooBig):
 
     def __init__(self, what: str, size: int, limit: int) -> None:
         super().__init__(size, limit)
-        self.args = (what, size, limit)
+        self.args: tuple[Any, ...] = (what, size, limit)
         self.what = what
 
     def __str__(self) -> str:
@@ -68,7 +70,7 @@ class RequestRejected(SubscribeRejected):
 
     def __init__(self, channel: str, code: int, reason: str, method: str) -> None:
         super().__init__(channel, code, reason)
-        self.args = (channel, code, reason, method)
+        self.args: tuple[Any, ...] = (channel, code, reason, method)
         self.method = method
 
     def __str__(self) -> str:
