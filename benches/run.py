@@ -40,6 +40,7 @@ MODULES = (
     "deflate",
     "targets",
     "memory",
+    "laserstream",
 )
 
 

@@ -27,7 +27,7 @@ from ._publishing import Publishing
 from ._server_channels import ServerChannels
 from ._server_drain import Drain
 from ._side_door import SideDoor
-from ._subscriptions import SUBPROTOCOLS
+from ._subscription_protocol import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from examples import broadcasting_server, connect_and_receive_test, multi_source_aggregator, price_feed_consumer
+from examples import (
+    broadcasting_server,
+    connect_and_receive_test,
+    laserstream_to_strategies,
+    multi_source_aggregator,
+    price_feed_consumer,
+)
 
 from websocket_utils import PriceUpdate, WebSocketClient, WebSocketServer
 
@@ -69,6 +75,14 @@ async def test_test_receives_what_was_published() -> None:
     assert await connect_and_receive_test.main() == connect_and_receive_test.UPDATE
 
 
+async def test_laserstream_republishes_what_its_own_node_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    async with asyncio.timeout(SECONDS):
+        await laserstream_to_strategies.main(count=2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "lamports=435888001, slot=435888001" in first
+    assert "lamports=435888002, slot=435888002" in second
+
+
 def program(name: str, *arguments: str) -> subprocess.Popen[str]:
     # -X dev and -W error: what a program leaves open is an error here.
     command = [sys.executable, "-u", "-X", "dev", "-W", "error", str(EXAMPLES / name), *arguments]
@@ -86,6 +100,7 @@ def test_programs_run_as_a_user_starts_them() -> None:
             ("price_feed_consumer.py", [url]),
             ("multi_source_aggregator.py", [url, url]),
             ("connect_and_receive_test.py", []),
+            ("laserstream_to_strategies.py", []),
         ):
             output, errors = program(name, *arguments).communicate(timeout=SECONDS)
             # What the debug mode says of steps that took long is about the machine.

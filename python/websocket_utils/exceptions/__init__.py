@@ -7,7 +7,9 @@
     ├─ ProtocolError                  .close_code .reason           the connection is over
     │  ├─ LocalProtocolError          we, or our caller, broke RFC 6455
     │  └─ RemoteProtocolError         the peer broke RFC 6455
+    ├─ InvalidPubkey (ValueError)     .key .reason                  nothing was asked for
     ├─ MessageTooBig                  .size .limit                  close code 1009
+    │  └─ RequestTooBig               .what                         nothing was asked for
     ├─ CodecError                     .format                       the connection stays open
     │  ├─ EncodeError
     │  └─ DecodeError                 .offset .path .expected .got .raw
@@ -20,6 +22,7 @@
     │     ├─ SubscribeTimeout         .channels .timeout
     │     └─ MessageNotWritten        .outcome                      of one accepted message
     ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
+    │  └─ RequestRejected             .method                       by a node, of a call of JSON-RPC
     ├─ AuthenticationFailed           .reason                       the server refused who we say we are
     ├─ Unauthorized                   .reason                       raised by a server's `authenticate`
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
@@ -80,6 +83,7 @@ from ._faults import (
     WebSocketError,
     WireFormat,
 )
+from ._nodes import InvalidPubkey, RequestRejected, RequestTooBig
 from ._peers import (
     PeerError,
     PeerLost,
@@ -106,6 +110,7 @@ __all__ = [
     "HandshakeError",
     "HeartbeatTimeout",
     "Initiator",
+    "InvalidPubkey",
     "InvalidURL",
     "LocalProtocolError",
     "MessageNotWritten",
@@ -122,7 +127,9 @@ __all__ = [
     "RecordingError",
     "RemoteProtocolError",
     "RequestFailed",
+    "RequestRejected",
     "RequestTimeout",
+    "RequestTooBig",
     "RequestsFull",
     "SendQueueFull",
     "StaleData",
