@@ -67,12 +67,13 @@ class LinkConnection(Connection):
 
 @dataclass(eq=False, slots=True)
 class Dial:
-    """One dial of ours: where to, whom we expect there (None: anybody), and what comes of it."""
+    """One dial of ours: where to, whom we expect there (None: anybody), who says to be there, and what comes of it."""
 
     url: str
     expected: str | None
     attempt: int
     outcome: "asyncio.Future[Link]"
+    met: str | None = None
 
     def fail(self, error: BaseException) -> None:
         """It comes to nothing."""

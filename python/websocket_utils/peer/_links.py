@@ -269,7 +269,7 @@ class Links:
         elif not self._has_room(name):
             self._refuse(connection, _TOO_MANY, "too many peers")
         else:
-            meeting.challenge = message
+            meeting.challenge, dial.met = message, name
             self._greet(meeting, self.link(name), message)
 
     def _greet(self, meeting: Meeting, link: Link, challenge: PeerChallenge) -> None:
@@ -430,8 +430,13 @@ class Links:
         connection.meeting = None
         connection.stop_delivering()
         meeting.deadline.cancel()
-        if meeting.link is not None and meeting.link.greeting is meeting:
-            meeting.link.greeting = None
+        link = meeting.link
+        if link is not None and link.greeting is meeting:
+            link.greeting = None
+            # Who never proved to have that name leaves none behind; a dial that gives way has a link to give way to.
+            is_unknown = link.is_idle and not link.book.instance and not isinstance(meeting.error, Superseded)
+            if is_unknown and self._links.get(link.name) is link:
+                del self._links[link.name]
         if meeting.dial is None:
             return
         received = error.received if isinstance(error, ConnectionClosed) else None
