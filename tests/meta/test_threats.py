@@ -47,5 +47,6 @@ def test_every_layer_has_its_rows() -> None:
         "HTTP side door",
         "Recordings",
         "Peers",
+        "Feeds",
         "Codec",
     ]
