@@ -143,6 +143,12 @@ class Link:
         sent = connection.sent_counters()[0] - self.sent_before - connection.own
         return sent, connection.messages_received - self.received_before - connection.control
 
+    def begin(self, instance: int) -> None:
+        """Begin anew, with an instance of the peer that there is no past in common with."""
+        self.book.begin(instance)
+        self.clock.clear()
+        self.links = 0
+
     def raise_on(self, connection: LinkConnection, *, is_own_dial: bool, attempt: int) -> None:
         """It stands, on that connection."""
         connection.link, connection.peer, connection.meeting = self, self.name, None
