@@ -355,6 +355,19 @@ test("a successor that can't be had leaves the old connection in use, and is tri
   assert.deepEqual([world.numbers, recovered(world), world.link.live], [[5, 6, 7], [null, true], tries]);
 });
 
+test("a server that lets no successor in is asked for one ever more seldom", () => {
+  const world = exchanging();
+  const waits: number[] = [];
+  for (let turn = 0; turn < 5; turn++) {
+    world.lose();
+    const [since, dials] = [world.now, world.dials.length];
+    while (world.dials.length === dials) world.pass(world.link.next! - world.now);
+    waits.push(Number((world.now - since).toFixed(6)));
+  }
+  assert.deepEqual(waits, [0.375, 0.75, 1.5, 3, 6]);
+  assert.equal(world.link.state, "live");
+});
+
 test("a server that repeats itself, or asks for no time or too much, is left once and in time", () => {
   for (const after of [-5, 1e9]) {
     const world = new World({ pingInterval: null });
