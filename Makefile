@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PRECIOUS: edge/%/node_modules/.made
 MAKEFLAGS += --no-print-directory
 
 # The newest supported Python by name, unless told: make PYTHON=python3.12 test
@@ -21,9 +22,13 @@ export PIP_QUIET := 1
 # One interpreter for every cargo call: pyo3 is rebuilt whenever it changes.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
+# Each is a project of npm's.
+EDGE := $(patsubst edge/%/package-lock.json,%,$(wildcard edge/*/package-lock.json))
+EDGE_SOURCES := $(shell find edge -name '*.ts' -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references edge edge-built lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +41,21 @@ test: test-rust test-python  ## run all tests
 test-rust: $(VENV)/.made  ## run the tests of the Rust crates
 	cargo test --workspace --locked
 
-test-python: $(VENV)/.dev  ## run the tests of the Python package (ARGS="-k name" selects)
-	$(BIN)/python -m pytest $(ARGS)
+# Two at a time, of which one is what uses sockets (tests/conftest.py); PARALLEL= runs all in their order.
+PARALLEL ?= -n 2 --dist loadgroup
+
+test-python: $(VENV)/.dev edge-built  ## run the tests of the Python package (ARGS="-k name" selects)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+edge: $(EDGE:%=edge/%/node_modules/.built)  ## set up the programs in edge/ (TypeScript), check their types and run their own tests (needs npm)
+	@for project in $(EDGE); do \
+	    npm --prefix edge/$$project run --silent check && npm --prefix edge/$$project run --silent --if-present test || exit 1; \
+	done
+
+# Whoever has no npm can run all other tests: those of edge/ say what they lack.
+edge-built:
+	@if command -v npm >/dev/null; then $(MAKE) $(EDGE:%=edge/%/node_modules/.built); \
+	else echo "NOT RUN: the tests of edge/, for want of npm" >&2; fi
 
 lint: lint-style lint-types lint-rust  ## check style and types of Python and Rust (-k goes on after a fault)
 
@@ -170,6 +188,15 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml $(RUST_SOURCES)
 $(VENV)/.dev: $(VENV)/.built
 	@echo "installing the tools for tests and checks"
 	@$(PIP) install 'websocket_utils[dev]'
+	@touch $@
+
+edge/%/node_modules/.made: edge/%/package-lock.json
+	@echo "installing what edge/$* asks npm for"
+	@npm ci --prefix edge/$* --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+edge/%/node_modules/.built: edge/%/node_modules/.made $(EDGE_SOURCES)
+	@npm --prefix edge/$* run --silent --if-present build
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -89,6 +89,8 @@ class Runner:
                 return _broadcast(start, bench, messages)
             if bench.kind == "idle":
                 return _idle(start, bench)
+            if bench.kind == "decode":
+                return _decode(start, messages)
             runs = _outages.RUNS | _many.RUNS
             return _Run(*runs[bench.kind](start, bench, messages))
 
@@ -209,6 +211,12 @@ def _broadcast(start: _Starter, bench: Bench, messages: int) -> _Run:
     if bench.extensions and (wrong := _wires.check(_wires.inflated(Path(str(options["record"]))), _wires.books())):
         raise BenchError(wrong)
     return _Run(_rate_and_cost(deliveries, counted["ns"], result["cpu_ns"]) | _latency(counted), result["yardstick_ns"])
+
+
+def _decode(start: _Starter, messages: int) -> _Run:
+    # There is no other end: the subject has its messages, and checks what becomes of them.
+    result = start.subject().hear()
+    return _Run(_rate_and_cost(messages, result["wall_ns"], result["cpu_ns"]), result["yardstick_ns"])
 
 
 def _idle(start: _Starter, bench: Bench) -> _Run:

@@ -31,6 +31,7 @@ LIBRARIES: Final = (
     "aiohttp",
     "nautilus_trader",
     "socketify",
+    "orjson",
 )
 MICRO_LIBRARIES: Final = (
     "websocket_utils",
@@ -56,6 +57,7 @@ Kind = Literal[
     "spread",
     "channels",
     "stalled",
+    "decode",
 ]
 Numbers = dict[str, float]
 # What the rounds of a comparison run: the older version, this one, and the older one once more, under another name.
@@ -131,7 +133,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     subprotocol: str = ""
     # Channels that are published on, ten clients on each.
     channels: int = 0
-    # Bytes of the one message that each idle connection sends first, and seconds it gets for giving memory back.
+    # Bytes of the one message that each idle connection sends first, and seconds it gets for giving memory back; or
+    # bytes of the data in what is decoded.
     message_bytes: int = 0
     settle: float = 0.2
     # In a round of one second: drops, promotions.

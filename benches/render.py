@@ -69,6 +69,8 @@ ORDER = (
     "memory",
     "memory_subscriber",
     "memory_after_message",
+    "laserstream",
+    "laserstream_slice",
 )
 # Heading, unit in running text, digits behind the point.
 METRICS = {

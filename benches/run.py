@@ -28,6 +28,7 @@ MODULES = (
     "framing",
     "send",
     "roundtrip",
+    "peer",
     "busy_poll",
     "reconnect",
     "standby",
@@ -39,6 +40,7 @@ MODULES = (
     "deflate",
     "targets",
     "memory",
+    "laserstream",
 )
 
 

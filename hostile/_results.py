@@ -14,7 +14,7 @@ DRIFT_KIB: Final = 5 * 1024
 # The most that memory may drift over millions of decodes, in KiB: less than a byte for each.
 DECODE_DRIFT_KIB: Final = 2 * 1024
 # A full fuzz run: each of these that long.
-FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake", "json", "msgpack", "protobuf")
+FUZZ_TARGETS: Final = ("decoder", "deflate", "handshake", "json", "msgpack", "protobuf", "publication", "pubsub")
 FUZZ_SECONDS: Final = 600
 # The most dials that a server which accepts and drops may see of one client: what the fifth issue asks for.
 DIALS_FIRST_SECOND: Final = 5

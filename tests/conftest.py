@@ -17,6 +17,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups for `-n 2 --dist loadgroup`: what listens, measures or waits for a peer is alone among its kind."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group("sockets" if path.startswith("tests/integration/") else path))
+
+
 def pytest_report_header() -> str:
     return f"CODEC_SEED={CODEC_SEED}"
 

@@ -8,5 +8,6 @@ pub mod deflate;
 pub mod handshake;
 pub mod protobuf;
 pub mod publication;
+pub mod pubsub;
 pub mod seeds;
 mod stream;

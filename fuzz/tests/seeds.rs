@@ -1,6 +1,6 @@
 //! Every seed, and every finding that became one, keeps what its target asserts: on a stable compiler, with every test run.
 
-use websocket_utils_fuzz::{codec, decoder, deflate, handshake, protobuf, publication, seeds};
+use websocket_utils_fuzz::{codec, decoder, deflate, handshake, protobuf, publication, pubsub, seeds};
 
 fn give_seeds(target: &str, run: fn(&[u8])) {
     let seeds = seeds::of(target).expect("seeds can be read");
@@ -50,4 +50,9 @@ fn protobuf_holds_for_its_seeds() {
 #[test]
 fn publication_holds_for_its_seeds() {
     give_seeds("publication", publication::run);
+}
+
+#[test]
+fn pubsub_holds_for_its_seeds() {
+    give_seeds("pubsub", pubsub::run);
 }

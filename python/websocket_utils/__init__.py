@@ -10,7 +10,7 @@ from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
-from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+from ._subscription_protocol import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .authentication import Credentials, Grant, Identity, KeyAuthentication, TokenAuthentication, issue_token
@@ -30,6 +30,7 @@ from .exceptions import (
     EncodeError,
     HandshakeError,
     HeartbeatTimeout,
+    InvalidPubkey,
     InvalidURL,
     LocalProtocolError,
     MessageNotWritten,
@@ -39,6 +40,8 @@ from .exceptions import (
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
+    RequestRejected,
+    RequestTooBig,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
@@ -61,6 +64,7 @@ from .messages import (
     Pong,
     PriceUpdate,
     Raw,
+    SlotUpdate,
     Subscribe,
     Subscribed,
     SubscriptionRejected,
@@ -119,6 +123,7 @@ __all__ = [
     "Identity",
     "Int32",
     "Int64",
+    "InvalidPubkey",
     "InvalidURL",
     "KeyAuthentication",
     "LagNotice",
@@ -147,12 +152,15 @@ __all__ = [
     "Relay",
     "RemoteProtocolError",
     "Replay",
+    "RequestRejected",
+    "RequestTooBig",
     "Restored",
     "SendCounts",
     "SendOutcome",
     "SendQueueFull",
     "ServerConnection",
     "ServerStats",
+    "SlotUpdate",
     "SourceFailed",
     "Sourced",
     "Stale",

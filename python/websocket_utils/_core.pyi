@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
+from .messages import AccountUpdate, SlotUpdate
 from .outcomes import SendOutcome
 
 _Format = Literal["json", "msgpack", "protobuf"]
@@ -30,6 +31,7 @@ __all__ = [
     "Histogram",
     "Inbox",
     "Positions",
+    "PubSubDecoder",
     "Receipt",
     "Sent",
     "decode_columns",
@@ -229,6 +231,40 @@ class Positions:
         """Publications dropped because they had come before."""
 
     def __len__(self) -> int: ...
+
+@final
+class PubSubDecoder:
+    """Notifications of one socket of Solana's JSON-RPC PubSub as messages.
+
+    Numbers of subscriptions are the node's, from 0 to 2**64 - 1, and mean something on their socket alone.
+    """
+
+    def __new__(cls) -> Self: ...
+    def watch_account(self, subscription: int, pubkey: str, route: Any) -> None:
+        """Take notifications of a subscription for those of an account, whose address they don't have."""
+
+    def watch(self, subscription: int, route: Any) -> None:
+        """Take notifications of a subscription to a program, to slots or to roots."""
+
+    def forget(self, subscription: int) -> None:
+        """Leave notifications of a subscription to the caller again; one that is not watched is ignored."""
+
+    def decode(self, frame: Buffer | str, timestamp: int, /) -> tuple[Any, AccountUpdate | SlotUpdate | int] | None:
+        """Decode one text frame. Nothing of it is kept.
+
+        Args:
+            frame: As it came from the socket.
+            timestamp: When it came, in milliseconds since 1970: that of the message.
+
+        Returns:
+            The route of the subscription, and an `AccountUpdate` (accounts and programs), a `SlotUpdate` or the number
+            of a root. None for everything else, which a complete decoder decides: answers, other notifications,
+            those of subscriptions that are not watched or are watched as another kind, and what is not well formed
+            or not plainly written (escapes in keys, `1e3`).
+
+        Raises:
+            TypeError: The frame is no text and has no buffer, or the timestamp is no `int`.
+        """
 
 @final
 class Histogram:

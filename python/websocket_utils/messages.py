@@ -28,6 +28,7 @@ __all__ = [
     "Pong",
     "PriceUpdate",
     "Raw",
+    "SlotUpdate",
     "Subscribe",
     "Subscribed",
     "SubscriptionRejected",
@@ -121,6 +122,22 @@ class AccountUpdate(Message, gc=False):
     """Slot in which the account was written, 0 to 2**64 - 1."""
     timestamp: Int64
     """Time of the update, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1."""
+
+
+class SlotUpdate(Message, gc=False):
+    """A chain has come to a slot. Slots may go back: a fork that is given up is followed by the slots of another."""
+
+    slot: UInt64
+    """The slot, 0 to 2**64 - 1."""
+    parent: UInt64
+    """The slot that it builds on."""
+    root: UInt64
+    """The newest slot that no fork can undo."""
+    timestamp: Int64
+    """Time of the update, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1.
+
+    A slot of LaserStream has none: there it is when this machine received it.
+    """
 
 
 class Subscribe(Message, omit_defaults=True):

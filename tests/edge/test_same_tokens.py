@@ -1,7 +1,9 @@
 """Who may connect and what they may do: the same cases for our Python server and for the Workers on real workerd."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -87,6 +89,14 @@ async def test_token_that_is_not_valid_is_refused_before_the_upgrade(feed: Feed,
         async with peer(feed, headers={"Authorization": line}):
             pass
     assert caught.value.response.status_code == 401
+
+
+async def test_client_that_names_its_identity_in_headers_of_ours_is_not_believed(feed: Feed) -> None:
+    grants = [{"pattern": "*", "operations": ["subscribe", "publish"]}]
+    identity = quote(json.dumps({"name": "desk", "grants": grants, "expiresAt": 2**40}))
+    async with peer(feed, headers={"X-Identity": identity, "X-Shard": "7"}) as one:
+        await one.say(subscribe("prices:1"))
+        assert await one.closed() == (4401, "Authenticate comes first")
 
 
 async def test_unsigned_token_is_refused(feed: Feed) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
+import websockets
 from tests.edge.feeds import TOKEN_KEY, Feed, Peer, peer
 from tests.edge.test_workers_publisher import acknowledged, batch, publisher, welcome
-from tests.support.workerd import Workerd
+from tests.support.workerd import PUBLISH_KEY, Workerd
 
 from websocket_utils import Disconnected, Gap, Grant, PriceUpdate, Reconnected, WebSocketClient, issue_token
 
@@ -134,19 +136,27 @@ async def test_sockets_beyond_the_first_go_to_shards_and_get_the_same() -> None:
             expected = [f"\x1eE {at + 2} {at + 1} prices:shards\n{at}" for at in range(1, 301)]
             for one in all_:
                 assert await one.hear(300) == expected
+        async with asyncio.timeout(5):
+            while (await workerd.facts())["sessions"]:
+                # Each question is a call into the objects, which hear of the ends in between.
+                pass
         # The places of those who left are free again.
-        await until_sessions(workerd, 0)
+        async with peers(workerd, 13):
+            assert (await workerd.facts())["shards"] == 2
 
 
-async def until_sessions(workerd: Workerd, count: int) -> None:
-    async with asyncio.timeout(5):
-        while (await workerd.facts())["sessions"] != count:
-            await workerd.post("/api/publish", {"channel": "slots:tick", "data": 1})
+async def test_places_on_shards_are_counted_anew_by_a_coordinator_that_failed() -> None:
+    with Workerd(variables={"SOCKETS_PER_SHARD": "2"}) as workerd:
+        async with peers(workerd, 4):
+            await workerd.reset()
+            # Its own two were cut, those of the shard were not.
+            async with peers(workerd, 2):
+                assert await workerd.facts() == {"sessions": 4, "publishers": 0, "shards": 1}
+                async with peers(workerd, 1):
+                    assert await workerd.facts() == {"sessions": 5, "publishers": 0, "shards": 2}
 
 
 async def test_more_sockets_than_all_shards_hold_are_refused_with_503() -> None:
-    import websockets
-
     with Workerd(variables={"SOCKETS_PER_SHARD": "1", "MAX_SHARDS": "1"}) as workerd:
         async with peers(workerd, 2):
             with pytest.raises(websockets.InvalidStatus) as caught:
@@ -210,7 +220,8 @@ async def test_broadcast_reaches_all_sessions_but_the_one_that_is_left_out() -> 
 async def test_session_with_the_right_to_publish_reaches_all_and_itself_only_if_it_wants(sockets: str) -> None:
     token = issue_token(TOKEN_KEY, "desk", [Grant("prices:*", {"subscribe", "publish"}), Grant("accounts:*")])
     headers = {"Authorization": f"Bearer {token}"}
-    text = '{"type":"PriceUpdate","input_mint":"A","output_mint":"B","price":1.50,"volume":18446744073709551615,"timestamp":1}'
+    text = '{"type":"PriceUpdate","input_mint":"A","output_mint":"B","price":1.50,"volume":18446744073709551615,'
+    text += '"timestamp":1}'
     with Workerd(variables={"TOKEN_KEY": TOKEN_KEY, "SOCKETS_PER_SHARD": sockets}) as workerd:
         feed = feed_of(workerd)
         quiet_url = Feed(f"{workerd.url}?echo=off", workerd.http_url)
@@ -264,10 +275,6 @@ async def test_commands_over_the_rate_are_refused_and_far_over_it_closed() -> No
 
 
 async def test_health_says_how_many_are_there_to_who_has_the_key(workerd: Workerd) -> None:
-    from urllib.request import Request, urlopen
-
-    from tests.support.workerd import PUBLISH_KEY
-
     def asked(headers: dict[str, str]) -> bytes:
         with urlopen(Request(f"{workerd.http_url}/healthz", headers=headers), timeout=5) as response:
             return bytes(response.read())

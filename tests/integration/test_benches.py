@@ -15,6 +15,7 @@ SHORT: dict[str, tuple[dict[str, int], int]] = {
     "channels_10000": ({"clients": 100, "channels": 500, "burst": 50}, 2),
     "stalled": ({"clients": 20}, 60),
     "memory_subscriber": ({"clients": 20}, 0),
+    "laserstream": ({}, 128),
 }
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import websocket_utils
+import websocket_utils.peer
 import websocket_utils.testing
 
 # The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
@@ -26,6 +27,7 @@ DOCUMENTED = {
         "Pong",
         "PriceUpdate",
         "Raw",
+        "SlotUpdate",
         "Subscribe",
         "Subscribed",
         "SubscriptionRejected",
@@ -78,6 +80,7 @@ DOCUMENTED = {
         "EncodeError",
         "HandshakeError",
         "HeartbeatTimeout",
+        "InvalidPubkey",
         "InvalidURL",
         "LocalProtocolError",
         "MessageTooBig",
@@ -85,11 +88,13 @@ DOCUMENTED = {
         "ReconnectGaveUp",
         "RecordingError",
         "RemoteProtocolError",
+        "RequestRejected",
+        "RequestTooBig",
         "SendQueueFull",
         "WebSocketError",
     ],
     "subscription": ["Subscription"],
-    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
+    "_subscription_protocol": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Channel", "Columns", "Decoder", "Encoder", "Histogram", "Receipt", "decode_columns"],
     "_in_band": ["in_band"],
@@ -131,6 +136,35 @@ ALIASES = {"Direction", "Script", "Stage", "Step"}
 @pytest.mark.parametrize("name", sorted(set(websocket_utils.testing.__all__) - ALIASES))
 def test_name_for_tests_is_documented(name: str) -> None:
     assert getattr(websocket_utils.testing, name).__doc__
+
+
+PEER_NAMES = {
+    "Peer",
+    "PeerDialFailed",
+    "PeerError",
+    "PeerEvent",
+    "PeerGap",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerLink",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
+    "Rendezvous",
+    "RendezvousServer",
+    "RequestFailed",
+    "RequestTimeout",
+    "RequestsFull",
+    "serve_rendezvous",
+}
+
+
+def test_names_for_peers_are_the_documented_ones() -> None:
+    assert set(websocket_utils.peer.__all__) == PEER_NAMES
+    for name in PEER_NAMES - {"PeerEvent"}:
+        assert getattr(websocket_utils.peer, name).__doc__, f"{name} has no docstring"
 
 
 def test_testing_needs_nothing_of_the_tests() -> None:

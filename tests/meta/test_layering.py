@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 # From the bottom up: a module imports from layers below its own, and from its own where no circle comes of it.
 LAYERS = [
     {"_redaction", "events", "messages", "metrics", "outcomes"},
-    {"exceptions"},
+    {"exceptions", "_fetching"},
     {"config", "_shapes", "_columns", "_slow", "namespaces", "authentication"},
     {"schema"},
     {"_core"},
@@ -51,7 +51,10 @@ LAYERS = [
         "_held",
         "_merging",
         "_opening",
+        "_subscribing",
+        "_subscription_protocol",
         "_subscriptions",
+        "_terms",
         "_freshness",
         "_draining",
         "_going_away",
@@ -84,6 +87,8 @@ LAYERS = [
     {"client", "server", "aggregator", "relay", "_filling"},
     {"client", "server", "aggregator"},
     {"_filling", "relay"},
+    {"feeds"},
+    {"peer"},
     {"testing"},
     {"__init__"},
     {"cli", "_feed", "__main__"},

@@ -275,6 +275,7 @@ def test_recovery_that_is_late_or_not_whole_misses_its_bar(changes: dict[str, fl
 
 
 @pytest.mark.usefixtures("plain_collections")
+@pytest.mark.timeout(60)  # 7 s of computing where nothing else runs
 def test_commands_run_a_few_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert codec.main(["--cases", "300", "--seed", "4", "--format", "msgpack"]) == 0
     assert "seed 4: " in capsys.readouterr().out

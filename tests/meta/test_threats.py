@@ -46,5 +46,6 @@ def test_every_layer_has_its_rows() -> None:
         "Authorization",
         "HTTP side door",
         "Recordings",
+        "Peers",
         "Codec",
     ]

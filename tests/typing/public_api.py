@@ -4,7 +4,7 @@ Each value is compared twice, `assert_type` for the checker and `type(...) is` f
 annotations nor the code can drift alone.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import assert_type
 
 from websocket_utils import (
@@ -28,6 +28,7 @@ from websocket_utils import (
     WsMessage,
     run,
 )
+from websocket_utils.peer import Peer, PeerDialFailed, PeerGap, PeerJoined, PeerLeft, PeerLink
 
 PRICE = PriceUpdate(input_mint="SOL", output_mint="USDC", price=150.25, volume=7, timestamp=1)
 
@@ -173,3 +174,41 @@ async def test_client() -> None:
             stats = client.stats()
             assert_type(stats, ClientStats)
             assert type(stats) is ClientStats
+
+
+async def test_peers() -> None:
+    filled: list[tuple[Fill, str]] = []
+
+    def on_fill(fill: Fill, sender: str) -> None:
+        assert_type(fill, Fill)
+        filled.append((fill, sender))
+
+    def on_joined(event: PeerJoined) -> None:
+        assert_type(event.name, str)
+
+    async with (
+        Peer("guard", listen="127.0.0.1:0") as guard,
+        Peer("momentum", peers={"guard": guard.url}) as momentum,
+    ):
+        assert_type(guard, Peer)
+        guard.on(Fill, on_fill)
+        guard.on(PeerJoined, on_joined)
+
+        @guard.answer(Fill)
+        def answer(fill: Fill, sender: str) -> Fill:
+            return fill
+
+        link = await momentum.joined("guard", 5)
+        assert_type(link, PeerLink)
+        assert type(link) is PeerLink
+        assert_type(link.clock_offset, float | None)
+        assert_type(momentum.links, Mapping[str, PeerLink])
+        assert_type(momentum.send("guard", Fill("o", 1.0)), Awaitable[SendOutcome])
+        assert_type(momentum.broadcast(Fill("o", 1.0)), int)
+        reply = await momentum.request("guard", Fill("o", 1.0), timeout=5, of=Fill)
+        assert_type(reply, Fill)
+        assert type(reply) is Fill
+        assert filled == [(Fill("o", 1.0), "momentum")] * 2
+        async for event in momentum.events():
+            assert_type(event, PeerJoined | PeerLeft | PeerGap | PeerDialFailed)
+            break

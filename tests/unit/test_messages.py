@@ -11,6 +11,7 @@ from websocket_utils.messages import (
     Ping,
     Pong,
     PriceUpdate,
+    SlotUpdate,
     Subscribe,
     Unsubscribe,
     WsMessage,
@@ -22,6 +23,7 @@ MESSAGES = [
         b'{"type":"PriceUpdate","input_mint":"SOL","output_mint":"USDC","price":187.25,"volume":12,"timestamp":5}',
     ),
     (AccountUpdate("key", 1, 2, 3), b'{"type":"AccountUpdate","pubkey":"key","lamports":1,"slot":2,"timestamp":3}'),
+    (SlotUpdate(3, 2, 1, 4), b'{"type":"SlotUpdate","slot":3,"parent":2,"root":1,"timestamp":4}'),
     (Subscribe(["a", "b"]), b'{"type":"Subscribe","channels":["a","b"]}'),
     (Unsubscribe(["a"]), b'{"type":"Unsubscribe","channels":["a"]}'),
     (Ping(), b'{"type":"Ping"}'),
@@ -32,7 +34,7 @@ MESSAGES = [
 @pytest.mark.parametrize(("message", "text"), MESSAGES)
 def test_standard_messages_have_their_json_form(message: Message, text: bytes) -> None:
     assert msgspec.json.encode(message) == text
-    assert msgspec.json.decode(text, type=WsMessage) == message
+    assert msgspec.json.decode(text, type=WsMessage | SlotUpdate) == message
     assert pickle.loads(pickle.dumps(message)) == message
 
 

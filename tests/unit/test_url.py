@@ -191,3 +191,45 @@ def test_address_is_split(address: str, expected: tuple[str, int]) -> None:
 def test_bad_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
         parse_address(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "resource"),
+    [
+        ("ws+unix:/run/feed.sock", "/run/feed.sock", "/"),
+        ("ws+unix:/run/feed.sock:/prices?a=b", "/run/feed.sock", "/prices?a=b"),
+        ("ws+unix:/run/a%20b%3Ac", "/run/a b:c", "/"),
+        ("ws+unix:///run/feed.sock", "/run/feed.sock", "/"),
+    ],
+)
+def test_url_of_a_unix_socket_is_taken_apart(url: str, path: str, resource: str) -> None:
+    target = parse_url(url)
+    assert (target.origin, target.resource, target.authority) == (("ws+unix", path, 0), resource, "localhost")
+    assert "a=b" not in target.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws+unix:",
+        "ws+unix:feed.sock",
+        "ws+unix://host/feed.sock",
+        "ws+unix:/feed.sock:prices",
+        "ws+unix:/feed.sock#x",
+        "ws+unix:/" + "x" * 107,
+        "ws+unix:/a%00b",
+    ],
+)
+def test_url_of_a_unix_socket_without_an_absolute_short_path_is_refused(url: str) -> None:
+    with pytest.raises(InvalidURL, match="Unix socket"):
+        parse_url(url)
+
+
+def test_address_of_a_unix_socket_is_its_own_host() -> None:
+    assert parse_address("unix:/run/feed.sock") == ("unix:/run/feed.sock", 0)
+
+
+@pytest.mark.parametrize("address", ["unix:", "unix:feed.sock", "unix:/" + "x" * 107, "unix:/a\0b"])
+def test_address_of_a_unix_socket_without_an_absolute_short_path_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="absolute"):
+        parse_address(address)

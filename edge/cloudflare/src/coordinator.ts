@@ -7,10 +7,10 @@ import { Namespaces, nameFault } from "./channels";
 import { CONFLICT, NOT_AVAILABLE, UNKNOWN_CHANNEL, type Command, type Refusal } from "./door";
 import { shardName } from "./names";
 import { Publishers, PUBLISHER } from "./publishers";
-import { CLIENT, Sessions } from "./sessions";
+import { Sessions } from "./sessions";
 import { readSettings, type Settings, type SharedSettings } from "./settings";
 import type { Shard } from "./shard";
-import { ShardLink, type ShardStub } from "./shards";
+import { ARRIVAL_MS, ShardLink, type ShardStub } from "./shards";
 import { NoRoom, Storage, type NewPublication, type Standing } from "./storage";
 import type { Ask } from "./subscribing";
 import { answerClose, type Payload, type Publication } from "./wire";
@@ -24,9 +24,6 @@ export type Place = { shard: number } | "coordinator" | "full";
 
 /** What became of a request of the door: the body of its answer. */
 export type Outcome = { answer: string } | { refusal: Refusal };
-
-// A socket that was sent on its way and has not come is not waited for any longer.
-const ARRIVAL_MS = 10_000;
 
 export class Coordinator extends DurableObject<CoordinatorEnv> {
   readonly #settings: Settings;
@@ -70,9 +67,11 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
 
   /** The sockets that the front hands over: `/ws` and `/publisher`. */
   override async fetch(request: Request): Promise<Response> {
-    return new URL(request.url).pathname === "/publisher"
-      ? this.#publishers.accept(request)
-      : this.#sessions.accept(request);
+    if (new URL(request.url).pathname === "/publisher") {
+      return this.#publishers.accept(request);
+    }
+    this.#arriving.shift();
+    return this.#sessions.accept(request);
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
@@ -99,7 +98,7 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
   // --- called by the front ---
 
   /** Say where the next client's socket goes. */
-  place(): Place {
+  async place(): Promise<Place> {
     const most = this.#settings.socketsPerShard;
     const now = Date.now();
     this.#arriving = this.#arriving.filter((until) => until > now);
@@ -107,20 +106,35 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
       this.#arriving.push(now + ARRIVAL_MS);
       return "coordinator";
     }
-    let found = [...this.#shards].find(([, link]) => link.sockets < most);
+    let found = this.#free(most);
+    if (found === undefined) {
+      // Who left is known to the shards alone.
+      await Promise.all([...this.#shards.values()].map((link) => link.refresh()));
+      found = this.#free(most);
+    }
     if (found === undefined) {
       const number = this.#shards.size + 1;
       if (number > this.#settings.maxShards) {
         return "full";
       }
       found = [number, this.#link(number)];
+      found[1].sockets = 0;
       this.#shards.set(...found);
       this.#store.keepFact("shards", number);
     }
     const [shard, link] = found;
-    link.sockets += 1;
-    link.touch();
+    link.place(now);
     return { shard };
+  }
+
+  #free(most: number): [number, ShardLink] | undefined {
+    const now = Date.now();
+    return [...this.#shards].find(([, link]) => link.hasRoom(most, now));
+  }
+
+  /** A socket that was sent to a shard is there, or was refused. */
+  arrived(shard: number): void {
+    this.#shards.get(shard)?.arrived();
   }
 
   /** Carry out a request of the door, or say what was answered to it before; `digest` is that of its body. */
@@ -180,10 +194,11 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
   }
 
   /** Who is here, for `/healthz`. */
-  facts(): { sessions: number; publishers: number; shards: number } {
+  async facts(): Promise<{ sessions: number; publishers: number; shards: number }> {
     const publishers = this.ctx.getWebSockets(PUBLISHER).length;
-    const far = [...this.#shards.values()].reduce((sum, link) => sum + link.sockets, 0);
-    return { sessions: this.ctx.getWebSockets(CLIENT).length + far, publishers, shards: this.#shards.size };
+    const counts = await Promise.allSettled([...this.#shards.keys()].map((number) => this.#stub(number).count()));
+    const far = counts.reduce((sum, one) => sum + (one.status === "fulfilled" ? one.value : 0), 0);
+    return { sessions: this.#sessions.count + far, publishers, shards: this.#shards.size };
   }
 
   // --- called by shards ---
@@ -240,7 +255,7 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
   }
 
   #link(number: number): ShardLink {
-    return new ShardLink(() => this.#stub(number));
+    return new ShardLink(() => this.#stub(number), this.#store.epoch);
   }
 
   #stub(number: number): ShardStub {

@@ -35,14 +35,15 @@ export interface PriceFeedEnv extends SharedSettings {
 /** What is asked of the coordinator by call. */
 interface CoordinatorStub {
   place(): Promise<Place>;
+  arrived(shard: number): Promise<void>;
   command(command: Command, digest: string): Promise<Outcome>;
   facts(): Promise<object>;
 }
 
 export default {
-  async fetch(request, env): Promise<Response> {
+  async fetch(request, env, ctx): Promise<Response> {
     try {
-      return await answer(request, env);
+      return await answer(request, env, ctx);
     } catch (error) {
       console.error("a request could not be answered:", error);
       return refused({ status: 500, code: INTERNAL, message: "internal server error" });
@@ -50,10 +51,10 @@ export default {
   },
 } satisfies ExportedHandler<PriceFeedEnv>;
 
-async function answer(request: Request, env: PriceFeedEnv): Promise<Response> {
+async function answer(request: Request, env: PriceFeedEnv, ctx: ExecutionContext): Promise<Response> {
   switch (new URL(request.url).pathname) {
     case "/ws":
-      return client(request, env);
+      return client(request, env, ctx);
     case "/publisher":
       return publisher(request, env);
     case "/api/publish":
@@ -89,7 +90,7 @@ function plain(status: number, text: string, headers: Record<string, string> = {
 }
 
 /** A client's socket, to the coordinator or a shard. */
-async function client(request: Request, env: PriceFeedEnv): Promise<Response> {
+async function client(request: Request, env: PriceFeedEnv, ctx: ExecutionContext): Promise<Response> {
   if (!isUpgrade(request)) {
     return upgradeRequired();
   }
@@ -124,7 +125,11 @@ async function client(request: Request, env: PriceFeedEnv): Promise<Response> {
     return object(env).fetch(new Request(request, { headers }));
   }
   headers.set(SHARD_HEADER, String(place.shard));
-  return env.SHARD.getByName(shardName(place.shard)).fetch(new Request(request, { headers }));
+  try {
+    return await env.SHARD.getByName(shardName(place.shard)).fetch(new Request(request, { headers }));
+  } finally {
+    ctx.waitUntil(calls(env).arrived(place.shard));
+  }
 }
 
 function bearer(line: string): string {

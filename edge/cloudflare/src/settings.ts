@@ -61,7 +61,7 @@ export function readSettings(env: SharedSettings): Settings {
     maxShards: integer("MAX_SHARDS", env.MAX_SHARDS, 32, 0, 1000),
     authenticateTimeout: integer("AUTHENTICATE_TIMEOUT", env.AUTHENTICATE_TIMEOUT, 10, 1, 300),
     leeway: integer("LEEWAY", env.LEEWAY, 5, 0, 300),
-    commandsPerSecond: integer("COMMANDS_PER_SECOND", env.COMMANDS_PER_SECOND, 100, 1, 100_000),
+    commandsPerSecond: integer("COMMANDS_PER_SECOND", env.COMMANDS_PER_SECOND, 1000, 1, 100_000),
   };
 }
 

@@ -68,7 +68,8 @@ export class Shard extends DurableObject<ShardEnv> {
   // --- called by the coordinator ---
 
   /** Send publications to the sessions that get them; returns how many sessions there are. */
-  deliver({ first, publications, isBroken }: Parcel): number {
+  deliver({ epoch, first, publications, isBroken }: Parcel): number {
+    this.#begin(epoch);
     const known = this.#had ?? first - 1;
     if (isBroken || first > known + 1) {
       // What they missed can't be told apart: they come back, and recover by their positions.
@@ -84,13 +85,21 @@ export class Shard extends DurableObject<ShardEnv> {
     return this.#sessions.broadcast(payload, except);
   }
 
+  count(): number {
+    return this.#sessions.count;
+  }
+
   async #stand(asks: Ask[]): Promise<Standing[][]> {
     const { epoch, standings } = await this.#coordinator().standFor(this.#number ?? 0, asks);
+    this.#begin(epoch);
+    return standings;
+  }
+
+  #begin(epoch: string): void {
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
       this.ctx.storage.kv.put("epoch", epoch);
     }
-    return standings;
   }
 
   #coordinator(): CoordinatorStub {

@@ -14,7 +14,7 @@ interface TestEnv {
   SHARD: DurableObjectNamespace<Shard>;
 }
 
-const { COORDINATOR } = env as unknown as TestEnv;
+const { COORDINATOR, SHARD } = env as unknown as TestEnv;
 const SETTINGS = readSettings({ HISTORY: "4", HISTORY_BYTES: "400", MAX_CHANNELS: "3" });
 
 /** Run something with an empty storage of its own, which a second life can be given too. */
@@ -25,12 +25,16 @@ async function inStorage(name: string, test_: (again: () => Storage, state: Dura
 }
 
 /** Open a client's socket, which collects what it is sent. */
-async function client(name: string, subprotocol?: string): Promise<{ socket: WebSocket; heard: string[] }> {
+async function client(
+  name: string,
+  subprotocol?: string,
+  objects: DurableObjectNamespace = COORDINATOR,
+): Promise<{ socket: WebSocket; heard: string[] }> {
   const headers = new Headers({ Upgrade: "websocket" });
   if (subprotocol !== undefined) {
     headers.set("Sec-WebSocket-Protocol", subprotocol);
   }
-  const response = await COORDINATOR.getByName(name).fetch("http://edge/ws", { headers });
+  const response = await objects.getByName(name).fetch("http://edge/ws", { headers });
   const socket = response.webSocket as WebSocket;
   const heard: string[] = [];
   socket.accept();
@@ -226,4 +230,27 @@ test("places are given to the coordinator first, then to shards in turn, each up
     places.push(await stub.place());
   }
   expect(places).toEqual(["coordinator", "coordinator", { shard: 1 }, { shard: 1 }, { shard: 2 }, { shard: 2 }]);
+});
+
+test("a shard drops what it was told before, and has its sessions begin anew where it was not told of something", async () => {
+  const shard = SHARD.getByName("holes");
+  const { socket, heard } = await client("holes", undefined, SHARD);
+  const closed: number[] = [];
+  socket.addEventListener("close", (event) => closed.push(event.code));
+  socket.send('{"type":"Subscribe","channels":["a"]}');
+  socket.send('{"type": "Ping"}');
+  await hears(heard, 1);
+  const parcel = (first: number, isBroken = false): Parameters<Shard["deliver"]>[0] => ({
+    epoch: "7",
+    first,
+    publications: [0, 1].map((at) => ({ channel: "a", sequence: first + at, payload: String(first + at) })),
+    isBroken,
+  });
+  expect(await shard.deliver(parcel(10))).toBe(1);
+  expect(await shard.deliver(parcel(10))).toBe(1);
+  expect(await shard.deliver(parcel(11))).toBe(1);
+  expect((await hears(heard, 4)).slice(1)).toEqual(["10", "11", "12"]);
+  expect(closed).toEqual([]);
+  expect(await shard.deliver(parcel(14))).toBe(0);
+  await expect.poll(() => closed, { timeout: 5000 }).toEqual([1012]);
 });

@@ -21,6 +21,10 @@ class FakeShard {
     return Promise.resolve(0);
   }
 
+  count(): Promise<number> {
+    return Promise.reject(new Error("gone"));
+  }
+
   /** Answer the call that waits, and let what follows happen. */
   async answer(fails = false): Promise<void> {
     this.#answers.shift()?.(fails);
@@ -32,20 +36,20 @@ class FakeShard {
 
 test("one call is on its way at a time, and the next brings all that came meanwhile", async () => {
   const shard = new FakeShard();
-  const link = new ShardLink(() => shard);
+  const link = new ShardLink(() => shard, "7");
   link.push(1, [one(1)]);
   link.push(2, [one(2)]);
   link.push(3, [one(3), one(4)]);
-  expect(shard.parcels).toEqual([{ first: 1, publications: [one(1)], isBroken: false }]);
+  expect(shard.parcels).toEqual([{ epoch: "7", first: 1, publications: [one(1)], isBroken: false }]);
   await shard.answer();
-  expect(shard.parcels[1]).toEqual({ first: 2, publications: [one(2), one(3), one(4)], isBroken: false });
+  expect(shard.parcels[1]).toEqual({ epoch: "7", first: 2, publications: [one(2), one(3), one(4)], isBroken: false });
   await shard.answer();
   expect(shard.parcels).toHaveLength(2);
 });
 
 test("a call that fails is repeated, and after three times the shard is told that it has missed something", async () => {
   const shard = new FakeShard();
-  const link = new ShardLink(() => shard);
+  const link = new ShardLink(() => shard, "7");
   link.push(1, [one(1)]);
   await shard.answer(true);
   expect(shard.parcels[1]).toEqual(shard.parcels[0]);
@@ -53,15 +57,15 @@ test("a call that fails is repeated, and after three times the shard is told tha
   await shard.answer(true);
   expect(shard.parcels).toHaveLength(3);
   link.push(2, [one(2)]);
-  expect(shard.parcels[3]).toEqual({ first: 2, publications: [one(2)], isBroken: true });
+  expect(shard.parcels[3]).toEqual({ epoch: "7", first: 2, publications: [one(2)], isBroken: true });
   await shard.answer();
   link.push(3, [one(3)]);
-  expect(shard.parcels[4]).toEqual({ first: 3, publications: [one(3)], isBroken: false });
+  expect(shard.parcels[4]).toEqual({ epoch: "7", first: 3, publications: [one(3)], isBroken: false });
 });
 
 test("what waits for a shard is bounded, and what is left out is said", async () => {
   const shard = new FakeShard();
-  const link = new ShardLink(() => shard);
+  const link = new ShardLink(() => shard, "7");
   link.push(1, [one(1)]);
   for (let number = 2; number < 12; number++) {
     link.push(number, [one(number, "x".repeat(1024 * 1024))]);
@@ -78,10 +82,12 @@ test("a shard without sockets is left alone until it is about to have one", asyn
     shard.parcels.push(parcel);
     return Promise.resolve(0);
   };
-  const link = new ShardLink(() => shard);
+  const link = new ShardLink(() => shard, "7");
   link.push(1, [one(1)]);
   await shard.answer();
   expect(link.isActive).toBe(false);
   link.touch();
   expect(link.isActive).toBe(true);
+  await link.refresh();
+  expect(link.sockets).toBe(Infinity);
 });

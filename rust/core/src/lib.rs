@@ -23,4 +23,5 @@ pub mod mask;
 pub mod opcode;
 pub mod positions;
 pub mod publication;
+pub mod pubsub;
 pub mod utf8;

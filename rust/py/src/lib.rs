@@ -20,6 +20,7 @@ mod masking;
 mod outbox;
 mod outgoing;
 mod positions;
+mod pubsub;
 mod pull;
 mod queue;
 mod scratch;
@@ -47,6 +48,8 @@ mod _core {
     #[pymodule_export]
     use crate::positions::Positions;
     #[pymodule_export]
+    use crate::pubsub::PubSubDecoder;
+    #[pymodule_export]
     use crate::sent::Sent;
 
     #[pymodule_init]
@@ -59,6 +62,7 @@ mod _core {
         crate::pull::install::<crate::sent::Sent>(py);
         crate::codec::register(module)?;
         crate::columns::register(module)?;
+        crate::pubsub::install(module)?;
         crate::handshake::register(module)
     }
 }

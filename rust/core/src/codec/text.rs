@@ -40,7 +40,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// The bit that ASCII bytes don't have.
-pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+pub(crate) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Adds eight bytes (the last ones padded with zeros) to a hash.
 #[inline]
@@ -50,7 +50,7 @@ pub(super) const fn mix(hash: u64, word: u64) -> u64 {
 
 /// The eight bytes at `at`; those behind the input's end are zero.
 #[inline]
-pub(super) fn word(input: &[u8], at: usize) -> u64 {
+pub(crate) fn word(input: &[u8], at: usize) -> u64 {
     match input.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => last_word(input, at),

@@ -15,6 +15,7 @@ mod fallback;
 mod intern;
 mod model;
 mod object;
+pub(crate) mod own;
 mod protobuf;
 mod router;
 

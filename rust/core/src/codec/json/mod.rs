@@ -3,9 +3,9 @@
 mod base64;
 mod digits;
 mod escape;
-mod number;
+pub(crate) mod number;
 mod peek;
-mod plain;
+pub(crate) mod plain;
 mod scan;
 mod sequences;
 mod skip;

@@ -7,7 +7,7 @@ use super::super::text::word;
 
 /// A scanned number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     /// An integer without sign.
     Unsigned(u64),
     /// An integer with a minus sign, not zero.
@@ -82,7 +82,7 @@ fn digits(input: &[u8], mut at: usize, value: &mut u64) -> usize {
 /// Reads an integer as nearly all are: no sign and at most 19 digits. None for any other, which [`scan`] may still read.
 /// What follows is not looked at, but is no part of a number.
 #[inline(always)]
-pub(super) fn plain_integer(input: &[u8], start: usize) -> Option<(u64, usize)> {
+pub(crate) fn plain_integer(input: &[u8], start: usize) -> Option<(u64, usize)> {
     let mut value = 0;
     let end = digits(input, start, &mut value);
     let count = end - start;
@@ -161,7 +161,7 @@ fn longer_float(input: &[u8], start: usize) -> Option<(f64, usize)> {
 /// Reads the number that begins at `at` and says where it ends, or None for what is no number or needs more than
 /// 64 bits.
 #[inline]
-pub(super) fn scan(input: &[u8], at: usize) -> Option<(Number, usize)> {
+pub(crate) fn scan(input: &[u8], at: usize) -> Option<(Number, usize)> {
     let negative = input.get(at) == Some(&b'-');
     let start = at + usize::from(negative);
     let mut mantissa = 0;

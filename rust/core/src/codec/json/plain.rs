@@ -8,7 +8,7 @@ const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 /// Marks (with the high bit) bytes that end a plain string: quote, backslash, controls. Exact up to the first mark,
 /// which is all that is read of it.
 #[inline]
-pub(super) const fn stop_bytes(word: u64) -> u64 {
+pub(crate) const fn stop_bytes(word: u64) -> u64 {
     let quote = word ^ (LOW_BITS * b'"' as u64);
     let backslash = word ^ (LOW_BITS * b'\\' as u64);
     // A byte of zero borrows in a subtraction of one, a control in one of 0x20; bytes above ASCII are excluded.
@@ -21,7 +21,7 @@ pub(super) const fn stop_bytes(word: u64) -> u64 {
 /// The text from `start` (behind the opening quote) up to the first byte that ends a plain string, and where that stands:
 /// a quote, a backslash, a control, or the input's end.
 #[inline(always)]
-pub(super) fn text(input: &[u8], start: usize) -> (Text<'_>, usize) {
+pub(crate) fn text(input: &[u8], start: usize) -> (Text<'_>, usize) {
     let (mut at, mut hash, mut seen) = (start, 0, 0);
     loop {
         let word = word(input, at);
