@@ -43,7 +43,8 @@ createInterface({ input: workerd.stdio[3] }).on("line", (line) => {
   const event = JSON.parse(line);
   if (event.event === "listen") {
     console.log(`clients:    ws://127.0.0.1:${event.port}/ws`);
-    console.log(`publishers: http://127.0.0.1:${event.port}/api/publish, ws://127.0.0.1:${event.port}/publisher?name=NAME`);
+    const address = `127.0.0.1:${event.port}`;
+    console.log(`publishers: http://${address}/api/publish, ws://${address}/publisher?name=NAME`);
     // One of the environment is the user's, and not for a terminal.
     console.log(`X-API-Key:  ${process.env.PUBLISH_KEY === undefined ? key : "as in PUBLISH_KEY"}`);
   }

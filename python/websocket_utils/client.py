@@ -132,7 +132,8 @@ class WebSocketClient(Receiving, Subscribing, Closing):
         Args:
             url: `ws://` or `wss://`, or a callable that gives it, asked for each dial; several of one stream, the
                 preferred first. A user and password in it become an `Authorization` header only, its query is sent and
-                never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
+                never shown, nor are long pieces of letters and digits in its path, as keys are. A shorter secret there
+                is shown in logs and errors: it looks like any path.
             mode: With several URLs: `failover` is connected to one, and goes back to the preferred one when it can;
                 `standby` keeps a second one subscribed, to be promoted in the moment the first is lost; `race` listens
                 to all, and delivers the first of equal messages.

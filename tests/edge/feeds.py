@@ -37,6 +37,10 @@ class Feed:
         sent = {"X-API-Key": PUBLISH_KEY} if headers is None else dict(headers)
         return await asyncio.to_thread(_post, Request(self.http_url + path, data, sent))
 
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Ask with another method."""
+        return await asyncio.to_thread(_post, Request(self.http_url + path, headers={"X-API-Key": PUBLISH_KEY}))
+
     async def publish(self, channel: str, *data: Any) -> str:
         """Publish, one after the other; returns the epoch."""
         epoch = ""
@@ -119,6 +123,12 @@ class Peer:
         heard = await self.hear(answers + 1)
         assert heard[-1] == {"type": "Pong"}, heard
         return heard[:-1]
+
+    async def close(self) -> int:
+        """Close the connection; returns the code that the other side answers with."""
+        await self._connection.close(1000)
+        # 1006 where there was no answer.
+        return self._connection.close_code or 1006
 
     async def closed(self) -> tuple[int, str]:
         """Wait for the other side's close frame; returns its code and reason."""

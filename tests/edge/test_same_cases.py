@@ -236,6 +236,11 @@ async def test_more_missed_than_is_kept_brings_the_latest_and_is_not_called_reco
         ]
 
 
+async def test_close_of_a_client_is_answered(feed: Feed) -> None:
+    async with peer(feed) as one:
+        assert await one.close() == 1000
+
+
 async def test_both_spellings_of_a_tag_are_read(feed: Feed) -> None:
     async with peer(feed) as one:
         assert await one.ask({"type": "subscribe", "channels": ["prices:spelled"]}) == [

@@ -129,6 +129,11 @@ async def test_request_that_is_wrong_is_refused_with_status_code_and_place(
     assert "\n" not in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/publish", "/api/broadcast"])
+async def test_another_method_is_refused(feed: Feed, path: str) -> None:
+    assert await feed.get(path) == (405, fault(107, "method not allowed"))
+
+
 async def test_compressed_body_is_refused(feed: Feed) -> None:
     headers = {"X-API-Key": PUBLISH_KEY, "Content-Encoding": "gzip"}
     status, answer = await feed.post("/api/publish", b"x", headers)

@@ -29,7 +29,7 @@ CHANNEL = "prices:SOL-USDC"
 PRICE: dict[str, Any] = {"input_mint": "SOL", "output_mint": "USDC", "price": 150.25, "timestamp": 1}
 BIGGEST = 2**64 - 1
 # Short of the 2 s that are the default, so that tests are quick; long enough for a busy machine.
-HURRIED = "0.4"
+HURRIED = "0.6"
 MAX_BODY = 1024 * 1024
 FUNCTIONS = ("api/publish.ts", "api/publish_price.py")
 

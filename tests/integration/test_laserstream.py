@@ -139,7 +139,7 @@ async def test_requests_are_those_that_solders_builds() -> None:
         await accounts.unsubscribe()
         await until(lambda: len(node.requests) == 5)
         ours = node.requests
-        answers = [parse_websocket_message(answer)[0] for answer in node.peers[0].session.answers]
+        answers: list[Any] = [parse_websocket_message(answer)[0] for answer in node.peers[0].session.answers]
     config = RpcAccountInfoConfig(
         UiAccountEncoding.Base64, UiDataSliceConfig(0, 0), commitment=CommitmentLevel.Processed
     )

@@ -9,6 +9,7 @@ import pytest
 import websocket_utils
 import websocket_utils.peer
 import websocket_utils.testing
+from websocket_utils.feeds import laserstream
 
 # The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
 DOCUMENTED = {
@@ -62,14 +63,19 @@ DOCUMENTED = {
     ],
     "outcomes": ["SendOutcome"],
     "exceptions": [
+        "AcknowledgementTimeout",
         "AuthenticationFailed",
+        "BatchRefused",
         "ConnectionFlapping",
         "MessageNotWritten",
         "ProviderError",
+        "PublisherBufferFull",
+        "PublisherSuperseded",
         "StaleData",
         "SubscribeRejected",
         "SubscribeTimeout",
         "Unauthorized",
+        "UpdatesUnacknowledged",
         "Close",
         "CodecError",
         "ConfigError",
@@ -136,6 +142,33 @@ ALIASES = {"Direction", "Script", "Stage", "Step"}
 @pytest.mark.parametrize("name", sorted(set(websocket_utils.testing.__all__) - ALIASES))
 def test_name_for_tests_is_documented(name: str) -> None:
     assert getattr(websocket_utils.testing, name).__doc__
+
+
+FEED = [
+    "Commitment",
+    "Fork",
+    "LaserStream",
+    "LogsUpdate",
+    "SeedFailed",
+    "Seeded",
+    "StreamEvent",
+    "StreamStats",
+    "TransactionUpdate",
+    "Unexpected",
+    "Updates",
+]
+
+
+def test_names_of_the_feed_are_the_documented_ones() -> None:
+    assert sorted(laserstream.__all__) == FEED
+    for name in set(FEED) - {"Commitment", "StreamEvent"}:
+        assert getattr(laserstream, name).__doc__
+
+
+def test_feed_is_loaded_by_who_asks_for_it_alone() -> None:
+    seen = "import sys, websocket_utils; print([name for name in sys.modules if 'feeds' in name])"
+    done = subprocess.run([sys.executable, "-c", seen], check=True, capture_output=True, text=True, timeout=15)
+    assert done.stdout == "[]\n"
 
 
 PEER_NAMES = {

@@ -23,6 +23,8 @@ __all__ = ["RENT_EXEMPT", "Bank", "Executed", "Ledger", "keypair", "pubkey"]
 _FIRST_SLOT: Final = 435_888_000
 # Of an account that pays no rent, which is each account of today: u64's last, as agave writes it.
 _NO_RENT: Final = 2**64 - 1
+# Banks that a fork can go back to.
+_KEPT: Final = 128
 # Transactions leave no account of no data with less than this, but for 0.
 RENT_EXEMPT: Final = 890_880
 
@@ -56,24 +58,30 @@ class Executed:
         return [str(key) for key in self.transaction.message.account_keys]
 
 
+State = dict[Pubkey, tuple[Account | None, int]]
+"""Accounts, None where there is none any more, with the slots that changed them: 0 for those, as agave has it."""
+
+
 @dataclass
 class Bank:
     """The state at the end of a slot: what its transactions changed, and its parent's."""
 
     slot: int
     parent: "Bank | None"
+    # Of the parent.
+    before: State = field(default_factory=dict)
     changed: dict[Pubkey, Account | None] = field(default_factory=dict)
     transactions: list[Executed] = field(default_factory=list)
 
     def account(self, key: Pubkey) -> tuple[Account | None, int]:
-        """The account, None if there is none, and the slot that changed it; 0 where there is none, as agave has it."""
-        bank: Bank | None = self
-        while bank is not None:
-            if key in bank.changed:
-                account = bank.changed[key]
-                return account, 0 if account is None else bank.slot
-            bank = bank.parent
-        return None, 0
+        """The account and the slot that changed it."""
+        if key not in self.changed:
+            return self.before.get(key, (None, 0))
+        account = self.changed[key]
+        return account, 0 if account is None else self.slot
+
+    def state(self) -> State:
+        return self.before | {key: self.account(key) for key in self.changed}
 
     def lamports(self, key: Pubkey) -> int:
         account, _ = self.account(key)
@@ -105,7 +113,7 @@ class Ledger:
         self.payer = keypair(2**64)
         outcome = self._machine.airdrop(self.payer.pubkey(), 2**62)
         assert isinstance(outcome, TransactionMetadata), outcome
-        self.tip = Bank(_FIRST_SLOT, None, {self.payer.pubkey(): self._read(self.payer.pubkey())})
+        self.tip = Bank(_FIRST_SLOT, None, changed={self.payer.pubkey(): self._read(self.payer.pubkey())})
         self.working = self._child(self.tip, self.tip.slot + 1)
         self._frozen = {self.tip.slot: self.tip}
 
@@ -165,6 +173,11 @@ class Ledger:
         """End the working bank's slot and begin the next one on it; returns the frozen bank."""
         bank = self.tip = self._frozen[self.working.slot] = self.working
         self.working = self._child(bank, max(self._frozen) + 1)
+        oldest = bank.ancestor(_KEPT)
+        if oldest is not None:
+            oldest.parent = None
+        while len(self._frozen) > 2 * _KEPT:
+            del self._frozen[next(iter(self._frozen))]
         return bank
 
     def skip(self, slots: int) -> None:
@@ -179,11 +192,11 @@ class Ledger:
             slot: Slot of the next bank, above the parent's and not used yet; below that of the last bank the slots of
                 notifications go backwards. None takes the next one of all.
         """
-        base, left = self._frozen[parent], self.working.chain()
+        base = self._frozen[parent]
         slot = self.working.slot if slot is None else slot
         assert parent < slot
         assert slot not in self._frozen
-        for key in {key for bank in left for key in bank.changed}:
+        for key in self.working.state().keys() | base.state().keys():
             account, _ = base.account(key)
             self._machine.set_account(key, account or Account(0, b"", SYSTEM))
         self.tip = base
@@ -191,7 +204,7 @@ class Ledger:
 
     def _child(self, parent: Bank, slot: int) -> Bank:
         self._machine.warp_to_slot(slot)
-        return Bank(slot, parent)
+        return Bank(slot, parent, parent.state())
 
     def _read(self, key: Pubkey) -> Account | None:
         found = self._machine.get_account(key)

@@ -149,3 +149,15 @@ async def test_callback_is_called_inside_the_read() -> None:
         await arrived.wait()
         assert seen == [5]
         assert accounts.waiting == 0
+
+
+async def test_account_that_does_not_exist_has_no_lamports_whatever_form_the_node_tells_it_in() -> None:
+    async with linked() as (stream, node):
+        accounts, (number,) = await started(stream.accounts([KEY]), node)
+        node.send(ACCOUNT % (1, 0, number))
+        node.send(
+            '{"jsonrpc":"2.0","method":"accountNotification","params":{"result":{"context":{"slot":2},"value":null},'
+            f'"subscription":{number}}}}}'
+        )
+        updates = [await anext(accounts) for _ in range(2)]
+        assert [(update.lamports, update.slot) for update in updates] == [(0, 1), (0, 2)]

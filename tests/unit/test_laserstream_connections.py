@@ -162,6 +162,22 @@ async def test_subscription_that_a_new_connection_refuses_ends_the_iteration_wit
         assert stream.channels == accounts.channels
 
 
+async def test_refusal_that_somebody_waits_for_is_told_to_those_who_had_the_subscription_too() -> None:
+    async with network_of() as (stream, server, _):
+        node = GoldenNode(await server.peer())
+        first, _numbers = await started(stream.slots(), node)
+        node.peer.reset()
+        node = GoldenNode(await server.peer())
+        request = await node.request()
+        second = asyncio.ensure_future(stream.slots())
+        await asyncio.sleep(0)
+        node.send(refusal(request["id"], -32603, "limit"))
+        with pytest.raises(RequestRejected):
+            await second
+        with pytest.raises(RequestRejected):
+            await anext(first)
+
+
 async def test_close_ends_all_iterations_behind_what_waits() -> None:
     async with linked() as (stream, node):
         accounts, (number,) = await started(stream.accounts([KEY]), node)
@@ -446,6 +462,11 @@ async def test_retry_after_of_a_node_is_honoured() -> None:
             assert stream.state == "live"
             assert loop.time() - began >= 7
         assert len(server.dials) == 2
+
+
+async def test_key_in_the_path_is_not_shown_either() -> None:
+    stream = LaserStream("wss://node.test/0a1b2c3d4e5f60718293a4b5/")
+    assert repr(stream) == "<LaserStream wss://node.test/.../ idle>"
 
 
 async def test_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -297,3 +297,18 @@ async def test_subscription_that_is_ended_and_asked_for_anew_may_get_the_same_nu
         again = await waiting
         node.send(ACCOUNT % (1, 2, number))
         assert (await anext(again)).lamports == 2
+
+
+async def test_call_that_is_ended_while_it_waits_leaves_no_subscription() -> None:
+    async with linked() as (stream, node):
+        accounts = stream.accounts([KEY])
+        waiting = asyncio.ensure_future(accounts)
+        request = await node.request()
+        await accounts.unsubscribe()
+        node.answer(request, 5)
+        ending = await node.request()
+        assert (ending["method"], ending["params"]) == ("accountUnsubscribe", [5])
+        node.answer(ending, True)
+        await waiting
+        assert stream.channels == ()
+        assert [update async for update in accounts] == []

@@ -2,6 +2,7 @@ import base64
 
 import pytest
 
+from websocket_utils._redaction import without_credentials
 from websocket_utils._url import Target, parse_address, parse_url
 from websocket_utils.exceptions import InvalidURL
 
@@ -125,6 +126,30 @@ def test_error_about_a_bad_url_shows_no_password_and_no_token(url: str) -> None:
         assert not any(part in shown for part in ("s3", "cret")), shown
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://h/0a1b2c3d4e5f60718293/", "wss://h/.../"),
+        ("wss://h/v2/Ab1dEfGhIjKlMnOpQrStUvWx", "wss://h/v2/..."),
+        ("wss://h/4f9c2e70-1b7d-4a55-9c0e-6f0b1d2a3c4d?x=y", "wss://h/...?..."),
+        ("wss://h/aB3-dE6_gH9jK2mN5pQ8rS1tU4vW7xYz", "wss://h/..."),
+        # Names, however long; and numbers.
+        ("wss://h/stream/btcusdt@trade/ethusdt@depth20", "wss://h/stream/btcusdt@trade/ethusdt@depth20"),
+        ("wss://h/perpetual-futures-order-book-2024", "wss://h/perpetual-futures-order-book-2024"),
+        ("wss://h/withoutanydigitsinitatall", "wss://h/withoutanydigitsinitatall"),
+        ("wss://h/12345678901234567890123", "wss://h/12345678901234567890123"),
+        ("wss://0a1b2c3d4e5f60718293abcdef.example/", "wss://0a1b2c3d4e5f60718293abcdef.example/"),
+    ],
+)
+def test_key_in_a_path_is_shown_nowhere(url: str, shown: str) -> None:
+    target = parse_url(url)
+    assert target.url == shown
+    assert without_credentials(url) == shown
+    # It is sent all the same.
+    assert target.resource == "/" + url.split("/", 3)[3]
+    assert repr(target) == f"<Target {shown}>"
 
 
 @pytest.mark.parametrize(

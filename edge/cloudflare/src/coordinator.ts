@@ -178,7 +178,8 @@ export class Coordinator extends DurableObject<CoordinatorEnv> {
   #answer(api: string, published: readonly Publication[]): string {
     // Centrifugo's epochs are text.
     const results = published.map(({ sequence }) => ({ offset: sequence, epoch: this.#store.epoch }));
-    return JSON.stringify({ result: api === "publish" ? results[0] : { responses: results.map((result) => ({ result })) } });
+    const responses = results.map((result) => ({ result }));
+    return JSON.stringify({ result: api === "publish" ? results[0] : { responses } });
   }
 
   /**

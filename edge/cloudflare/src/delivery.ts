@@ -5,6 +5,8 @@ import { SLOW } from "./channels";
 import type { Session } from "./session";
 import { byteLength, positioned, unpositioned, type Payload, type Publication } from "./wire";
 
+// Bytes that may wait for all sessions of one object together, which has 128 MB for everything.
+const MOST_WAITING = 48 * 1024 * 1024;
 // Channels of one session whose own publications it did not get: for more it gets them.
 const MOST_SKIPPED = 64;
 
@@ -13,6 +15,10 @@ export class Delivery {
   readonly #epoch: () => string;
   readonly #maxLag: number;
   readonly #audience = new Audience<Session>();
+  // What waits for those of whom something did when they were looked at last.
+  readonly #lags = new Map<Session, number>();
+  // Their sum.
+  #waiting = 0;
   readonly sessions = new Map<WebSocket, Session>();
 
   /** `epoch` tells the number of the channels' incarnation, `maxLag` is bytes that may wait for one session. */
@@ -31,6 +37,7 @@ export class Delivery {
   remove(session: Session): void {
     session.isOpen = false;
     this.sessions.delete(session.socket);
+    this.#note(session, 0);
     for (const name of session.channels) {
       this.#audience.remove(name, session);
     }
@@ -117,11 +124,35 @@ export class Delivery {
   /** Close a session whose socket has not taken what was sent; nothing but the close frame is sent behind that. */
   checkLag(session: Session): void {
     const waiting = session.isOpen ? bufferedBytes(session.socket) : 0;
+    this.#note(session, waiting);
     if (waiting > this.#maxLag) {
-      console.warn(`session ${session.id} is too slow: ${waiting} bytes wait`);
-      session.close(SLOW, `too slow: ${waiting} bytes wait`);
-      this.remove(session);
+      this.#cut(session, `too slow: ${waiting} bytes wait`);
     }
+    if (this.#waiting > MOST_WAITING) {
+      // The slowest go first; those that read since they were looked at stay.
+      for (const [slow] of [...this.#lags].sort(([, one], [, other]) => other - one)) {
+        const now = bufferedBytes(slow.socket);
+        this.#note(slow, now);
+        if (this.#waiting > MOST_WAITING) {
+          this.#cut(slow, `too slow: ${now} bytes wait, and too many for all`);
+        }
+      }
+    }
+  }
+
+  #note(session: Session, waiting: number): void {
+    this.#waiting += waiting - (this.#lags.get(session) ?? 0);
+    if (waiting > 0) {
+      this.#lags.set(session, waiting);
+    } else {
+      this.#lags.delete(session);
+    }
+  }
+
+  #cut(session: Session, reason: string): void {
+    console.warn(`session ${session.id} is ${reason}`);
+    session.close(SLOW, reason);
+    this.remove(session);
   }
 }
 

@@ -36,6 +36,8 @@ export interface Command {
 const MAX_CHANNELS = 1000;
 const MAX_FAN_OUT = 16 * 1024 * 1024;
 const MAX_KEY = 256;
+// What is read over the limit and thrown away: a sender that is cut in the middle never sees why.
+const DISCARDED = 16 * 1024 * 1024;
 
 class Refused extends Error {
   readonly refusal: Refusal;
@@ -181,6 +183,12 @@ function binary(text: string): Uint8Array {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
+const HEADERS = {
+  "Content-Type": "application/json",
+  "Cache-Control": "no-store",
+  "X-Content-Type-Options": "nosniff",
+};
+
 export function refused({ status, code, message, path }: Refusal, headers: Record<string, string> = {}): Response {
   const body = JSON.stringify({ error: path === undefined ? { code, message } : { code, message, path } });
   // RFC 9110 §15.5.2 wants to know how to do better.
@@ -188,8 +196,7 @@ export function refused({ status, code, message, path }: Refusal, headers: Recor
 }
 
 export function answered(body: string, status = 200, headers: Record<string, string> = {}): Response {
-  const common = { "Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" };
-  return new Response(body, { status, headers: { ...common, ...headers } });
+  return new Response(body, { status, headers: { ...HEADERS, ...headers } });
 }
 
 /** Read a body of at most `limit` bytes; one that is bigger is never held. */
@@ -199,8 +206,9 @@ export async function readBody(request: Request, limit: number): Promise<{ text:
     // What a small body inflates to is for its sender to choose.
     return { refusal: { status: 415, code: BAD_REQUEST, message: "bodies are taken as they are, not compressed" } };
   }
-  const tooBig = { status: 413, code: BAD_REQUEST, message: `the body is over the limit of ${limit} bytes (MAX_MESSAGE)` };
-  if (Number(request.headers.get("Content-Length") ?? 0) > limit) {
+  const message = `the body is over the limit of ${limit} bytes (MAX_MESSAGE)`;
+  const tooBig = { status: 413, code: BAD_REQUEST, message };
+  if (Number(request.headers.get("Content-Length") ?? 0) > limit + DISCARDED) {
     return { refusal: tooBig };
   }
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -209,10 +217,13 @@ export async function readBody(request: Request, limit: number): Promise<{ text:
   try {
     for await (const chunk of request.body ?? []) {
       size += (chunk as Uint8Array).length;
-      if (size > limit) {
+      if (size > limit + DISCARDED) {
         return { refusal: tooBig };
       }
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
+      text = size > limit ? "" : text + decoder.decode(chunk as Uint8Array, { stream: true });
+    }
+    if (size > limit) {
+      return { refusal: tooBig };
     }
     text += decoder.decode();
   } catch (error) {

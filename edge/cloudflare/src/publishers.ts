@@ -114,7 +114,8 @@ export class Publishers {
         send(socket, { type: "PublicationRejected", epoch, sequence, channel, code, reason });
       }
       if (rejected.length > 0) {
-        console.warn(`${rejected.length} updates of publisher ${name} refused, the first: ${rejected[0]?.[2].join(" ")}`);
+        const [, , first] = rejected[0] ?? [];
+        console.warn(`${rejected.length} updates of publisher ${name} refused, the first: ${first?.join(" ")}`);
       }
     }
     // It leaves when the transaction is on the disk, as everything that an object sends.

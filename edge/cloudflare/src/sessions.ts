@@ -191,7 +191,8 @@ export class Sessions {
     if (verdict === "refused" && message.type === "Ping") {
       return false;
     }
-    if (verdict === "refused" && session.isSequenced && message.type === "Subscribe" && isAnswerable(message.channels)) {
+    const isTold = session.isSequenced && message.type === "Subscribe" && isAnswerable(message.channels);
+    if (verdict === "refused" && isTold) {
       const fault: Fault = [TOO_MANY, "too many commands"];
       refuse(session, new Map(message.channels.map((name) => [name, fault])));
       return false;
@@ -267,7 +268,8 @@ export class Sessions {
     }
     session.identity = identity;
     session.deadline = identity.expiresAt;
-    const answer: Authenticated = { type: "Authenticated", name: identity.name, expires_in: identity.expiresAt - now() };
+    const { name, expiresAt } = identity;
+    const answer: Authenticated = { type: "Authenticated", name, expires_in: expiresAt - now() };
     session.send(JSON.stringify(answer));
     this.#withdraw(session, identity);
     this.#keep(session);

@@ -55,7 +55,7 @@ export function readSettings(env: SharedSettings): Settings {
     maxPayload: integer("MAX_PAYLOAD", env.MAX_PAYLOAD, 64 * 1024, 1, 1024 * 1024),
     maxMessage: integer("MAX_MESSAGE", env.MAX_MESSAGE, 1024 * 1024, 128, 16 * 1024 * 1024),
     maxSubscriptions: integer("MAX_SUBSCRIPTIONS", env.MAX_SUBSCRIPTIONS, 1024, 1, 1024),
-    maxLag: integer("MAX_LAG", env.MAX_LAG, 1024 * 1024, 1024, 64 * 1024 * 1024),
+    maxLag: integer("MAX_LAG", env.MAX_LAG, 4 * 1024 * 1024, 1024, 32 * 1024 * 1024),
     // An object takes 32 768 hibernating sockets, those of publishers included.
     socketsPerShard: integer("SOCKETS_PER_SHARD", env.SOCKETS_PER_SHARD, 2000, 1, 30_000),
     maxShards: integer("MAX_SHARDS", env.MAX_SHARDS, 32, 0, 1000),
@@ -65,7 +65,13 @@ export function readSettings(env: SharedSettings): Settings {
   };
 }
 
-function integer(name: string, text: string | null | undefined, otherwise: number, least: number, most: number): number {
+function integer(
+  name: string,
+  text: string | null | undefined,
+  otherwise: number,
+  least: number,
+  most: number,
+): number {
   // Bare workerd has null for a variable that its environment lacks.
   if (text === undefined || text === null || text === "") {
     return otherwise;

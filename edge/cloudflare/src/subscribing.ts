@@ -128,7 +128,12 @@ export class Subscribing {
       had.add(name);
     });
     if (session.isSequenced) {
-      accept(session, this.#epoch(), asks.map((ask) => ask.name), goingOn);
+      accept(
+        session,
+        this.#epoch(),
+        asks.map((ask) => ask.name),
+        goingOn,
+      );
       refuse(session, refused);
     }
     const held = session.held?.publications ?? [];

@@ -32,7 +32,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What is wrong with the secret that tokens are signed with; null if nothing is. */
 export function secretFault(secret: string): string | null {
   const length = encoder.encode(secret).length;
-  return length < LEAST_SECRET ? `TOKEN_KEY needs at least ${LEAST_SECRET} bytes, not ${length} (RFC 7518 §3.2)` : null;
+  const fault = `TOKEN_KEY needs at least ${LEAST_SECRET} bytes, not ${length} (RFC 7518 §3.2)`;
+  return length < LEAST_SECRET ? fault : null;
 }
 
 /**

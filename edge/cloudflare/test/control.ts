@@ -17,7 +17,9 @@ export default {
         await coordinator.reset().catch(() => {});
         return new Response("reset\n");
       case "/reset-shard":
-        await env.SHARD.getByName(`shard-${url.searchParams.get("number")}`).reset().catch(() => {});
+        await env.SHARD.getByName(`shard-${url.searchParams.get("number")}`)
+          .reset()
+          .catch(() => {});
         return new Response("reset\n");
       case "/broadcast": {
         const except = url.searchParams.get("except");

@@ -30,9 +30,14 @@ test("patterns end with a star, and one is a star alone", () => {
 test("namespaces are what is before the colon, and any where the setting is empty", () => {
   expect([namespaceOf("a:b:c"), namespaceOf("a"), namespaceOf(":a")]).toEqual(["a", "a", ""]);
   const some = new Namespaces("prices, slots\taccounts");
-  expect(["prices:a", "slots", "accounts:*", "orders:1", "price", "*"].map((name) => some.isServed(name))).toEqual(
-    [true, true, true, false, false, false],
-  );
+  expect(["prices:a", "slots", "accounts:*", "orders:1", "price", "*"].map((name) => some.isServed(name))).toEqual([
+    true,
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
   expect(new Namespaces("").isServed("anything")).toBe(true);
   expect(new Namespaces(undefined).isServed("anything")).toBe(true);
 });
@@ -51,12 +56,19 @@ test("a batch is read to the last update, and payloads are left alone", () => {
   expect(readBatch(`\x1e1 1\n${most}a\n1\n`)).toMatch("at most 1024 updates, not 1025");
 });
 
-test.each(["", "\x1e", "\x1e1 1", "\x1e1 1\n", "\x1e1 1\na\n", "\x1e1 1\na\n1", "\x1e1 1\na\n1\nb\n", "\x1e-1 1\na\n1\n", "x\na\n1\n"])(
-  "%j is no batch",
-  (frame) => {
-    expect(readBatch(frame)).toBeTypeOf("string");
-  },
-);
+test.each([
+  "",
+  "\x1e",
+  "\x1e1 1",
+  "\x1e1 1\n",
+  "\x1e1 1\na\n",
+  "\x1e1 1\na\n1",
+  "\x1e1 1\na\n1\nb\n",
+  "\x1e-1 1\na\n1\n",
+  "x\na\n1\n",
+])("%j is no batch", (frame) => {
+  expect(readBatch(frame)).toBeTypeOf("string");
+});
 
 test("JSON loses its blanks and nothing else", () => {
   expect(compact('{ "a b" :\n[ 1.0e5 ,\t"c \\" , d" ] }')).toBe('{"a b":[1.0e5,"c \\" , d"]}');
@@ -78,9 +90,9 @@ test("members are cut out as they stand, whatever is inside them", () => {
 });
 
 test("members of any object are those that JSON.parse finds", () => {
-  const values: unknown[] = [null, true, -1.5, "a:,{}[]\"\\\n", [], {}, [[{ a: [] }]], { b: { c: "," } }];
+  const values: unknown[] = [null, true, -1.5, 'a:,{}[]"\\\n', [], {}, [[{ a: [] }]], { b: { c: "," } }];
   for (const value of values) {
-    const body = { first: value, "se\"cond:": values, third: { first: value } };
+    const body = { first: value, 'se"cond:': values, third: { first: value } };
     const found = members(JSON.stringify(body, null, 1));
     expect(Object.fromEntries([...found].map(([name, text]) => [name, JSON.parse(text) as unknown]))).toEqual(body);
   }
@@ -114,8 +126,19 @@ test("keys are compared whole, and one that is none lets nobody in", async () =>
 
 test("origins are compared in their one form", () => {
   const setting = "https://desk.example, http://localhost:3000";
-  expect(["https://DESK.example", "https://desk.example:443", "http://localhost:3000", null].map((origin) => isOriginAllowed(origin, setting))).toEqual([true, true, true, true]);
-  for (const origin of ["http://desk.example", "https://desk.example.evil", "https://desk.example/a", "null", "x", ""]) {
+  expect(
+    ["https://DESK.example", "https://desk.example:443", "http://localhost:3000", null].map((origin) =>
+      isOriginAllowed(origin, setting),
+    ),
+  ).toEqual([true, true, true, true]);
+  for (const origin of [
+    "http://desk.example",
+    "https://desk.example.evil",
+    "https://desk.example/a",
+    "null",
+    "x",
+    "",
+  ]) {
     expect(isOriginAllowed(origin, setting)).toBe(false);
   }
   expect(isOriginAllowed("https://any.example", "")).toBe(true);
@@ -164,15 +187,27 @@ test("a token names who and what until its end, and the clocks may differ", asyn
   await expect(identityOf(await signed(CLAIMS), SECRET, 1005, 5)).rejects.toThrow("expired");
 });
 
-test.each(["none", "HS512", "RS256", undefined])("a token that says %j is refused, whatever its signature", async (alg) => {
-  await expect(identityOf(await signed(CLAIMS, { alg }), SECRET, 0, 0)).rejects.toThrow("not valid");
-});
+test.each(["none", "HS512", "RS256", undefined])(
+  "a token that says %j is refused, whatever its signature",
+  async (alg) => {
+    await expect(identityOf(await signed(CLAIMS, { alg }), SECRET, 0, 0)).rejects.toThrow("not valid");
+  },
+);
 
 test("a token that was changed, or signed by somebody else, is refused", async () => {
   const token = await signed(CLAIMS);
   const [head, , signature] = token.split(".");
   const [, other] = (await signed({ ...CLAIMS, sub: "admin" })).split(".");
-  for (const wrong of [`${head}.${other}.${signature}`, `${head}.${other}.`, "", "a.b", "a.b.c", `${token}.x`, "..", "é.é.é"]) {
+  for (const wrong of [
+    `${head}.${other}.${signature}`,
+    `${head}.${other}.`,
+    "",
+    "a.b",
+    "a.b.c",
+    `${token}.x`,
+    "..",
+    "é.é.é",
+  ]) {
     await expect(identityOf(wrong, SECRET, 0, 0)).rejects.toThrow("not valid");
   }
   await expect(identityOf(await signed(CLAIMS, undefined, `${SECRET}!`), SECRET, 0, 0)).rejects.toThrow("not valid");
@@ -202,7 +237,9 @@ test("a command is read in full, and its data is the text it came as", () => {
   expect(readCommand("publish", '{"channel":"a","data": {"v": 18446744073709551615}}', 1000)).toEqual({
     command: { api: "publish", channels: ["a"], payload: '{"v":18446744073709551615}', idempotencyKey: "" },
   });
-  expect(readCommand("publish", '{"channel":"a","data":"text\\n"}', 1000)).toMatchObject({ command: { payload: "text\n" } });
+  expect(readCommand("publish", '{"channel":"a","data":"text\\n"}', 1000)).toMatchObject({
+    command: { payload: "text\n" },
+  });
   expect(readCommand("publish", `{"channel":"a","data":"${"x".repeat(1001)}"}`, 1000)).toMatchObject({
     refusal: { status: 413, code: 107, path: "$.data" },
   });

@@ -47,7 +47,7 @@ test("one call is on its way at a time, and the next brings all that came meanwh
   expect(shard.parcels).toHaveLength(2);
 });
 
-test("a call that fails is repeated, and after three times the shard is told that it has missed something", async () => {
+test("a call that fails is repeated, and after three times the shard is told that it missed something", async () => {
   const shard = new FakeShard();
   const link = new ShardLink(() => shard, "7");
   link.push(1, [one(1)]);

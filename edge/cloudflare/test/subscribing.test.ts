@@ -59,7 +59,13 @@ function subscribing(maxLag = 10_000): {
 } {
   const delivery = new Delivery(() => "7", maxLag);
   const { promise, resolve } = Promise.withResolvers<Standing[][]>();
-  const subscriber = new Subscribing(delivery, new Namespaces(""), 10, () => promise, () => "7");
+  const subscriber = new Subscribing(
+    delivery,
+    new Namespaces(""),
+    10,
+    () => promise,
+    () => "7",
+  );
   return { delivery, subscriber, answer: resolve };
 }
 
@@ -99,7 +105,11 @@ test("own publications that do not come back leave no hole, and that outlives a 
   delivery.add(first.session);
   delivery.deliver([one("a", 1), one("a", 2, "me"), one("a", 3, "me")]);
   expect(first.socket.sent).toEqual(["\x1e7 1 0 a\n1"]);
-  const woken = sessionOf({ hasEcho: false, channels: first.session.kept.channels, skipped: first.session.kept.skipped });
+  const woken = sessionOf({
+    hasEcho: false,
+    channels: first.session.kept.channels,
+    skipped: first.session.kept.skipped,
+  });
   const later = new Delivery(() => "7", 10_000);
   later.add(woken.session);
   later.deliver([one("a", 4, "other"), one("a", 5)]);
@@ -108,7 +118,11 @@ test("own publications that do not come back leave no hole, and that outlives a 
 
 test("a socket that takes nothing is closed and gets nothing more, and so is one that throws", () => {
   const delivery = new Delivery(() => "7", 100);
-  const [slow, ended, good] = [sessionOf({ channels: ["a"] }), sessionOf({ channels: ["a"] }), sessionOf({ channels: ["a"] })];
+  const [slow, ended, good] = [
+    sessionOf({ channels: ["a"] }),
+    sessionOf({ channels: ["a"] }),
+    sessionOf({ channels: ["a"] }),
+  ];
   for (const { session } of [slow, ended, good]) {
     delivery.add(session);
   }
@@ -118,6 +132,20 @@ test("a socket that takes nothing is closed and gets nothing more, and so is one
   delivery.deliver([one("a", 2)]);
   expect([slow.socket.closed?.[0], slow.socket.sent.length, good.socket.sent.length]).toEqual([4008, 1, 2]);
   expect(ended.session.isOpen).toBe(false);
+});
+
+test("over what may wait for all together the slowest is closed, if it has not read since", () => {
+  const MIB = 1024 * 1024;
+  const delivery = new Delivery(() => "7", 30 * MIB);
+  const all = [20, 25, 10, 1].map((lag) => ({ ...sessionOf({ channels: ["a"] }), lag: lag * MIB }));
+  for (const { session } of all) {
+    delivery.add(session);
+  }
+  for (const { socket, lag } of all) {
+    socket.bufferedAmount = lag;
+  }
+  delivery.deliver([one("a", 1)]);
+  expect(all.map(({ socket }) => socket.closed?.[0] ?? null)).toEqual([null, 4008, null, null]);
 });
 
 test("a reason is cut to what a close frame holds, between characters", () => {

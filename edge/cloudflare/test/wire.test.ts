@@ -29,9 +29,12 @@ test("positions are read up to 64 bits, the last one of a channel counts, and th
   expect(readPositions(["007 1 a"])).toEqual(new Map([["a", { channel: "a", epoch: "7", sequence: 1n }]]));
 });
 
-test.each(["", "1 2", "1 2 ", "-1 2 a", "1 +2 a", "1  2 a", "1 2.0 a", "١ 2 a", " 1 2 a"])("%j is no position", (text) => {
-  expect(readPositions([text])).toBe("a position is `<epoch> <sequence> <channel>`");
-});
+test.each(["", "1 2", "1 2 ", "-1 2 a", "1 +2 a", "1  2 a", "1 2.0 a", "١ 2 a", " 1 2 a"])(
+  "%j is no position",
+  (text) => {
+    expect(readPositions([text])).toBe("a position is `<epoch> <sequence> <channel>`");
+  },
+);
 
 test("numbers beyond 64 bits are refused", () => {
   expect(readPositions([`${2n ** 64n} 1 a`])).toBe("numbers of a position fit 64 bits");

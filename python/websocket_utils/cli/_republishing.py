@@ -131,17 +131,16 @@ class Republishing:
     @asynccontextmanager
     async def _stream(self) -> AsyncGenerator[LaserStream]:
         wanted = self._wanted
-        stream = LaserStream(
-            wanted.url,
-            commitment=wanted.commitment,
-            stale_after=wanted.stale_after,
-            max_reconnect_attempts=None,
-            open_timeout=self._config.open_timeout,
-            seed=wanted.seed,
-            seed_url=wanted.seed_url,
-        )
         try:
-            await stream.__aenter__()
+            stream = await LaserStream.connect(
+                wanted.url,
+                commitment=wanted.commitment,
+                stale_after=wanted.stale_after,
+                seed=wanted.seed,
+                seed_url=wanted.seed_url,
+                max_reconnect_attempts=None,
+                open_timeout=self._config.open_timeout,
+            )
         except OSError as error:
             raise cannot_connect(self._shown, error) from error
         try:

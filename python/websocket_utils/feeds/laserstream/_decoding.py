@@ -57,7 +57,8 @@ class _Account(msgspec.Struct):
 
 class _AccountResult(msgspec.Struct):
     context: _Context
-    value: _Account
+    # Of an account that does not exist nodes tell 0 lamports, or nothing.
+    value: _Account | None
 
 
 class _Keyed(msgspec.Struct):
@@ -165,7 +166,8 @@ def decode_notification(request: Request, result: Raw, timestamp: int, frame: st
 def _message(request: Request, found: Any, timestamp: int) -> Message:
     match found:
         case _AccountResult(context, value):
-            return AccountUpdate(request.pubkey, _u64(value.lamports), _u64(context.slot), timestamp)
+            lamports = 0 if value is None else _u64(value.lamports)
+            return AccountUpdate(request.pubkey, lamports, _u64(context.slot), timestamp)
         case _ProgramResult(context, value):
             return AccountUpdate(value.pubkey, _u64(value.account.lamports), _u64(context.slot), timestamp)
         case _Slot(slot, parent, root):

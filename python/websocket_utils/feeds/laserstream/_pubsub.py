@@ -60,8 +60,9 @@ class PubSub:
         self._pending: dict[str, int] = {}
         self._topics: dict[int, Topic] = {}
         self._subscriptions: dict[str, int] = {}
-        # Subscriptions that are being ended, whose notifications may still come: by the number of the request.
+        # Subscriptions that are being ended, whose notifications may still come: by their requests, and the other way.
         self._ending: dict[int, int] = {}
+        self._ended: dict[int, int] = {}
         self._follow_up: list[str] = []
         self._parked: list[tuple[int, str | bytes]] = []
         self._parked_bytes = 0
@@ -112,6 +113,7 @@ class PubSub:
         self.decoder.forget(subscription)
         number = self._number()
         self._ending[number] = subscription
+        self._ended[subscription] = number
         return topic.request.ending(number, subscription)
 
     def settle(self, reply: Reply) -> Sequence[tuple[str, SubscribeRejected | None]]:
@@ -119,6 +121,9 @@ class PubSub:
         number = -1 if reply.id is None else reply.id
         ended = self._ending.pop(number, None)
         if ended is not None:
+            # Asked for and ended once more meanwhile, it may have its number again.
+            if self._ended.get(ended) == number:
+                del self._ended[ended]
             if reply.error is not None:
                 self._unexpected("error behind unsubscribe", f"{reply.error.message} (code {reply.error.code})")
             return ()
@@ -180,7 +185,7 @@ class PubSub:
 
     def is_ending(self, subscription: int) -> bool:
         """Whether it was ended, and the node has not confirmed that."""
-        return subscription in self._ending.values()
+        return subscription in self._ended
 
     def park(self, subscription: int, frame: str | bytes) -> bool:
         """Keep a notification whose subscription may yet be acknowledged; returns whether it may, and there is room."""

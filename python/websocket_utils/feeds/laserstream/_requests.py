@@ -86,7 +86,7 @@ class Requests:
     """
 
     def __init__(self, commitment: Commitment, limit: int) -> None:
-        self._commitment = commitment
+        self._commitment: Commitment = commitment
         self._limit = limit
         # As long as anybody holds them: a strategy may go through any number of accounts.
         self._known: WeakValueDictionary[tuple[Kind, str], Request] = WeakValueDictionary()

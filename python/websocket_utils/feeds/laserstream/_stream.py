@@ -225,8 +225,8 @@ class LaserStream(Asking, Closing):
             self._topics.setdefault(request.channel, self._topic(request)).join(updates)
         try:
             self._held[updates] = await self._client.subscribe(*updates.channels)
-        except BaseException:
-            self._leave(updates)
+        except BaseException as error:
+            self._leave(updates, error)
             raise
         self._seed(updates.channels)
 
@@ -249,7 +249,7 @@ class LaserStream(Asking, Closing):
             await subscription.unsubscribe()
         self._leave(updates)
 
-    def _leave(self, updates: Updates[Any]) -> None:
+    def _leave(self, updates: Updates[Any], error: BaseException | None = None) -> None:
         if self._held.pop(updates, None) is not None:
             self._dropped += updates.dropped
             self._conflated += updates.conflated
@@ -260,7 +260,15 @@ class LaserStream(Asking, Closing):
             if topic is not None:
                 topic.leave(updates)
                 if channel not in wanted:
-                    del self._topics[channel]
+                    self._forget(channel, error)
+
+    def _forget(self, channel: str, error: BaseException | None) -> None:
+        """A channel is not subscribed to any more; who has no other one left is told why."""
+        topic = self._topics.pop(channel, None)
+        for updates in () if topic is None else topic.listeners:
+            subscription = self._held.get(updates)
+            if subscription is not None and not subscription.channels:
+                updates.close(error)
 
     def hold(self, updates: Updates[Any]) -> None:
         """Read no more until `release`; `Updates` calls it."""
@@ -391,17 +399,9 @@ class LaserStream(Asking, Closing):
     def _on_event(self, event: Event) -> None:
         self._happenings.tell(event)
         if isinstance(event, SubscriptionLost):
-            self._on_lost(event)
+            self._forget(event.channel, event.error)
         elif isinstance(event, Reconnected):
             self._seed(self._topics)
-
-    def _on_lost(self, event: SubscriptionLost) -> None:
-        topic = self._topics.pop(event.channel, None)
-        for updates in () if topic is None else topic.listeners:
-            subscription = self._held.get(updates)
-            if subscription is not None and not subscription.channels:
-                # Nothing is left of it.
-                updates.close(event.error)
 
     def _tell_fork(self, event: Fork) -> None:
         self._happenings.forks += 1

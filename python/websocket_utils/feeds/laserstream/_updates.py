@@ -128,10 +128,16 @@ class Updates(Generic[T]):
             try:
                 await self._owner.begin(self)
                 self._ready = True
+                await self._end_if_over()
             finally:
                 self._started.set_result(None)
                 self._started = None
         return self
+
+    async def _end_if_over(self) -> None:
+        """It may have been ended meanwhile, when there was nothing to be ended yet."""
+        if self._is_over:
+            await self._owner.end(self)
 
     async def unsubscribe(self) -> None:
         """End it: the node is told where nobody else wants the same, and the iteration ends behind what waits.
