@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PRECIOUS: edge/%/node_modules/.made
 MAKEFLAGS += --no-print-directory
 
 # The newest supported Python by name, unless told: make PYTHON=python3.12 test
@@ -21,9 +22,13 @@ export PIP_QUIET := 1
 # One interpreter for every cargo call: pyo3 is rebuilt whenever it changes.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
+# Each is a project of npm's.
+EDGE := $(patsubst edge/%/package-lock.json,%,$(wildcard edge/*/package-lock.json))
+EDGE_SOURCES := $(shell find edge -name '*.ts' -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references edge edge-built lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm stream fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +41,22 @@ test: test-rust test-python  ## run all tests
 test-rust: $(VENV)/.made  ## run the tests of the Rust crates
 	cargo test --workspace --locked
 
-test-python: $(VENV)/.dev  ## run the tests of the Python package (ARGS="-k name" selects)
-	$(BIN)/python -m pytest $(ARGS)
+# Two at a time, of which one is what uses sockets (tests/conftest.py); PARALLEL= runs all in their order.
+PARALLEL ?= -n 2
+
+test-python: $(VENV)/.dev edge-built  ## run the tests of the Python package (ARGS="-k name" selects)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+edge: edge-built  ## set up the programs in edge/ (TypeScript), check their types and run their own tests (needs npm)
+	@for project in $(EDGE); do \
+	    npm --prefix edge/$$project run --silent check && npm --prefix edge/$$project run --silent --if-present test || exit 1; \
+	done
+
+# Whoever has no npm, or no Python that Vercel has, can run all other tests: those of edge/ say what they lack.
+edge-built: $(VENV)/.dev
+	@if command -v npm >/dev/null; then $(MAKE) $(EDGE:%=edge/%/node_modules/.built); \
+	else echo "NOT RUN: the tests of edge/, for want of npm" >&2; fi
+	@env -u PIP_CONSTRAINT $(BIN)/python edge/vercel/dev/python_runtime.py || echo "NOT RUN: the Python function on Vercel's own runtime" >&2
 
 lint: lint-style lint-types lint-rust  ## check style and types of Python and Rust (-k goes on after a fault)
 
@@ -92,6 +111,10 @@ drain: $(VENV)/.dev  ## drain servers with thousands of clients, some of whom re
 
 recovery: $(VENV)/.dev  ## kill workers of a feed with a thousand clients, and see what these have missed, minutes long (Linux)
 	$(BIN)/python hostile/recovery.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+stream: $(VENV)/.dev  ## publish 10 000 updates a second to workerd, which is reset, killed and evicted (after make edge; Linux)
+	$(BIN)/python hostile/edge.py --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)
@@ -170,6 +193,15 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml $(RUST_SOURCES)
 $(VENV)/.dev: $(VENV)/.built
 	@echo "installing the tools for tests and checks"
 	@$(PIP) install 'websocket_utils[dev]'
+	@touch $@
+
+edge/%/node_modules/.made: edge/%/package-lock.json
+	@echo "installing what edge/$* asks npm for"
+	@npm ci --prefix edge/$* --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+edge/%/node_modules/.built: edge/%/node_modules/.made $(EDGE_SOURCES)
+	@npm --prefix edge/$* run --silent --if-present build
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -28,6 +28,7 @@ MODULES = (
     "framing",
     "send",
     "roundtrip",
+    "peer",
     "busy_poll",
     "reconnect",
     "standby",

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 import uvloop
 from tests.property.scale import CODEC_SEED
+from xdist.scheduler import LoadScopeScheduling
 
 from websocket_utils.testing import VirtualClock
 
@@ -15,6 +17,20 @@ from websocket_utils.testing import VirtualClock
 def pytest_configure() -> None:
     # A shell starts background jobs with Ctrl-C ignored, and the processes that tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Deals tests out by file with `-n 2`; what listens, measures or waits for a peer is alone among its kind."""
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Tests that use sockets are one unit of work, each other file is one of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return "sockets" if path.startswith("tests/integration/") else path
 
 
 def pytest_report_header() -> str:

@@ -10,7 +10,7 @@ from ._in_band import in_band
 from ._reconnect import ClosePolicy, ReconnectPolicy, Verdict
 from ._session import Login
 from ._slow import Backpressure, Conflate, Disconnect, DropOldest
-from ._subscriptions import StandardSubscriptions, SubscriptionProtocol
+from ._subscription_protocol import StandardSubscriptions, SubscriptionProtocol
 from ._transport import run
 from .aggregator import Aggregator, Sourced, SourceFailed
 from .authentication import Credentials, Grant, Identity, KeyAuthentication, TokenAuthentication, issue_token
@@ -18,7 +18,9 @@ from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
 from .exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -30,20 +32,26 @@ from .exceptions import (
     EncodeError,
     HandshakeError,
     HeartbeatTimeout,
+    InvalidPubkey,
     InvalidURL,
     LocalProtocolError,
     MessageNotWritten,
     MessageTooBig,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
+    RequestRejected,
+    RequestTooBig,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from .messages import (
@@ -81,11 +89,13 @@ from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "AcknowledgementTimeout",
     "Aggregator",
     "Authenticate",
     "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
+    "BatchRefused",
     "Channel",
     "ClientStats",
     "Close",
@@ -120,6 +130,7 @@ __all__ = [
     "Identity",
     "Int32",
     "Int64",
+    "InvalidPubkey",
     "InvalidURL",
     "KeyAuthentication",
     "LagNotice",
@@ -137,6 +148,8 @@ __all__ = [
     "Promoted",
     "ProtocolError",
     "ProviderError",
+    "PublisherBufferFull",
+    "PublisherSuperseded",
     "Raw",
     "Receipt",
     "ReconnectGaveUp",
@@ -148,6 +161,8 @@ __all__ = [
     "Relay",
     "RemoteProtocolError",
     "Replay",
+    "RequestRejected",
+    "RequestTooBig",
     "Restored",
     "SendCounts",
     "SendOutcome",
@@ -173,6 +188,7 @@ __all__ = [
     "UInt64",
     "Unauthorized",
     "Unsubscribe",
+    "UpdatesUnacknowledged",
     "Verdict",
     "WebSocketClient",
     "WebSocketConfig",

@@ -14,9 +14,9 @@ from ._lifecycle import Lifecycle
 from ._link import Link
 from ._merging import Key
 from ._reconnect import ClosePolicy, ReconnectPolicy
-from ._session import Codec, Terms
 from ._slow import Backpressure, Conflate, DropOldest
-from ._subscriptions import RecoveringProtocol
+from ._subscription_protocol import RecoveringProtocol
+from ._terms import Codec, Terms
 from .config import WebSocketConfig
 from .exceptions import ConfigError
 

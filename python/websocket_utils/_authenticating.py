@@ -28,7 +28,7 @@ from ._faults import Faults
 from ._redaction import on_one_line
 from ._refusals import NOT_PERMITTED, POLICY_VIOLATION
 from ._server_channels import ServerChannels
-from ._subscriptions import SUBPROTOCOLS, parts
+from ._subscription_protocol import SUBPROTOCOLS, parts
 from .authentication import Credentials, Identity
 from .exceptions import SendQueueFull, Unauthorized
 from .messages import Authenticate, Authenticated, Ping, SubscriptionRejected, Unsubscribe

@@ -15,7 +15,7 @@ from typing import Any
 from ._connection import ServerConnection
 from ._rates import CommandRate, CommandVerdict
 from ._refusals import POLICY_VIOLATION, TOO_MANY, is_answerable
-from ._subscriptions import SUBPROTOCOLS, parts
+from ._subscription_protocol import SUBPROTOCOLS, parts
 from .messages import Ping, Subscribe, SubscriptionRejected, Unsubscribe
 
 __all__ = ["Commands"]

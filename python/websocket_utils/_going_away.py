@@ -6,7 +6,7 @@ from typing import Final
 
 from . import _core
 from ._session import Session
-from ._subscriptions import SUBPROTOCOLS
+from ._subscription_protocol import SUBPROTOCOLS
 from .messages import GoAway
 
 __all__ = ["GoingAway"]

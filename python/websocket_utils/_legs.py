@@ -16,7 +16,8 @@ from . import _core
 from ._alone import Strategy
 from ._link import Link
 from ._merging import Key, Keys, Payload, Race, Received, Standby
-from ._session import Session, Terms
+from ._session import Session
+from ._terms import Terms
 from .events import Disconnected, Gap, Lagged, Promoted, Reconnected
 from .exceptions import SubscribeRejected
 from .metrics import LegStats

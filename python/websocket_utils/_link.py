@@ -24,8 +24,9 @@ from ._link_listener import LinkListener
 from ._pings import Pings
 from ._recovery import Recovery
 from ._replies import Replies
-from ._session import Session, Terms
+from ._session import Session
 from ._sources import Sources
+from ._terms import Terms
 from .exceptions import ConnectionClosedError, ConnectionClosedOK, SubscribeRejected
 
 __all__ = ["Link"]

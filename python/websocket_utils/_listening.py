@@ -8,14 +8,16 @@ the log, not an error of the event loop in each of its turns.
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ._accepting import Acceptor, ServerOpening
 from ._faults import is_power_of_ten
 
-__all__ = ["Listener", "bound_sockets"]
+__all__ = ["Listener", "bound_sockets", "bound_unix_socket"]
 
 _logger = logging.getLogger("websocket_utils.server")
 
@@ -58,6 +60,55 @@ async def bound_sockets(host: str, port: int, *, reuse_port: bool = False) -> li
     return made
 
 
+def bound_unix_socket(path: str) -> socket.socket:
+    """Bind and listen on a Unix socket that its owner alone may connect to (mode 0600).
+
+    A socket file that nobody listens on is left by a process that was killed: it is replaced. Any other file stays.
+
+    Raises:
+        OSError: If somebody listens there, the path is another kind of file, or its folder does not allow it.
+    """
+    _remove_stale(path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode is right from the first moment on: nobody else can connect between a bind and a chmod.
+    mask = os.umask(0o177)
+    try:
+        made.bind(path)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except BaseException:
+        made.close()
+        raise
+    finally:
+        os.umask(mask)
+    return made
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            # A full backlog, or no permission: somebody is there, and the bind says so.
+            return
+
+
+def _file_of(one: socket.socket) -> tuple[str, int] | None:
+    """Path and inode of a Unix socket; None of any other."""
+    name = one.getsockname()
+    if one.family != getattr(socket, "AF_UNIX", None) or not isinstance(name, str) or not name:
+        return None
+    return name, os.lstat(name).st_ino
+
+
 class Listener:
     """Accepts connections until it is closed.
 
@@ -77,8 +128,11 @@ class Listener:
         self._refused_in_tls = 0
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._failures = 0
-        self.address: tuple[Any, ...] = self._sockets[0].getsockname()
-        """Where the first of the sockets listens."""
+        self._files = [found for found in map(_file_of, self._sockets) if found is not None]
+        self.address: tuple[Any, ...] = (
+            (f"unix:{self._files[0][0]}", 0) if self._files else self._sockets[0].getsockname()
+        )
+        """Where the first of the sockets listens; of a Unix socket `unix:` and its path, and 0."""
         for one in self._sockets:
             self._resume(one)
 
@@ -155,6 +209,12 @@ class Listener:
             if one.fileno() != -1:
                 self._loop.remove_reader(one.fileno())
                 one.close()
+        for path, inode in self._files:
+            # It may be another server's by now.
+            with contextlib.suppress(OSError):
+                if os.lstat(path).st_ino == inode:
+                    os.unlink(path)
+        self._files.clear()
 
     def close(self) -> None:
         """Stop listening, and end the connections that are no transports yet."""

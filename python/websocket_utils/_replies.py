@@ -6,7 +6,7 @@ from typing import Any
 
 from . import _core
 from ._session import Session
-from ._subscriptions import SubscriptionProtocol
+from ._subscription_protocol import SubscriptionProtocol
 
 __all__ = ["Replies"]
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from ._connection import Connection
 from ._held import HeldMessages
-from ._session import Session, Terms
+from ._session import Session
+from ._terms import Terms
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, WebSocketError
 from .outcomes import SendOutcome
 

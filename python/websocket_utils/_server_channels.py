@@ -27,7 +27,7 @@ from ._refusals import (
     is_answerable,
 )
 from ._slow import Rule, described, read_rule
-from ._subscriptions import SUBPROTOCOLS, parts
+from ._subscription_protocol import SUBPROTOCOLS, parts
 from .exceptions import SendQueueFull
 from .messages import Ping, Pong, Subscribe, Subscribed, SubscriptionRejected, Unsubscribe
 from .namespaces import Namespace, namespace_of, pattern_fault

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ._connection import ServerConnection
 from ._draining import Step, Timetable, timetable
-from ._subscriptions import SUBPROTOCOLS
+from ._subscription_protocol import SUBPROTOCOLS
 from .exceptions import ConnectionClosed, SendQueueFull
 from .messages import GoAway
 

@@ -7,9 +7,8 @@ connection, or by `fail`, which does not wait for the connection to notice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 from . import _core
 from ._connection import Connection
@@ -17,16 +16,9 @@ from ._handshake import Opened
 from ._heartbeat import MessageHeartbeat, system_clocks
 from ._own_sends import OwnSends
 from ._recovery import Recovery, Renewal
-from ._subscriptions import (
-    SUBPROTOCOLS,
-    Acknowledgements,
-    RecoveringProtocol,
-    SubscriptionProtocol,
-    Subscriptions,
-    Waiters,
-    Wish,
-)
-from .config import WebSocketConfig
+from ._subscription_protocol import SUBPROTOCOLS, ConnectionProtocol, RecoveringProtocol, SubscriptionProtocol, Wish
+from ._subscriptions import Acknowledgements
+from ._terms import Terms
 from .exceptions import (
     AuthenticationFailed,
     ConnectionClosed,
@@ -38,9 +30,8 @@ from .exceptions import (
     WebSocketError,
 )
 
-__all__ = ["Codec", "Login", "Session", "SessionOwner", "Terms"]
+__all__ = ["Login", "Session", "SessionOwner"]
 
-Codec = Literal["json", "msgpack", "protobuf"]
 T = TypeVar("T")
 
 # Close codes that this side fails a connection with and that are no violation of the protocol (RFC 6455 §7.4.1).
@@ -49,21 +40,6 @@ _INTERNAL_ERROR = 1011
 # The close code of servers that want to know who we are; others use it so too.
 _NOT_AUTHENTICATED = 4401
 _PROTOCOL_ERROR = 1002
-
-
-@dataclass(slots=True)
-class Terms:
-    """What all connections of a client have in common."""
-
-    loop: asyncio.AbstractEventLoop
-    config: WebSocketConfig
-    codec: Codec
-    protocol: SubscriptionProtocol
-    authenticate: "Callable[[Login], Awaitable[object]] | None"
-    heartbeat: Literal["frame", "message"]
-    subscriptions: Subscriptions = field(default_factory=Subscriptions)
-    waiters: Waiters = field(default_factory=Waiters)
-    rtt: _core.Histogram = field(default_factory=_core.Histogram)
 
 
 class SessionOwner(Protocol):
@@ -142,6 +118,7 @@ class Session:
         is_successor: Whether it runs beside the connection that it is to replace.
 
     Attributes:
+        protocol: How subscriptions are asked for on it.
         renewal: What its server says to the positions of this side; None where it sends none.
         is_recovered: Whether it was proven that nothing is missing between the connection before and this one.
     """
@@ -163,6 +140,7 @@ class Session:
         "opened_ns",
         "own",
         "owner",
+        "protocol",
         "renewal",
         "source",
     )
@@ -177,6 +155,7 @@ class Session:
     opened_ns: int
     own: OwnSends
     owner: SessionOwner
+    protocol: SubscriptionProtocol
     renewal: Renewal | None
     source: int
 
@@ -193,6 +172,7 @@ class Session:
     ) -> None:
         self.owner = owner
         self._terms = terms
+        self.protocol = terms.make_protocol()
         self.epoch = epoch
         self.source = source
         self.opened_ns = now_ns
@@ -219,8 +199,8 @@ class Session:
         )
         self.own = OwnSends(self.connection)
         opened.announce(self.connection)
-        self.acknowledges = bool(terms.protocol.replies) and terms.protocol.speaks(opened.subprotocol)
-        is_sequenced = has_positions and self.acknowledges and isinstance(terms.protocol, RecoveringProtocol)
+        self.acknowledges = bool(self.protocol.replies) and self.protocol.speaks(opened.subprotocol)
+        is_sequenced = has_positions and self.acknowledges and isinstance(self.protocol, RecoveringProtocol)
         self.renewal = owner.recovery.begin(is_successor=is_successor) if is_sequenced else None
         self._acknowledgements = Acknowledgements()
         self._deadline: asyncio.TimerHandle | None = None
@@ -303,7 +283,7 @@ class Session:
                 self._terms.waiters.settle(channel)
 
     def _requests(self, channels: Sequence[str]) -> Sequence[Any]:
-        protocol, requests = self._terms.protocol, self._terms.protocol.subscribe(channels)
+        protocol, requests = self.protocol, self.protocol.subscribe(channels)
         if not isinstance(protocol, RecoveringProtocol):
             return requests
         return [made for request in requests for made in protocol.present(request, self._wish)]
@@ -318,11 +298,13 @@ class Session:
             self.owner.recovery.begin_blind()
         else:
             self.renewal.take_over()
+        if isinstance(self.protocol, ConnectionProtocol):
+            self.protocol.take_place(self.epoch)
 
     # Any: a message of whatever class the venue speaks.
     def take_reply(self, reply: Any) -> None:
         """The server has answered."""
-        protocol = self._terms.protocol
+        protocol = self.protocol
         settled = protocol.settle(reply)
         if self.renewal is not None and isinstance(protocol, RecoveringProtocol):
             positions, recovered = protocol.goes_on(reply)
@@ -335,6 +317,9 @@ class Session:
                 return
         for channel, refusal in settled:
             self.settle(channel, refusal)
+        if isinstance(protocol, ConnectionProtocol) and self.connection.is_open:
+            for message in protocol.follow_up():
+                self.own.send(message)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Tell the server that channels are not wanted any more."""
@@ -343,7 +328,7 @@ class Session:
         if self.renewal is not None:
             self.renewal.leave(channels)
         if channels and self.is_authenticated and self.connection.is_open:
-            for message in self._terms.protocol.unsubscribe(channels):
+            for message in self.protocol.unsubscribe(channels):
                 self.own.send(message)
         if channels:
             # Its answers may have been all that was missing.

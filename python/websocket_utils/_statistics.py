@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ._core import Inbox
 from ._held import HeldMessages
 from ._link import Link
-from ._session import Terms
+from ._terms import Terms
 from .metrics import ClientState, ClientStats, LegStats, SendCounts
 
 __all__ = ["client_stats"]

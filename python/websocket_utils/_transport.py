@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 
 from ._accepting import Acceptor
 from ._handshake import Compression, Opened, Taker
-from ._listening import Listener, bound_sockets
+from ._listening import Listener, bound_sockets, bound_unix_socket
 from ._phases import DialPhases
 from ._racing import AddressInfo, Race
 from ._requesting import ClientOpening, opening_request
-from ._url import Target
+from ._url import UNIX_SCHEME, Target
 from .config import WebSocketConfig
 
 __all__ = ["context_faults", "dial", "listen", "run"]
@@ -97,6 +97,21 @@ def context_faults(ssl: object) -> list[str]:
     if ssl is None or isinstance(ssl, SSLContext):
         return []
     return [f"ssl: must be an ssl.SSLContext or None, not {ssl!r}; TLS is a matter of ws:// or wss://"]
+
+
+async def _connect_unix(path: str, phases: DialPhases) -> socket.socket:
+    """Connect to a Unix socket."""
+    phases.enter("tcp", time.monotonic_ns())
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        # A local connect is done or refused at once. A full backlog is EAGAIN (unix(7)), which loops would wait for as
+        # for a connect that is under way: it belongs to who dials, and tries again.
+        made.connect(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 async def _connect(host: str, port: int, phases: DialPhases) -> socket.socket:
@@ -221,9 +236,11 @@ async def dial(
         made.append(one)
         return one
 
-    tcp = await _connect(host, port, phases)
+    is_unix = scheme == UNIX_SCHEME
+    tcp = await (_connect_unix(host, phases) if is_unix else _connect(host, port, phases))
     try:
-        if config.ping_interval is not None:
+        # The kernel of one machine knows at once when a process has gone.
+        if config.ping_interval is not None and not is_unix:
             _watch_for_death(tcp, config.ping_interval, config.ping_timeout)
         phases.enter("tls" if is_secure else "upgrade", time.monotonic_ns())
         _, protocol = await _method("create_connection", use_aiofastnet)(opening, sock=tcp, **tls)
@@ -256,7 +273,7 @@ async def listen(
     """Listen, and let `acceptor` make the protocol of every connection.
 
     Args:
-        host: Address to bind to.
+        host: Address to bind to, or `unix:` and the path of a Unix socket.
         port: 0 takes a free one.
         acceptor: Its `open_timeout` bounds TLS too.
         ssl: None serves plain TCP.
@@ -270,6 +287,8 @@ async def listen(
     tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": acceptor.open_timeout}
     acceptor.watches_errors = _watches_errors(use_aiofastnet)
     open_accepted = functools.partial(_method("connect_accepted_socket", use_aiofastnet), **tls)
+    if host.startswith("unix:"):
+        return Listener([bound_unix_socket(host.removeprefix("unix:"))], acceptor, open_accepted)
     return Listener(await bound_sockets(host, port, reuse_port=reuse_port), acceptor, open_accepted)
 
 

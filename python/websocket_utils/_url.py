@@ -7,13 +7,17 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from ._redaction import without_credentials
 from .exceptions import InvalidURL
 
-__all__ = ["Target", "parse_address", "parse_url"]
+__all__ = ["UNIX_SCHEME", "Target", "parse_address", "parse_url"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_PORT = 65535
 # The errors of `urllib` repeat what they don't understand, which may be a piece of a password.
 _MALFORMED_HOST = "its host is no name, IPv4 address or [IPv6 address] (RFC 3986 §3.2.2)"
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
+UNIX_SCHEME = "ws+unix"
+_UNIX_PREFIX = "unix:"
+# `sun_path` of Linux less its final zero byte; macOS takes 103.
+_MAX_UNIX_PATH = 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Target:
     authorization: str | None
     """Value of the `Authorization` header made of the URL's user and password (RFC 7617)."""
     origin: tuple[str, str, int]
-    """Scheme, host and port: what decides whether a redirect may be shown credentials."""
+    """Scheme, host and port: what decides whether a redirect may be shown credentials. Of `ws+unix` the host is the
+    path of the socket, and the port is 0."""
 
     def __repr__(self) -> str:
         return f"<Target {self.url}>"
@@ -57,7 +62,9 @@ class Target:
 
 
 def parse_url(url: str) -> Target:
-    """Parse and check a `ws://` or `wss://` URL.
+    """Parse and check a `ws://`, `wss://` or `ws+unix:` URL.
+
+    A Unix socket is named by its path: `ws+unix:/run/feed.sock`, or `ws+unix:/run/feed.sock:/resource`.
 
     Raises:
         InvalidURL: If it is not such a URL; it names the fault, and never the password or the query.
@@ -72,6 +79,8 @@ def parse_url(url: str) -> Target:
         port = parts.port
     except ValueError:
         raise InvalidURL(url, f"its port is no number from 1 to {_MAX_PORT}") from None
+    if parts.scheme == UNIX_SCHEME:
+        return _unix_target(url, parts.netloc, parts.path, parts.query, parts.fragment)
     if parts.scheme not in _DEFAULT_PORTS:
         raise InvalidURL(url, f"the scheme is {parts.scheme!r}" if parts.scheme else "it has no scheme")
     if not parts.hostname:
@@ -103,12 +112,39 @@ def parse_url(url: str) -> Target:
     )
 
 
+def _unix_target(url: str, netloc: str, path: str, query: str, fragment: str) -> Target:
+    where, separator, resource = path.partition(":")
+    if netloc or not where.startswith("/") or fragment or (separator and not resource.startswith("/")):
+        raise InvalidURL(url, "a Unix socket is named by an absolute path: ws+unix:/path, or ws+unix:/path:/resource")
+    where = unquote(where)
+    if len(where.encode()) > _MAX_UNIX_PATH or "\0" in where:
+        raise InvalidURL(url, f"the path of a Unix socket has at most {_MAX_UNIX_PATH} bytes, and no zero among them")
+    resource, query = (quote(part, safe=_ASCII) for part in (resource, query))
+    return Target(
+        url=without_credentials(f"{UNIX_SCHEME}:{quote(where)}{separator}{resource}" + (f"?{query}" if query else "")),
+        authority="localhost",
+        resource=(resource or "/") + (f"?{query}" if query else ""),
+        authorization=None,
+        origin=(UNIX_SCHEME, where, 0),
+    )
+
+
 def parse_address(address: str) -> tuple[str, int]:
     """Split `host:port`, `[v6]:port` or `:port` (all interfaces).
 
+    Of a Unix socket, `unix:/path`, the whole address is the host, and the port 0.
+
     Raises:
-        ValueError: If there is no port, or it is out of range.
+        ValueError: If there is no port, or it is out of range, or the path of a Unix socket is not absolute or long.
     """
+    if address.startswith(_UNIX_PREFIX):
+        path = address.removeprefix(_UNIX_PREFIX)
+        if not path.startswith("/") or len(path.encode()) > _MAX_UNIX_PATH or "\0" in path:
+            raise ValueError(
+                f"invalid address {address!r}: the path of a Unix socket is absolute, has at most {_MAX_UNIX_PATH} "
+                "bytes, and no zero among them"
+            )
+        return address, 0
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > _MAX_PORT:
         raise ValueError(

@@ -9,10 +9,14 @@ from . import _core
 from ._freshness import Freshness
 from .events import Restored, Stale
 
-__all__ = ["Watching", "Where"]
+__all__ = ["HEARD", "Watching", "Where"]
 
 # Loops round timers to milliseconds.
 _SHORTEST = 0.001
+_NOT_HEARD = object()
+
+HEARD = "heard"
+"""In place of a class of messages: somebody says when one has come."""
 
 Where = Callable[[Any], bool] | Mapping[str, Any]
 """Which messages of a class: those that a callable says True to, or whose fields have these values."""
@@ -50,6 +54,8 @@ class Watching:
         self._tokens: dict[str, int] = {}
         # Channels without a class of their own: any message counts for them.
         self._any: set[str] = set()
+        # Channels whose messages somebody else knows, each with the time of the first one since the last look.
+        self._heard: dict[str, float | None] = {}
         self._next_token = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_connected = False
@@ -74,6 +80,13 @@ class Watching:
                 field that no such message has.
             TypeError: If `of` is no type that messages can be decoded as.
         """
+        if of == HEARD:
+            if where is not None:
+                raise ValueError("where needs a class of messages: who calls `heard` has looked at them")
+            self._freshness.watch(channel, stale_after, self._loop.time())
+            self._heard.setdefault(channel, None)
+            self._plan()
+            return
         if where is not None and of is None:
             raise ValueError("where needs `of`: the class of the channel's messages")
         match: Any = where
@@ -100,12 +113,19 @@ class Watching:
 
     def unwatch(self, channel: str) -> None:
         """End watching a channel; does nothing for one that is not watched."""
+        if self._heard.pop(channel, _NOT_HEARD) is not _NOT_HEARD:
+            self._freshness.unwatch(channel)
         token = self._tokens.pop(channel, None)
         if token is not None:
             del self._channels[token]
             self._inbox.unwatch(token)
             self._freshness.unwatch(channel)
             self._any.discard(channel)
+
+    def heard(self, channel: str) -> None:
+        """A message of a channel has come, says who looks at them; does nothing for one that is not watched so."""
+        if self._heard.get(channel, _NOT_HEARD) is None:
+            self._heard[channel] = self._loop.time()
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -116,6 +136,7 @@ class Watching:
         """There is a connection: silence counts from now."""
         self._is_connected = True
         self._inbox.take_seen()
+        self._heard = dict.fromkeys(self._heard)
         self._freshness.resumed(self._loop.time())
         self._plan()
 
@@ -162,6 +183,11 @@ class Watching:
             if channel is not None:
                 # By its age: the loop's clock may be a virtual one.
                 self._freshness.seen(channel, now - max(0, now_ns - at_ns) / 1e9)
+                self._confirm(channel)
+        for channel, at in self._heard.items():
+            if at is not None:
+                self._heard[channel] = None
+                self._freshness.seen(channel, at)
                 self._confirm(channel)
 
 

@@ -1,7 +1,6 @@
 """The client: one logical link to a server, over as many connections as it takes."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
@@ -20,16 +19,16 @@ from ._merging import Key
 from ._opening import Closing, Opening
 from ._receiving import Receiving
 from ._reconnect import ClosePolicy, ReconnectPolicy
-from ._sending import Sending
-from ._session import Codec, Login, Session, Terms
-from ._slow import Backpressure, Conflate, Disconnect, DropOldest, asked
+from ._session import Login, Session
+from ._slow import Backpressure, Conflate, DropOldest
 from ._statistics import client_stats
-from ._subscriptions import RecoveringProtocol, StandardSubscriptions, SubscriptionProtocol
-from ._watching import Watching, Where
+from ._subscribing import Subscribing
+from ._subscription_protocol import ProtocolSource, StandardSubscriptions, protocol_maker
+from ._terms import Codec, Terms
+from ._watching import Watching
 from .config import ConfigOverrides, WebSocketConfig
 from .events import Event, Gap, Lagged, Restored, Stale, SubscriptionLost
 from .exceptions import (
-    ConnectionClosed,
     ConnectionClosedOK,
     LocalProtocolError,
     StaleData,
@@ -37,7 +36,6 @@ from .exceptions import (
 )
 from .messages import Ping, WsMessage
 from .metrics import ClientState, ClientStats
-from .subscription import Subscription
 
 __all__ = ["WebSocketClient"]
 
@@ -57,7 +55,7 @@ _FARTHEST_FIRST: Sequence[ClientState] = (
 )
 
 
-class WebSocketClient(Receiving, Sending, Closing):
+class WebSocketClient(Receiving, Subscribing, Closing):
     """A link to a WebSocket server that receives typed messages, and dials again when the connection is lost.
 
     Made by `WebSocketClient.connect(url)`. A message is delivered once: to the handlers of its class if there are any
@@ -79,7 +77,7 @@ class WebSocketClient(Receiving, Sending, Closing):
             max_bytes=config.max_send_queue,
             overflow=assembly.overflow,
         )
-        Sending.__init__(self, terms, held, assembly.when_down)
+        Subscribing.__init__(self, terms, held, assembly.when_down)
         self._open_within = assembly.timeout
         self._replaces_stale = assembly.when_stale == "replace"
         self._watching = Watching(
@@ -116,7 +114,7 @@ class WebSocketClient(Receiving, Sending, Closing):
         subprotocols: Sequence[str] | None = None,
         recover: bool = False,
         authenticate: Callable[[Login], Awaitable[object]] | None = None,
-        subscriptions: SubscriptionProtocol | None = None,
+        subscriptions: ProtocolSource | None = None,
         timeout: float | None = None,
         reconnect: bool | ReconnectPolicy = True,
         closes: ClosePolicy | None = None,
@@ -134,7 +132,8 @@ class WebSocketClient(Receiving, Sending, Closing):
         Args:
             url: `ws://` or `wss://`, or a callable that gives it, asked for each dial; several of one stream, the
                 preferred first. A user and password in it become an `Authorization` header only, its query is sent and
-                never shown. A secret that is part of the path is shown in logs and errors: it looks like any path.
+                never shown, nor are long pieces of letters and digits in its path, as keys are. A shorter secret there
+                is shown in logs and errors: it looks like any path.
             mode: With several URLs: `failover` is connected to one, and goes back to the preferred one when it can;
                 `standby` keeps a second one subscribed, to be promoted in the moment the first is lost; `race` listens
                 to all, and delivers the first of equal messages.
@@ -152,7 +151,8 @@ class WebSocketClient(Receiving, Sending, Closing):
                 publishes, acknowledges subscriptions, and sends what was missed after a reconnect, out of its history.
             authenticate: Called with a `Login` on each connection before it subscribes; raises `AuthenticationFailed`
                 if the server refuses.
-            subscriptions: How subscriptions are asked for and acknowledged; None speaks `Subscribe` and `Unsubscribe`.
+            subscriptions: How subscriptions are asked for and acknowledged: one object for all connections, or a
+                callable, such as a class, that makes one for each; None speaks `Subscribe` and `Unsubscribe`.
             timeout: None dials once, and raises the error. With a number of seconds the first dial is repeated until
                 then, by the same rules as a reconnect.
             reconnect: Dial again when the connection is lost; a `ReconnectPolicy` says when.
@@ -185,7 +185,7 @@ class WebSocketClient(Receiving, Sending, Closing):
             loop=asyncio.get_running_loop(),
             config=settings,
             codec=codec,
-            protocol=subscriptions or StandardSubscriptions(),
+            make_protocol=protocol_maker(StandardSubscriptions() if subscriptions is None else subscriptions),
             authenticate=authenticate,
             heartbeat=heartbeat,
         )
@@ -206,92 +206,6 @@ class WebSocketClient(Receiving, Sending, Closing):
         )
         client = cls(assembly)
         return Opening(client, client._open)
-
-    # --- subscribing ---
-
-    async def subscribe(
-        self,
-        *channels: str,
-        stale_after: float | None = None,
-        of: Any = None,
-        where: Where | None = None,
-        slow: Conflate | DropOldest | Disconnect | None = None,
-    ) -> Subscription:
-        """Subscribe to channels; kept, and renewed in this order after every reconnect.
-
-        A channel that is subscribed to twice has to be unsubscribed from twice. With a server that acknowledges, it
-        waits for the acknowledgement, over a reconnect if need be; cancelling it then ends the subscription again.
-
-        Args:
-            *channels: Names such as `prices:SOL-USDC`, or patterns: `prices:*` is all that begin with `prices:`.
-            stale_after: Seconds without a message of the channel after which it is `Stale`; None does not watch.
-            of: The class of the channel's messages, by which they are known. None counts any message, which is right
-                for the only channel of a client.
-            where: Which messages of that class: a mapping of fields and their values, or a callable that is given the
-                message. None counts all.
-            slow: What the server is asked to do with these channels while this side is slow: `Conflate()`,
-                `DropOldest(n)` or `Disconnect()`; None leaves it to the server, or as it was asked for before.
-
-        Returns:
-            The subscription, which can be ended; it need not be kept.
-
-        Raises:
-            SubscribeRejected: If the server refuses a channel. It is not subscribed to.
-            SendQueueFull: If more than `max_send_queue` bytes wait to be sent. Nothing was subscribed to.
-            ValueError: If `stale_after` is no positive number, or could not tell whose silence it is.
-            TypeError: If `slow` is nothing that a client can ask for, or its `subscriptions` can't say it.
-        """
-        if self._is_over:
-            raise self._closed_error()
-        policy = None if slow is None else asked(slow)
-        if policy is not None and not isinstance(self._terms.protocol, RecoveringProtocol):
-            raise TypeError("slow: these `subscriptions` know no way to ask a server for that")
-        if stale_after is not None:
-            for channel in dict.fromkeys(channels):
-                self._watching.watch(channel, stale_after, of, where)
-        new = self._terms.subscriptions.add(channels)
-        changed = () if policy is None else self._terms.subscriptions.change_slow(channels, policy)
-        due_new = tuple(dict.fromkeys((*new, *changed)))
-        for link in self._links:
-            link.recovery.enter(new, self.channels)
-        is_held = self._terms.subscriptions.holder(channels)
-        try:
-            self._watching.check_alone(self.channels)
-            self._ask(lambda session: session.subscribe(due_new))
-            due = {channel for link in self._links for channel in link.unacknowledged(channels, new)}
-            if due:
-                await self._terms.waiters.waiter(self._loop, due)
-        except BaseException:
-            await self._leave(tuple(filter(is_held, channels)))
-            raise
-        return Subscription(channels, is_held, self._leave)
-
-    async def unsubscribe(self, *channels: str) -> None:
-        """End subscriptions; names that are not subscribed to are ignored.
-
-        Raises:
-            SendQueueFull: If more than `max_send_queue` bytes wait to be sent.
-        """
-        await self._leave(channels)
-
-    async def _leave(self, channels: Sequence[str]) -> None:
-        # The server first: where that can't be said, nothing has changed.
-        last = self._terms.subscriptions.last(channels)
-        self._ask(lambda session: session.unsubscribe(last))
-        gone = self._terms.subscriptions.remove(channels)
-        for channel in gone:
-            self._watching.unwatch(channel)
-            self._terms.waiters.settle(channel)
-        for link in self._links:
-            link.recovery.leave(gone, self.channels)
-
-    def _ask(self, change: Callable[[Session], None]) -> None:
-        for link in self._links:
-            for session in link.sessions:
-                if not session.has_ended:
-                    # Lost meanwhile: the next connection begins with all subscriptions.
-                    with contextlib.suppress(ConnectionClosed):
-                        change(session)
 
     def _registered(self, type_: Any) -> None:
         if type_ is Ping or Ping in get_args(type_):
@@ -387,11 +301,6 @@ class WebSocketClient(Receiving, Sending, Closing):
         handler does, and wherever no handler is being called.
         """
         return next((found for link in self._links if (found := link.recovery.positions.current)), None)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels that are subscribed to, in the order they are renewed."""
-        return self._terms.subscriptions.channels
 
     async def _open(self) -> None:
         try:

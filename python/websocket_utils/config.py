@@ -13,7 +13,7 @@ from typing import Any, Self, TypedDict, Unpack, cast, get_origin
 
 from websocket_utils.exceptions import ConfigError
 
-__all__ = ["ConfigOverrides", "WebSocketConfig", "environment_table"]
+__all__ = ["ConfigOverrides", "WebSocketConfig", "environment_table", "environment_variable"]
 
 _ENV_PREFIX = "WS_"
 _MIB = 1024 * 1024
@@ -440,3 +440,8 @@ def environment_table() -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def environment_variable(name: str) -> str:
+    """Return a variable that a user has named, without blanks around it; empty where it is not set."""
+    return os.environ.get(name, "").strip()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ssl import SSLContext
 from typing import Any, Literal, TypeVar, Unpack, overload
+from urllib.parse import quote
 
 from . import _core
 from ._accepting import Acceptance, Acceptor, Judgement, Refusal, Request
@@ -26,7 +27,7 @@ from ._publishing import Publishing
 from ._server_channels import ServerChannels
 from ._server_drain import Drain
 from ._side_door import SideDoor
-from ._subscriptions import SUBPROTOCOLS
+from ._subscription_protocol import SUBPROTOCOLS
 from ._transport import context_faults, listen
 from ._url import parse_address
 from .config import ConfigOverrides, WebSocketConfig
@@ -162,7 +163,8 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
 
         Args:
             address: `host:port`, such as `0.0.0.0:8080`; port 0 takes a free one, an empty host means all interfaces.
-                None takes host and port of `config`.
+                `unix:/path` is a Unix socket, which this user alone may connect to. None takes host and port of
+                `config`.
             config: Settings; None takes the defaults.
             ssl: Serves `wss` with this context's certificate; None serves `ws`.
             reuse_port: Whether other servers of this user may listen on the same address too (`SO_REUSEPORT`): the
@@ -299,7 +301,8 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
     def _take(self, opened: Opened) -> ServerConnection:
         connection = ServerConnection(
             path=opened.path,
-            remote_addr=opened.transport.get_extra_info("peername"),
+            # That of a Unix socket is empty: its clients have no address.
+            remote_addr=opened.transport.get_extra_info("peername") or None,
             is_client=False,
             format=SUBPROTOCOLS.get(opened.subprotocol or "", "json"),
             inbox=self._inbox,
@@ -381,7 +384,7 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
 
     @property
     def local_addr(self) -> tuple[str, int]:
-        """Host and port it listens on; the real port where 0 was asked for."""
+        """Host and port it listens on; the real port where 0 was asked for. `unix:/path` and 0 of a Unix socket."""
         if self._local_addr is None:
             raise RuntimeError("the server is not bound: use `async with WebSocketServer.bind(...)` or await it")
         return self._local_addr
@@ -390,6 +393,8 @@ class WebSocketServer(Publishing, SideDoor, Ending, Closing):
     def url(self) -> str:
         """A URL that reaches it from this machine."""
         host, port = self.local_addr
+        if host.startswith("unix:"):
+            return f"ws+unix:{quote(host.removeprefix('unix:'))}"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
         scheme = "ws" if self._ssl is None else "wss"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -15,10 +15,14 @@ SECONDS = 15
 
 
 async def start(
-    *arguments: str, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    *arguments: str,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    environment: dict[str, str] | None = None,
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env=ENVIRONMENT, stdin=stdin, stdout=stdout, stderr=stderr
+        *COMMAND, *arguments, env={**ENVIRONMENT, **(environment or {})}, stdin=stdin, stdout=stdout, stderr=stderr
     )
 
 

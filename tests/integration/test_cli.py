@@ -319,7 +319,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.splitlines()[-1].startswith("websocket-utils: cannot connect")
 
 
-@pytest.mark.parametrize("name", ["demo", "feed", "record", "tail", "send", "bench"])
+@pytest.mark.parametrize("name", ["demo", "feed", "laserstream", "record", "tail", "send", "bench"])
 def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     output, errors = capsys.readouterr()

@@ -296,6 +296,8 @@ import asyncio, logging, sys
 from websocket_utils import WebSocketServer, run
 
 async def main():
+    # Debug mode tells of each turn over 0.1 s; how busy this machine is, is not asked here.
+    asyncio.get_running_loop().slow_callback_duration = 60
     async with WebSocketServer.bind("127.0.0.1:0") as server:
         print(server.local_addr[1], flush=True)
         await server.serve_forever(drain_on_signal=True, deadline=float(sys.argv[1]), window=0.1)

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from examples import broadcasting_server, connect_and_receive_test, multi_source_aggregator, price_feed_consumer
+from examples import (
+    broadcasting_server,
+    connect_and_receive_test,
+    laserstream_to_strategies,
+    multi_source_aggregator,
+    price_feed_consumer,
+)
 
 from websocket_utils import PriceUpdate, WebSocketClient, WebSocketServer
 
@@ -69,6 +75,14 @@ async def test_test_receives_what_was_published() -> None:
     assert await connect_and_receive_test.main() == connect_and_receive_test.UPDATE
 
 
+async def test_laserstream_republishes_what_its_own_node_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    async with asyncio.timeout(SECONDS):
+        await laserstream_to_strategies.main(count=2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "lamports=435888001, slot=435888001" in first
+    assert "lamports=435888002, slot=435888002" in second
+
+
 def program(name: str, *arguments: str) -> subprocess.Popen[str]:
     # -X dev and -W error: what a program leaves open is an error here.
     command = [sys.executable, "-u", "-X", "dev", "-W", "error", str(EXAMPLES / name), *arguments]
@@ -86,6 +100,7 @@ def test_programs_run_as_a_user_starts_them() -> None:
             ("price_feed_consumer.py", [url]),
             ("multi_source_aggregator.py", [url, url]),
             ("connect_and_receive_test.py", []),
+            ("laserstream_to_strategies.py", []),
         ):
             output, errors = program(name, *arguments).communicate(timeout=SECONDS)
             # What the debug mode says of steps that took long is about the machine.
@@ -99,7 +114,35 @@ def test_programs_run_as_a_user_starts_them() -> None:
         server.communicate()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_strategies_trade_only_while_their_guard_is_there() -> None:
+    process = program("two_strategies_and_a_guard.py")
+    try:
+        output, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    errors = "".join(line for line in errors.splitlines(True) if not line.startswith("Executing "))
+    assert (process.returncode, errors) == (0, "")
+    own = [line for line in output.splitlines() if "market:" not in line]
+    assert own == [
+        "momentum: allowed, 95 left; told 3 peers",
+        "momentum: the guard refuses: 50 SOL-USDC is over the limit of 10",
+        "operator: kills the guard",
+        "momentum: the guard has gone",
+        "momentum: no guard, no trade of 5",
+        "operator: starts the guard again",
+        "momentum: the guard is back",
+        "momentum: allowed, 95 left; told 3 peers",
+    ]
+    assert "  market: momentum has traded 5 SOL-USDC" in output.splitlines()
+
+
+# Several programs in one, and their day.
+LONGER = {"two_strategies_and_a_guard.py": 180}
+
+
 def test_examples_are_short() -> None:
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert len(lines) == 4
-    assert max(lines.values()) <= 40
+    assert {"broadcasting_server.py", *LONGER} <= set(lines)
+    assert {name: count for name, count in lines.items() if count > LONGER.get(name, 40)} == {}

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 import websocket_utils
+import websocket_utils.peer
 import websocket_utils.testing
+from websocket_utils.feeds import laserstream
 
 # The public surface. A name enters or leaves here on purpose, with a line in CHANGELOG.md.
 DOCUMENTED = {
@@ -61,14 +63,19 @@ DOCUMENTED = {
     ],
     "outcomes": ["SendOutcome"],
     "exceptions": [
+        "AcknowledgementTimeout",
         "AuthenticationFailed",
+        "BatchRefused",
         "ConnectionFlapping",
         "MessageNotWritten",
         "ProviderError",
+        "PublisherBufferFull",
+        "PublisherSuperseded",
         "StaleData",
         "SubscribeRejected",
         "SubscribeTimeout",
         "Unauthorized",
+        "UpdatesUnacknowledged",
         "Close",
         "CodecError",
         "ConfigError",
@@ -79,6 +86,7 @@ DOCUMENTED = {
         "EncodeError",
         "HandshakeError",
         "HeartbeatTimeout",
+        "InvalidPubkey",
         "InvalidURL",
         "LocalProtocolError",
         "MessageTooBig",
@@ -86,11 +94,13 @@ DOCUMENTED = {
         "ReconnectGaveUp",
         "RecordingError",
         "RemoteProtocolError",
+        "RequestRejected",
+        "RequestTooBig",
         "SendQueueFull",
         "WebSocketError",
     ],
     "subscription": ["Subscription"],
-    "_subscriptions": ["StandardSubscriptions", "SubscriptionProtocol"],
+    "_subscription_protocol": ["StandardSubscriptions", "SubscriptionProtocol"],
     "_connection": ["ServerConnection"],
     "_core": ["Channel", "Columns", "Decoder", "Encoder", "Histogram", "Receipt", "decode_columns"],
     "_in_band": ["in_band"],
@@ -132,6 +142,62 @@ ALIASES = {"Direction", "Script", "Stage", "Step"}
 @pytest.mark.parametrize("name", sorted(set(websocket_utils.testing.__all__) - ALIASES))
 def test_name_for_tests_is_documented(name: str) -> None:
     assert getattr(websocket_utils.testing, name).__doc__
+
+
+FEED = [
+    "Commitment",
+    "Fork",
+    "LaserStream",
+    "LogsUpdate",
+    "SeedFailed",
+    "Seeded",
+    "StreamEvent",
+    "StreamStats",
+    "TransactionUpdate",
+    "Unexpected",
+    "Updates",
+]
+
+
+def test_names_of_the_feed_are_the_documented_ones() -> None:
+    assert sorted(laserstream.__all__) == FEED
+    for name in set(FEED) - {"Commitment", "StreamEvent"}:
+        assert getattr(laserstream, name).__doc__
+
+
+def test_feed_is_loaded_by_who_asks_for_it_alone() -> None:
+    seen = "import sys, websocket_utils; print([name for name in sys.modules if 'feeds' in name])"
+    done = subprocess.run([sys.executable, "-c", seen], check=True, capture_output=True, text=True, timeout=15)
+    assert done.stdout == "[]\n"
+
+
+PEER_NAMES = {
+    "Peer",
+    "PeerDialFailed",
+    "PeerError",
+    "PeerEvent",
+    "PeerGap",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerLink",
+    "PeerLost",
+    "PeerNameTaken",
+    "PeerNotProven",
+    "PeerRefused",
+    "PeerUnavailable",
+    "Rendezvous",
+    "RendezvousServer",
+    "RequestFailed",
+    "RequestTimeout",
+    "RequestsFull",
+    "serve_rendezvous",
+}
+
+
+def test_names_for_peers_are_the_documented_ones() -> None:
+    assert set(websocket_utils.peer.__all__) == PEER_NAMES
+    for name in PEER_NAMES - {"PeerEvent"}:
+        assert getattr(websocket_utils.peer, name).__doc__, f"{name} has no docstring"
 
 
 def test_testing_needs_nothing_of_the_tests() -> None:

@@ -4,8 +4,11 @@ Each value is compared twice, `assert_type` for the checker and `type(...) is` f
 annotations nor the code can drift alone.
 """
 
-from collections.abc import Awaitable
-from typing import assert_type
+import asyncio
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, assert_type
+
+from tests.support.golden_node import ACCOUNT, KEY, linked
 
 from websocket_utils import (
     AccountUpdate,
@@ -20,6 +23,7 @@ from websocket_utils import (
     Receipt,
     SendOutcome,
     ServerStats,
+    SlotUpdate,
     Subscribe,
     Unsubscribe,
     WebSocketClient,
@@ -28,6 +32,15 @@ from websocket_utils import (
     WsMessage,
     run,
 )
+from websocket_utils.feeds.laserstream import (
+    LaserStream,
+    LogsUpdate,
+    StreamEvent,
+    StreamStats,
+    TransactionUpdate,
+    Updates,
+)
+from websocket_utils.peer import Peer, PeerDialFailed, PeerGap, PeerJoined, PeerLeft, PeerLink
 
 PRICE = PriceUpdate(input_mint="SOL", output_mint="USDC", price=150.25, volume=7, timestamp=1)
 
@@ -173,3 +186,79 @@ async def test_client() -> None:
             stats = client.stats()
             assert_type(stats, ClientStats)
             assert type(stats) is ClientStats
+
+
+def test_stream_of_a_node_has_the_types_it_promises() -> None:
+    async def main() -> None:
+        async with linked() as (stream, node):
+            assert_type(stream, LaserStream)
+            accounts = stream.accounts([KEY])
+            assert_type(accounts, Updates[AccountUpdate])
+            assert_type(stream.program(KEY), Updates[AccountUpdate])
+            assert_type(stream.slots(), Updates[SlotUpdate])
+            assert_type(stream.logs(), Updates[LogsUpdate])
+            assert_type(stream.transactions(), Updates[TransactionUpdate])
+            assert_type(accounts.channels, tuple[str, ...])
+            started = asyncio.ensure_future(accounts)
+            (number,) = await node.acknowledge()
+            assert_type(await started, Updates[AccountUpdate])
+            node.send(ACCOUNT % (1, 2, number))
+            async for update in accounts:
+                assert_type(update, AccountUpdate)
+                assert type(update) is AccountUpdate
+                break
+
+            def on_account(update: AccountUpdate) -> None:
+                assert_type(update, AccountUpdate)
+
+            accounts.on(on_account)
+            step: Coroutine[Any, Any, StreamEvent] = anext(stream.events())
+            step.close()
+            stats = stream.stats()
+            assert_type(stats, StreamStats)
+            assert_type(stats.link, ClientStats)
+
+    async def opening() -> None:
+        async with LaserStream.connect("ws://node.test/", commitment="confirmed", ping_interval=5.0) as stream:
+            assert_type(stream, LaserStream)
+
+    opening().close()
+    run(main())
+
+
+async def test_peers() -> None:
+    filled: list[tuple[Fill, str]] = []
+
+    def on_fill(fill: Fill, sender: str) -> None:
+        assert_type(fill, Fill)
+        filled.append((fill, sender))
+
+    def on_joined(event: PeerJoined) -> None:
+        assert_type(event.name, str)
+
+    async with (
+        Peer("guard", listen="127.0.0.1:0") as guard,
+        Peer("momentum", peers={"guard": guard.url}) as momentum,
+    ):
+        assert_type(guard, Peer)
+        guard.on(Fill, on_fill)
+        guard.on(PeerJoined, on_joined)
+
+        @guard.answer(Fill)
+        def answer(fill: Fill, sender: str) -> Fill:
+            return fill
+
+        link = await momentum.joined("guard", 5)
+        assert_type(link, PeerLink)
+        assert type(link) is PeerLink
+        assert_type(link.clock_offset, float | None)
+        assert_type(momentum.links, Mapping[str, PeerLink])
+        assert_type(momentum.send("guard", Fill("o", 1.0)), Awaitable[SendOutcome])
+        assert_type(momentum.broadcast(Fill("o", 1.0)), int)
+        reply = await momentum.request("guard", Fill("o", 1.0), timeout=5, of=Fill)
+        assert_type(reply, Fill)
+        assert type(reply) is Fill
+        assert filled == [(Fill("o", 1.0), "momentum")] * 2
+        async for event in momentum.events():
+            assert_type(event, PeerJoined | PeerLeft | PeerGap | PeerDialFailed)
+            break

@@ -7,7 +7,9 @@ import pytest
 from websocket_utils import exceptions
 from websocket_utils._redaction import without_credentials
 from websocket_utils.exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -19,20 +21,35 @@ from websocket_utils.exceptions import (
     EncodeError,
     HandshakeError,
     HeartbeatTimeout,
+    InvalidPubkey,
     InvalidURL,
     LocalProtocolError,
     MessageNotWritten,
     MessageTooBig,
+    PeerError,
+    PeerLost,
+    PeerNameTaken,
+    PeerNotProven,
+    PeerRefused,
+    PeerUnavailable,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
+    RequestFailed,
+    RequestRejected,
+    RequestsFull,
+    RequestTimeout,
+    RequestTooBig,
     SendQueueFull,
     StaleData,
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from websocket_utils.outcomes import SendOutcome
@@ -55,7 +72,20 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "the peer violated the WebSocket protocol: invalid UTF-8 (close code 1007)",
     ),
     (MessageTooBig(17, 16), "a message of 17 bytes is over the limit of 16 bytes; raise max_message_size"),
+    (
+        InvalidPubkey("0x", "0 is no digit of base58"),
+        "invalid public key '0x': 0 is no digit of base58; expected 32",
+    ),
+    (
+        RequestTooBig("programs:a", 5000, 4096),
+        "request for programs:a has 5000 bytes, and nodes take 4096",
+    ),
     (CodecError("text", format="raw"), "text"),
+    (PublisherBufferFull(1000, 50, 1024), "1000 bytes are not acknowledged and 50 more would pass the limit of 1024"),
+    (PublisherSuperseded("adapter\n1", 17), "has taken the name adapter\\n1 from this one (epoch 17)"),
+    (BatchRefused(4400, "line 3\nfails"), "refused a batch: line 3\\nfails (close code 4400)"),
+    (AcknowledgementTimeout(7, 5.0), "no acknowledgement of 7 updates within 5 s (acknowledge_timeout)"),
+    (UpdatesUnacknowledged(2, 5, 6), "2 updates (5 to 6) were not acknowledged by the edge in time"),
     (EncodeError("`volume` is over 2**64 - 1", format="json"), "as json: `volume` is over 2**64 - 1; nothing was sent"),
     (
         DecodeError("expected `float`, got `str`", format="json", offset=17, path="$.price", raw=b'{"price":"1"}'),
@@ -76,6 +106,10 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "(epoch 3) ended while the message was being written",
     ),
     (SubscribeRejected("prices:a", 1008, "not yours"), "subscription to prices:a refused: not yours (code 1008)"),
+    (
+        RequestRejected("slots", -32601, "Method not found", "slotSubscribe"),
+        "slotSubscribe of slots refused: Method not found (code -32601); the node does not offer this method",
+    ),
     (AuthenticationFailed("bad key"), "authentication failed: bad key; check the credentials"),
     (Unauthorized("no such key"), "not let in: no such key"),
     (ProviderError("token"), "the callable for token failed"),
@@ -85,6 +119,15 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "after 10 failed attempts, the last with ConnectionRefusedError: [Errno 111] refused; max_reconnect_attempts=",
     ),
     (RecordingError(Path("ticks.jsonl"), 3, "no message"), "ticks.jsonl, line 3: no message"),
+    (PeerError("guard"), "the link with 'guard' failed"),
+    (PeerUnavailable("guard"), "no link with 'guard': nothing was sent"),
+    (PeerLost("guard"), "the link with 'guard' was lost before the answer came"),
+    (PeerRefused("guard", 4400, "no name"), "no link with 'guard': no name (close code 4400)"),
+    (PeerNameTaken("guard", 4409, "there is another"), "there is another (close code 4409)"),
+    (PeerNotProven("guard", 4401, "the key is another one"), "the key is another one (close code 4401)"),
+    (RequestTimeout("guard", 0.05), "no answer from 'guard' within 0.05 s"),
+    (RequestFailed("guard", "limit", "50 is over 10"), "'guard' did not answer: limit: 50 is over 10"),
+    (RequestsFull("guard", 1024), "1024 requests to 'guard' wait for an answer"),
 ]
 EACH = pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: type(error).__name__)
 
@@ -187,6 +230,8 @@ def test_words_of_a_peer_add_no_line_to_a_log() -> None:
         str(HandshakeError("ws://h", reason="no", status=302, headers={"location": NASTY}, body=NASTY.encode())),
         str(DecodeError(f"unknown type {NASTY}", format="json", path=f"$.{NASTY}", raw=NASTY.encode())),
         str(RecordingError(Path("ticks.jsonl"), 1, f"no channel {NASTY}")),
+        str(PeerRefused("guard", 4400, NASTY)),
+        str(RequestFailed("guard", NASTY, NASTY)),
     ]
     for text in texts:
         assert text.isprintable(), text

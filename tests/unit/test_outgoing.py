@@ -310,7 +310,9 @@ def test_payload_of_any_memory_is_sent_byte_for_byte(case: str, is_client: bool,
 
 @BOTH_ROLES
 @pytest.mark.parametrize(
-    "wrong", [DOUBLES, memoryview(DOUBLES), memoryview(DOUBLES)[::2], array.array("H", [1, 2])], ids=repr
+    "wrong",
+    [DOUBLES, memoryview(DOUBLES), memoryview(DOUBLES)[::2], array.array("H", [1, 2])],
+    ids=["doubles", "a view of doubles", "each other double", "shorts"],
 )
 def test_buffer_of_anything_but_bytes_is_refused_and_nothing_is_sent(wrong: Any, is_client: bool) -> None:
     link = Link(is_client=is_client)

@@ -25,7 +25,7 @@ from websocket_utils import (
     WebSocketClient,
     _core,
 )
-from websocket_utils._subscriptions import StandardSubscriptions, Wish
+from websocket_utils._subscription_protocol import StandardSubscriptions, Wish
 from websocket_utils.testing import MemoryPeer
 
 # --- patterns ---

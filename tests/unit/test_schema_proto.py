@@ -296,7 +296,9 @@ def test_number_that_cannot_be_is_an_error_that_names_it(number: int) -> None:
         proto(Twice)
 
 
-@pytest.mark.parametrize("type_", [int, list[Quote], Quote | int, Any, 5, proto], ids=str)
+@pytest.mark.parametrize(
+    "type_", [int, list[Quote], Quote | int, Any, 5, proto], ids=lambda one: getattr(one, "__name__", str(one))
+)
 def test_type_that_is_no_message_class_is_an_error(type_: Any) -> None:
     with pytest.raises(TypeError, match="is no message class"):
         proto(type_)

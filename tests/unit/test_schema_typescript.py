@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import pytest
@@ -94,12 +94,43 @@ def test_plain_values_have_their_types() -> None:
 
 def test_only_integers_that_may_be_big_are_noted() -> None:
     class Sizes(Struct):
-        bounded: Annotated[int, Meta(ge=0, le=2**53)]
+        bounded: Annotated[int, Meta(ge=0, lt=2**53)]
         half_bounded: Annotated[int, Meta(ge=0)]
+        just_over: Annotated[int, Meta(ge=0, le=2**53)]
         listed: list[dict[str, int]]
 
     notes = re.findall(r"JSON\.parse rounds integers beyond 2\*\*53 - 1\. \*/\n  (\w+)", typescript(Scalars, Sizes))
-    assert notes == ["count", "size", "half_bounded", "listed"]
+    assert notes == ["count", "size", "half_bounded", "just_over", "listed"]
+
+
+def test_integers_that_may_be_big_are_of_both_types_where_the_parser_knows_bigint() -> None:
+    class Sizes(Struct):
+        bounded: Annotated[int, Meta(ge=0, lt=2**53)]
+        listed: list[dict[str, int]]
+        either: int | float | None
+        keyed: dict[int, int | None]
+        code: Literal[1, 9007199254740993]
+
+    text = typescript(PriceUpdate, Sizes, bigint=True)
+    assert (
+        "  /**\n"
+        "   * Traded amount in the input token's smallest unit, 0 to 2**64 - 1; 0 if the sender doesn't know.\n"
+        "   * A bigint beyond 2**53 - 1.\n"
+        "   */\n"
+        "  volume?: number | bigint;\n"
+    ) in text
+    assert "  price: number;\n" in text
+    assert "  bounded: number;\n" in text
+    assert "  listed: (Record<string, number | bigint>)[];\n" in text
+    assert "  either: number | bigint | null;\n" in text
+    assert "  keyed: Record<string, number | bigint | null>;\n" in text
+    assert "  code: 1 | 9007199254740993n;\n" in text
+    assert "JSON.parse" not in text
+
+
+def test_small_integers_are_numbers_whatever_the_parser_knows() -> None:
+    text = typescript(Scalars, bigint=True)
+    assert re.findall(r"(\w+): number \| bigint;", text) == ["count", "size"]
 
 
 def test_text_cannot_leave_its_comment() -> None:

@@ -2,6 +2,7 @@ import base64
 
 import pytest
 
+from websocket_utils._redaction import without_credentials
 from websocket_utils._url import Target, parse_address, parse_url
 from websocket_utils.exceptions import InvalidURL
 
@@ -128,6 +129,30 @@ def test_error_about_a_bad_url_shows_no_password_and_no_token(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://h/0a1b2c3d4e5f60718293/", "wss://h/.../"),
+        ("wss://h/v2/Ab1dEfGhIjKlMnOpQrStUvWx", "wss://h/v2/..."),
+        ("wss://h/4f9c2e70-1b7d-4a55-9c0e-6f0b1d2a3c4d?x=y", "wss://h/...?..."),
+        ("wss://h/aB3-dE6_gH9jK2mN5pQ8rS1tU4vW7xYz", "wss://h/..."),
+        # Names, however long; and numbers.
+        ("wss://h/stream/btcusdt@trade/ethusdt@depth20", "wss://h/stream/btcusdt@trade/ethusdt@depth20"),
+        ("wss://h/perpetual-futures-order-book-2024", "wss://h/perpetual-futures-order-book-2024"),
+        ("wss://h/withoutanydigitsinitatall", "wss://h/withoutanydigitsinitatall"),
+        ("wss://h/12345678901234567890123", "wss://h/12345678901234567890123"),
+        ("wss://0a1b2c3d4e5f60718293abcdef.example/", "wss://0a1b2c3d4e5f60718293abcdef.example/"),
+    ],
+)
+def test_key_in_a_path_is_shown_nowhere(url: str, shown: str) -> None:
+    target = parse_url(url)
+    assert target.url == shown
+    assert without_credentials(url) == shown
+    # It is sent all the same.
+    assert target.resource == "/" + url.split("/", 3)[3]
+    assert repr(target) == f"<Target {shown}>"
+
+
+@pytest.mark.parametrize(
     ("start", "location", "url"),
     [
         ("ws://h:1/a/b", "/c", "ws://h:1/c"),
@@ -190,4 +215,46 @@ def test_address_is_split(address: str, expected: tuple[str, int]) -> None:
 @pytest.mark.parametrize("address", ["", "8080", "localhost", "h:", "h:x", "h:-1", "h:65536", "h:1.5"])
 def test_bad_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
+        parse_address(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "resource"),
+    [
+        ("ws+unix:/run/feed.sock", "/run/feed.sock", "/"),
+        ("ws+unix:/run/feed.sock:/prices?a=b", "/run/feed.sock", "/prices?a=b"),
+        ("ws+unix:/run/a%20b%3Ac", "/run/a b:c", "/"),
+        ("ws+unix:///run/feed.sock", "/run/feed.sock", "/"),
+    ],
+)
+def test_url_of_a_unix_socket_is_taken_apart(url: str, path: str, resource: str) -> None:
+    target = parse_url(url)
+    assert (target.origin, target.resource, target.authority) == (("ws+unix", path, 0), resource, "localhost")
+    assert "a=b" not in target.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws+unix:",
+        "ws+unix:feed.sock",
+        "ws+unix://host/feed.sock",
+        "ws+unix:/feed.sock:prices",
+        "ws+unix:/feed.sock#x",
+        "ws+unix:/" + "x" * 107,
+        "ws+unix:/a%00b",
+    ],
+)
+def test_url_of_a_unix_socket_without_an_absolute_short_path_is_refused(url: str) -> None:
+    with pytest.raises(InvalidURL, match="Unix socket"):
+        parse_url(url)
+
+
+def test_address_of_a_unix_socket_is_its_own_host() -> None:
+    assert parse_address("unix:/run/feed.sock") == ("unix:/run/feed.sock", 0)
+
+
+@pytest.mark.parametrize("address", ["unix:", "unix:feed.sock", "unix:/" + "x" * 107, "unix:/a\0b"])
+def test_address_of_a_unix_socket_without_an_absolute_short_path_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="absolute"):
         parse_address(address)

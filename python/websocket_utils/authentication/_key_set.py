@@ -3,19 +3,15 @@
 Nothing here reads a clock: times are monotonic seconds, and arguments.
 """
 
-import http.client
-import json
-import ssl
-import time
-import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from .._fetching import FetchFailed, fetch
+
 __all__ = ["ASYMMETRIC", "FetchFailed", "KeySet", "VerificationKey", "fetch", "url_fault"]
 
-_MAX_BYTES = 512 * 1024
 _MAX_KEYS = 256
 _LEAST_RSA_BITS = 2048
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -30,10 +26,6 @@ _FAMILIES: Mapping[tuple[str, str | None], tuple[str, ...]] = {
 }
 ASYMMETRIC: frozenset[str] = frozenset(name for names in _FAMILIES.values() for name in names)
 """Algorithms whose verification needs no secret."""
-
-
-class FetchFailed(Exception):
-    """The keys could not be fetched, so that a token can't be judged now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,34 +131,3 @@ def url_fault(url: str) -> str | None:
     return (
         None if parts.scheme == "https" or host in _LOOPBACK else "is no https URL, which every host but this one needs"
     )
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead to a place that nobody has checked."""
-
-    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
-        return None
-
-
-def fetch(url: str, timeout: float, context: ssl.SSLContext | None) -> object:
-    """Fetch and read a document; blocks, for a thread of its own.
-
-    Raises:
-        FetchFailed: If it does not come in time, is too big, or no JSON.
-    """
-    deadline = time.monotonic() + timeout
-    handlers: Iterable[Any] = (_NoRedirects(), urllib.request.HTTPSHandler(context=context))
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  # scheme is checked
-    body = bytearray()
-    try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as response:
-            while chunk := response.read1(65_536):
-                body += chunk
-                if len(body) > _MAX_BYTES:
-                    raise FetchFailed(f"it has more than {_MAX_BYTES} bytes")
-                # Each read has a time of its own, which drips prolong.
-                if time.monotonic() > deadline:
-                    raise FetchFailed(f"it took longer than {timeout:g} s")
-        return json.loads(body)
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        raise FetchFailed(str(error)) from error

@@ -14,6 +14,7 @@ from websocket_utils.cli._bench import bench
 from websocket_utils.cli._demo import demo
 from websocket_utils.cli._failures import EXPECTED, Failure, one_line
 from websocket_utils.cli._feed import feed
+from websocket_utils.cli._laserstream import laserstream
 from websocket_utils.cli._output import OutputClosed
 from websocket_utils.cli._record import record
 from websocket_utils.cli._schema import schema
@@ -52,7 +53,7 @@ def _commands() -> None:
     """
 
 
-for _command in (demo, feed, record, tail, send, schema, bench, worker):
+for _command in (demo, feed, laserstream, record, tail, send, schema, bench, worker):
     _command.params.append(
         click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks of failures."

@@ -40,15 +40,30 @@ def _connect_reason(error: Exception) -> str:
     return one_line(error)
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> Failure:
-    """Say why a server cannot listen on `host` and `port`."""
+def cannot_listen(
+    host: str, port: int, error: OSError, *, port_option: str = "--port ", host_option: str = "--host"
+) -> Failure:
+    """Say why a server cannot listen on `host` and `port`.
+
+    Args:
+        host: As it was asked for.
+        port: As it was asked for.
+        error: What `bind` raised.
+        port_option: How the command is given a port, up to its digits.
+        host_option: Which option has the host.
+    """
+    option = port_option.split(maxsplit=1)[0]
     if error.errno == errno.EADDRINUSE:
-        return Failure(f"port {port} on {host} is in use: choose another with --port, or --port 0 for any free one")
+        return Failure(
+            f"port {port} on {host} is in use: choose another with {option}, or {port_option}0 for any free one"
+        )
     if error.errno == errno.EACCES:
-        return Failure(f"port {port} on {host} is not allowed to you: choose one above 1023 with --port")
+        return Failure(f"port {port} on {host} is not allowed to you: choose one above 1023 with {option}")
     # asyncio tells of addresses that are not this machine's in a text alone.
     if isinstance(error, socket.gaierror) or error.errno in {errno.EADDRNOTAVAIL, None}:
-        return Failure(f"{host} is no address of this machine: choose one with --host, such as 127.0.0.1 or 0.0.0.0")
+        return Failure(
+            f"{host} is no address of this machine: choose one with {host_option}, such as 127.0.0.1 or 0.0.0.0"
+        )
     return Failure(f"cannot listen on {host}:{port}: {one_line(error)}")
 
 

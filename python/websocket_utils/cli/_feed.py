@@ -10,11 +10,10 @@ import click
 from websocket_utils._feed import MARKETS, Market, RandomWalk, channel_of
 from websocket_utils._pacing import Player
 from websocket_utils._recorded import Recorded, check_recording
-from websocket_utils._url import parse_address
+from websocket_utils.cli._door import door_options
 from websocket_utils.cli._loop import counted, run_until_stopped
 from websocket_utils.cli._serving import Feed
 from websocket_utils.config import WebSocketConfig
-from websocket_utils.door import check_libraries
 from websocket_utils.messages import Message
 from websocket_utils.replay import Replay
 from websocket_utils.server import WebSocketServer
@@ -42,24 +41,6 @@ def _speed(_: click.Context, __: click.Parameter, text: str) -> float | None:
     if not 0.0 < factor < float("inf"):
         raise click.BadParameter(f"{text!r} is neither 'max' nor a factor above 0")
     return factor
-
-
-def _http(_: click.Context, __: click.Parameter, address: str | None) -> str | None:
-    if address is not None:
-        try:
-            parse_address(address)
-            check_libraries()
-        except (ValueError, ModuleNotFoundError) as error:
-            raise click.BadParameter(str(error)) from error
-    return address
-
-
-def _key(_: click.Context, __: click.Parameter, file: Path | None) -> str | None:
-    # A file, because everybody on a machine sees the words of a command.
-    try:
-        return None if file is None else file.read_text("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(f"{file} is no text: {error}") from error
 
 
 @click.command(
@@ -129,20 +110,7 @@ Examples:
     metavar="SECONDS",
     help="Ctrl-C and SIGTERM let clients go within this time; a second one ends at once.",
 )
-@click.option(
-    "--http",
-    callback=_http,
-    metavar="HOST:PORT",
-    help="Open the HTTP side door there: /api/publish, /api/broadcast, /api/info, /metrics, /healthz, /readyz.",
-)
-@click.option(
-    "--http-key-file",
-    "http_key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    callback=_key,
-    metavar="FILE",
-    help="Holds the key that requests to the door present; needed where other machines can reach it.",
-)
+@door_options
 @click.option("--until-eof", is_flag=True, help="End when standard input ends: for programs that start a feed.")
 def feed(
     host: str | None,

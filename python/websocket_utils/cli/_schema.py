@@ -39,6 +39,11 @@ Examples:
 )
 @click.option("--package", metavar="NAME", help="Package of a .proto file, such as desk.v1.")
 @click.option(
+    "--bigint",
+    is_flag=True,
+    help="TypeScript for a parser that gives integers beyond 2**53 - 1 as bigint, as that of edge/browser does.",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -48,6 +53,7 @@ def schema(
     names: tuple[str, ...],
     form: Literal["proto", "typescript", "json-schema"],
     package: str | None,
+    bigint: bool,
     output: Path | None,
 ) -> None:
     """Print what each TYPE looks like on the wire, and all that it refers to, for the people at the other end.
@@ -57,18 +63,22 @@ def schema(
     """
     if package is not None and form != "proto":
         raise click.UsageError("--package is for --format proto")
+    if bigint and form != "typescript":
+        raise click.UsageError("--bigint is for --format typescript")
     types = [_find(name) for name in dict.fromkeys(names)] or list(_STANDARD.values())
-    text = _print(form, types, package)
+    text = _print(form, types, package, bigint=bigint)
     if output is None:
         LineWriter().write(text.removesuffix("\n").split("\n"))
     else:
         output.write_text(text, encoding="utf-8")
 
 
-def _print(form: Literal["proto", "typescript", "json-schema"], types: list[Any], package: str | None) -> str:
+def _print(
+    form: Literal["proto", "typescript", "json-schema"], types: list[Any], package: str | None, *, bigint: bool
+) -> str:
     printers: dict[str, Callable[..., str]] = {
         "proto": lambda *types: proto(*types, package=package),
-        "typescript": typescript,
+        "typescript": lambda *types: typescript(*types, bigint=bigint),
         "json-schema": lambda *types: msgspec.json.format(msgspec.json.encode(json_schema(*types))).decode() + "\n",
     }
     try:

@@ -17,7 +17,7 @@ from websocket_utils.cli._workers import Workers, bus, reserved
 from websocket_utils.config import WebSocketConfig
 from websocket_utils.server import WebSocketServer
 
-__all__ = ["Feed", "Play"]
+__all__ = ["Feed", "Play", "door_not_open", "drain_server", "until_end"]
 
 Play = Callable[[WebSocketServer, Callable[[], bool]], Coroutine[Any, Any, None]]
 
@@ -51,8 +51,11 @@ class Feed:
             self._say_listening(server.url, server.http_url)
             listens = lambda: any(self.broadcast or client.channels for client in server.connections)  # noqa: E731
             try:
-                await self._until_end(
-                    self.play(server, listens), server.serve_forever(), lambda: _drain(server, self.drain)
+                await until_end(
+                    self.play(server, listens),
+                    server.serve_forever(),
+                    lambda: drain_server(server, self.drain),
+                    until_eof=self.until_eof,
                 )
             finally:
                 stats = server.stats()
@@ -85,10 +88,11 @@ class Feed:
             shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.config.host, self.config.host)  # noqa: S104  # read, not bound
             self._say_listening(f"ws://[{shown}]:{port}" if ":" in shown else f"ws://{shown}:{port}", server.http_url)
             async with workers.telling(tells):
-                await self._until_end(
+                await until_end(
                     self.play(server, lambda: workers.listens(broadcast=self.broadcast)),
                     workers.wait(),
                     lambda: self._drain_workers(workers),
+                    until_eof=self.until_eof,
                 )
         finally:
             await workers.stop(server.close)
@@ -109,35 +113,50 @@ class Feed:
             say(f"look at it: websocket-utils tail {url} --channels {self.look}")
 
     def _not_open(self, error: OSError) -> Failure:
-        for note in getattr(error, "__notes__", ()):
-            if "side door" in note:
-                return Failure(f"{one_line(error)} {note}")
-        return cannot_listen(self.config.host, self.config.port, error)
-
-    async def _until_end(
-        self,
-        play: Coroutine[Any, Any, None],
-        serve: Coroutine[Any, Any, None],
-        drain: Callable[[], Coroutine[Any, Any, None]],
-    ) -> None:
-        """Wait for the end of what is played, of who serves it, or of the input; a signal drains."""
-        playing, serving = asyncio.create_task(play), asyncio.create_task(serve)
-        ends = {playing, serving}
-        if self.until_eof:
-            ends.add(asyncio.create_task(_stdin_end()))
-        try:
-            with on_signals(drain):
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in (playing, serving):
-                if task.done():
-                    task.result()
-        finally:
-            for task in ends:
-                task.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
+        return door_not_open(error) or cannot_listen(self.config.host, self.config.port, error)
 
 
-async def _drain(server: WebSocketServer, seconds: float) -> None:
+def door_not_open(error: OSError) -> Failure | None:
+    """Say why there is no side door; None if the error is about the server's own address."""
+    for note in getattr(error, "__notes__", ()):
+        if "side door" in note:
+            return Failure(f"{one_line(error)} {note}")
+    return None
+
+
+async def until_end(
+    play: Coroutine[Any, Any, None],
+    serve: Coroutine[Any, Any, None],
+    drain: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    until_eof: bool,
+) -> None:
+    """Wait for the end of what is played, of who serves it, or of the input; a signal drains.
+
+    Args:
+        play: What is published.
+        serve: Ends when the server does.
+        drain: Called at the first Ctrl-C or SIGTERM.
+        until_eof: Whether the end of standard input is an end too.
+    """
+    playing, serving = asyncio.create_task(play), asyncio.create_task(serve)
+    ends = {playing, serving}
+    if until_eof:
+        ends.add(asyncio.create_task(_stdin_end()))
+    try:
+        with on_signals(drain):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in (playing, serving):
+            if task.done():
+                task.result()
+    finally:
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+
+
+async def drain_server(server: WebSocketServer, seconds: float) -> None:
+    """Let the clients of a server go within `seconds`."""
     if server.connections:
         say(f"{counted(len(server.connections), 'client')} may go within {seconds:g} s; once more ends at once")
     await server.drain(deadline=seconds)

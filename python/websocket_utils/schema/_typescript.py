@@ -3,7 +3,7 @@
 import enum
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -100,30 +100,38 @@ _TAKEN: Final = frozenset[str](
 # fmt: on
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _SCALARS: Final = {"null": "null", "bool": "boolean", "int": "number", "float": "number", "text": "string"}
+_SMALL: Final = frozenset(("int32", "uint32"))
 _EXACT_INTEGER: Final = 2**53
 _BIG_TEXT: Final = "JSON.parse rounds integers beyond 2**53 - 1."
+_BIGINT_TEXT: Final = "A bigint beyond 2**53 - 1."
+_BIGINT: Final = "number | bigint"
 _BYTES_TEXT: Final = "Bytes in base64."
 
 
-def typescript(*types: Any) -> str:
+def typescript(*types: Any, bigint: bool = False) -> str:
     """TypeScript types of message classes and all that they refer to, as they are in JSON.
 
     A field that has a default in Python may be missing. Of several tagged classes, `AnyMessage` is the union.
 
     Args:
         *types: Message classes, or unions of them; none: the standard messages.
+        bigint: Whether the reader has a parser that gives integers beyond 2**53 - 1 as `bigint`, as the client in
+            edge/browser/ does: their type says so. Default: they are `number`, as `JSON.parse` gives them.
 
     Raises:
         TypeError: If a field has no form in JSON, or a type is no message class; it names both.
     """
-    return _Printer(types or (WsMessage,)).text()
+    return _Printer(types or (WsMessage,), _BIGINT if bigint else "number").text()
 
 
 class _Printer:
     """One call of `typescript`."""
 
-    def __init__(self, types: tuple[Any, ...]) -> None:
+    def __init__(self, types: tuple[Any, ...], big: str) -> None:
         self._model = model_of(types)
+        # The type of integers that may be beyond what `number` holds, and what a comment says of them.
+        self._big = big
+        self._big_text = _BIGINT_TEXT if big == _BIGINT else _BIG_TEXT
         self._taken = MessageNames(_TAKEN)
         self._names = [self._taken.add(record_name(record)) for record in self._model.records]
         self._enums: dict[Any, str] = {}
@@ -158,7 +166,7 @@ class _Printer:
         if record.tag is not None and record.tag_field is not None:
             yield f"  {_property(record.tag_field)}: {json.dumps(record.tag)};"
         for field in record.fields:
-            yield from _comment(_field_text(field, texts), "  ")
+            yield from _comment(self._field_text(field, texts), "  ")
             mark = "" if field.is_required else "?"
             yield f"  {_property(field.encode_name)}{mark}: {self._field_type(field, record)};"
         yield "}"
@@ -172,7 +180,7 @@ class _Printer:
             items.append((record.tag_field, "", json.dumps(record.tag), ""))
         for n, field in enumerate(record.fields, 1):
             mark = "" if n <= required else "?"
-            items.append((field.encode_name, mark, self._field_type(field, record), _field_text(field, texts)))
+            items.append((field.encode_name, mark, self._field_type(field, record), self._field_text(field, texts)))
         is_labelled = all(_IDENTIFIER.fullmatch(label) for label, *_ in items)
         yield f"export type {name} = ["
         for label, mark, type_, text in items:
@@ -192,6 +200,8 @@ class _Printer:
         match shape:
             case Scalar(kind="bytes"):
                 return "string"
+            case Scalar(kind="int") if shape.wire not in _SMALL:
+                return self._big
             case Scalar():
                 return _SCALARS[shape.kind]
             case Choice():
@@ -205,18 +215,27 @@ class _Printer:
             case Nested():
                 return self._names[shape.record]
             case Union():
-                return " | ".join(dict.fromkeys(map(self._type, shape.members)))
+                return _any_of(map(self._type, shape.members))
+            case Foreign(base=Scalar(kind="int")) if _is_bounded(shape.type):
+                return "number"
             case Foreign(base=base):
-                return _of_schema(*_schema(shape.type), frozenset()) if base is None else self._type(base)
+                return _of_schema(*_schema(shape.type), frozenset(), self._big) if base is None else self._type(base)
 
     def _choice(self, shape: Choice) -> str:
-        values = [*map(json.dumps, shape.texts), *map(str, shape.integers)]
+        values = [*map(json.dumps, shape.texts), *map(self._literal, shape.integers)]
         if not (isinstance(shape.type, type) and issubclass(shape.type, enum.Enum)):
             return " | ".join(values)
         if shape.type not in self._enums:
             name = self._enums[shape.type] = self._taken.add(shape.type.__name__)
             self._enum_texts.append(f"export type {name} =\n{_alternatives(values)};")
         return self._enums[shape.type]
+
+    def _literal(self, value: int) -> str:
+        return f"{value}n" if abs(value) >= _EXACT_INTEGER and self._big == _BIGINT else str(value)
+
+    def _field_text(self, field: Field, texts: dict[str, str]) -> str:
+        notes = dict.fromkeys(_notes(field.shape, self._big_text))
+        return "\n".join(filter(None, (texts.get(field.name), *notes)))
 
 
 def _members(shape: Shape) -> Iterator[Shape]:
@@ -235,17 +254,18 @@ def _schema(type_: Any) -> tuple[Any, dict[str, Any]]:
     return schema, components
 
 
-def _of_schema(schema: dict[str, Any], components: dict[str, Any], inside: frozenset[str]) -> str:
+def _of_schema(schema: dict[str, Any], components: dict[str, Any], inside: frozenset[str], integer: str) -> str:
     """The type that a JSON Schema describes; where it refers to itself, what it holds is left open."""
 
     def of(one: Any) -> str:
-        return _of_schema(one, components, inside)
+        return _of_schema(one, components, inside, integer)
 
     match schema:
         case {"$ref": str(name)}:
-            return "unknown" if name in inside else _of_schema(components[name], components, inside | {name})
+            is_known = name in inside
+            return "unknown" if is_known else _of_schema(components[name], components, inside | {name}, integer)
         case {"anyOf": members}:
-            return " | ".join(dict.fromkeys(map(of, members)))
+            return _any_of(map(of, members))
         case {"enum": values}:
             return " | ".join(map(json.dumps, values))
         case {"type": "array", "prefixItems": items}:
@@ -263,7 +283,7 @@ def _of_schema(schema: dict[str, Any], components: dict[str, Any], inside: froze
             values = schema.get("additionalProperties")
             return f"Record<string, {of(values) if isinstance(values, dict) else 'unknown'}>"
         case {"type": str(name)}:
-            return {"integer": "number"}.get(name, name)
+            return integer if name == "integer" else name
         case _:
             return "unknown"
 
@@ -275,32 +295,28 @@ def _inline(properties: dict[str, tuple[str, bool]]) -> str:
     return f"{{ {inside} }}" if inside else "Record<string, unknown>"
 
 
-def _field_text(field: Field, texts: dict[str, str]) -> str:
-    return "\n".join(filter(None, (texts.get(field.name), *dict.fromkeys(_notes(field.shape)))))
-
-
-def _notes(shape: Shape) -> Iterator[str]:
+def _notes(shape: Shape, big: str) -> Iterator[str]:
     """What a type of TypeScript does not say of the values."""
     match shape:
-        case Scalar(kind="int") if shape.wire not in {"int32", "uint32"}:
-            yield _BIG_TEXT
+        case Scalar(kind="int") if shape.wire not in _SMALL:
+            yield big
         case Scalar(kind="bytes"):
             yield _BYTES_TEXT
         case Choice() if any(abs(value) >= _EXACT_INTEGER for value in shape.integers):
-            yield _BIG_TEXT
+            yield big
         case Sequence():
-            yield from _notes(shape.item)
+            yield from _notes(shape.item, big)
         case Table():
-            yield from _notes(shape.value)
+            yield from _notes(shape.value, big)
         case Fixed(items=several) | Union(members=several):
             for one in several:
-                yield from _notes(one)
+                yield from _notes(one, big)
         case Foreign(base=Scalar(kind="int")):
             if not _is_bounded(shape.type):
-                yield _BIG_TEXT
+                yield big
         case Foreign(base=base) if base is not None:
             yield from (f"A {name} as text." for name in text_types(shape))
-            yield from _notes(base)
+            yield from _notes(base, big)
         case _:
             pass
 
@@ -308,9 +324,18 @@ def _notes(shape: Shape) -> Iterator[str]:
 def _is_bounded(type_: Any) -> bool:
     """Whether its constraints keep an integer within what JavaScript's numbers hold exactly."""
     metas = [extra for extra in getattr(type_, "__metadata__", ()) if isinstance(extra, msgspec.Meta)]
-    lows = [bound for meta in metas for bound in (meta.ge, meta.gt) if bound is not None]
-    highs = [bound for meta in metas for bound in (meta.le, meta.lt) if bound is not None]
-    return bool(lows and highs) and max(lows) >= -_EXACT_INTEGER and min(highs) <= _EXACT_INTEGER
+    lows = [meta.ge for meta in metas if meta.ge is not None]
+    lows += [meta.gt + 1 for meta in metas if meta.gt is not None]
+    highs = [meta.le for meta in metas if meta.le is not None]
+    highs += [meta.lt - 1 for meta in metas if meta.lt is not None]
+    return bool(lows and highs) and max(lows) > -_EXACT_INTEGER and min(highs) < _EXACT_INTEGER
+
+
+def _any_of(types: Iterable[str]) -> str:
+    several = dict.fromkeys(types)
+    if _BIGINT in several:
+        several.pop("number", None)
+    return " | ".join(several)
 
 
 def _alternatives(members: list[str]) -> str:

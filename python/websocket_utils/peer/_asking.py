@@ -1,0 +1,260 @@
+"""Requests to peers, and the answers to theirs."""
+
+import asyncio
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from websocket_utils import _core
+from websocket_utils._faults import Faults
+from websocket_utils.exceptions import (
+    ConnectionClosed,
+    DecodeError,
+    RequestFailed,
+    RequestsFull,
+    RequestTimeout,
+    SendQueueFull,
+)
+from websocket_utils.messages import Message, Raw
+
+from ._link import Link, LinkConnection
+from ._links import Links, PeerCodec
+from ._messages import PeerAnswer, PeerFailure, PeerRequest
+
+__all__ = ["Asking"]
+
+Answerer = Callable[[Any, str], Any]
+
+_MAX_REASON = 500
+_MAX_KIND = 64
+# A deadline beyond this is a peer's joke, and timers take it for an error.
+_MOST_SECONDS = 86_400.0
+
+
+def tag_of(type_: type) -> str:
+    """What names a message class on the wire.
+
+    Raises:
+        TypeError: If it is no message class with a tag.
+    """
+    tag = getattr(getattr(type_, "__struct_config__", None), "tag", None)
+    if not isinstance(tag, str) or len(tag) > _MAX_KIND:
+        raise TypeError(f"{type_!r} is no message class with a name of at most {_MAX_KIND} characters")
+    return tag
+
+
+class Asking:
+    """Both sides of requests, over all links.
+
+    Args:
+        links: The links.
+        loop: The event loop.
+        inbox: Where messages come.
+        faults: Takes what handlers raise, and runs those that take time.
+        codec: How messages are sent.
+        max_requests: Requests of one peer that are worked on at once.
+        sent: Is told of a link on which nothing can be sent any more.
+
+    Attributes:
+        expired: Requests that were past their deadline before they were answered.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        inbox: _core.Inbox,
+        faults: Faults,
+        codec: PeerCodec,
+        max_requests: int,
+    ) -> None:
+        self.expired = 0
+        self._links = links
+        self._loop = loop
+        self._faults = faults
+        self._codec: PeerCodec = codec
+        self._max_requests = max_requests
+        self._encode = _core.Encoder(codec).encode
+        self._decoders: dict[Any, _core.Decoder[Any]] = {}
+        self._answerers: dict[str, tuple[_core.Decoder[Any], Answerer]] = {}
+        # Requests of each peer that are worked on.
+        self._working: dict[str, int] = {}
+        inbox.on(PeerRequest, self._on_request)
+        inbox.on(PeerAnswer, self._on_answer)
+        inbox.on(PeerFailure, self._on_failure)
+
+    # --- asking ---
+
+    async def ask(self, link: Link, connection: LinkConnection, message: object, within: float, of: Any) -> Any:
+        """Ask, and wait for the answer."""
+        requests = link.requests
+        if requests.is_full:
+            raise RequestsFull(link.name, len(requests))
+        decoder = self._decoder(of)
+        kind, body = tag_of(type(message)), Raw(self._encode(message))
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        number = requests.open(answer)
+        timer = self._loop.call_later(within, _expire, answer, link.name, within)
+        try:
+            connection.send(PeerRequest(number, within, kind, body))
+            reply = await answer
+        finally:
+            timer.cancel()
+            requests.forget(number)
+        return self._read(link.name, decoder, reply)
+
+    def _decoder(self, of: Any) -> "_core.Decoder[Any] | None":
+        if of is None:
+            return None
+        found = self._decoders.get(of)
+        if found is None:
+            found = self._decoders[of] = _core.Decoder(of, format=self._codec)
+        return found
+
+    def _read(self, peer: str, decoder: "_core.Decoder[Any] | None", reply: PeerAnswer) -> Any:
+        if decoder is None:
+            decoder = self._decoder(_class_of(peer, reply.kind))
+            assert decoder is not None  # noqa: S101  # a class was found
+        try:
+            return decoder.decode(reply.body)
+        except DecodeError as error:
+            raise RequestFailed(peer, "type", f"the answer is no {decoder.type}: {error}"[:_MAX_REASON]) from error
+
+    def _on_answer(self, connection: LinkConnection, message: PeerAnswer) -> None:
+        link = connection.link
+        answer = None if link is None else link.requests.settle(message.number)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _on_failure(self, connection: LinkConnection, message: PeerFailure) -> None:
+        link = connection.link
+        answer = None if link is None else link.requests.settle(message.number)
+        if answer is not None and not answer.done():
+            answer.set_exception(RequestFailed(connection.peer, message.kind[:_MAX_KIND], message.reason[:_MAX_REASON]))
+
+    # --- answering ---
+
+    def answer(self, type_: type, handler: Answerer) -> None:
+        """Answer requests of that class with what the handler returns.
+
+        Raises:
+            TypeError: If it is no message class with a tag.
+            ValueError: If such requests are answered already.
+        """
+        tag = tag_of(type_)
+        if tag in self._answerers:
+            raise ValueError(f"requests of class {tag} are answered already")
+        self._answerers[tag] = (_core.Decoder(type_, format=self._codec), handler)
+
+    def _on_request(self, connection: LinkConnection, request: PeerRequest) -> Awaitable[None] | None:
+        found = self._answerers.get(request.kind)
+        if found is None:
+            self._fail(connection, request, "unknown", "nobody answers such requests")
+            return None
+        decoder, handler = found
+        if not 0 < request.within < math.inf:
+            self.expired += 1
+            self._fail(connection, request, "expired", "no time is left to answer")
+            return None
+        if self._working.get(connection.peer, 0) >= self._max_requests:
+            self._fail(connection, request, "busy", f"{self._max_requests} requests are worked on")
+            return None
+        try:
+            message = decoder.decode(request.body)
+        except DecodeError as error:
+            self._faults.report(error)
+            self._fail(connection, request, "DecodeError", str(error))
+            return None
+        try:
+            reply = handler(message, connection.peer)
+        except Exception as error:  # noqa: BLE001  # it is the asker's
+            self._raised(connection, request, error)
+            return None
+        if inspect.isawaitable(reply):
+            # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
+            peer = connection.peer
+            self._working[peer] = self._working.get(peer, 0) + 1
+            task = self._loop.create_task(self._answer_later(connection, request, reply))
+            task.add_done_callback(lambda _: self._worked(peer))
+            return task
+        self._reply(connection, request, reply)
+        return None
+
+    async def _answer_later(self, connection: LinkConnection, request: PeerRequest, reply: Awaitable[Any]) -> None:
+        limit = asyncio.timeout(min(request.within, _MOST_SECONDS))
+        try:
+            async with limit:
+                result = await reply
+        except Exception as error:  # noqa: BLE001  # it is the asker's
+            if limit.expired():
+                # It has given up by now.
+                self.expired += 1
+                self._fail(connection, request, "expired", "the answer took too long")
+            else:
+                self._raised(connection, request, error)
+        else:
+            self._reply(connection, request, result)
+
+    def _worked(self, peer: str) -> None:
+        left = self._working[peer] - 1
+        if left:
+            self._working[peer] = left
+        else:
+            del self._working[peer]
+
+    def _reply(self, connection: LinkConnection, request: PeerRequest, reply: object) -> None:
+        try:
+            kind, body = tag_of(type(reply)), Raw(self._encode(reply))
+        except Exception as error:  # noqa: BLE001  # what was returned is no message
+            self._raised(connection, request, error)
+            return
+        self._say(connection, PeerAnswer(request.number, kind, body))
+
+    def _raised(self, connection: LinkConnection, request: PeerRequest, error: Exception) -> None:
+        if not isinstance(error, RequestFailed):
+            self._faults.report(error)
+            self._fail(connection, request, type(error).__name__, str(error))
+        else:
+            # A refusal in the handler's own words.
+            self._fail(connection, request, error.kind, error.reason)
+
+    def _fail(self, connection: LinkConnection, request: PeerRequest, kind: str, reason: str) -> None:
+        text = reason.encode("utf-8", "backslashreplace").decode()[:_MAX_REASON]
+        self._say(connection, PeerFailure(request.number, kind[:_MAX_KIND], text))
+
+    def _say(self, connection: LinkConnection, message: object) -> None:
+        # Of a link that is lost nobody waits for the answer.
+        if connection.link is None:
+            return
+        try:
+            connection.send(message)
+        except ConnectionClosed:
+            return
+        except SendQueueFull as error:
+            # It asks, and reads no answers.
+            self._links.cut(connection, error)
+
+
+def _expire(answer: "asyncio.Future[Any]", peer: str, within: float) -> None:
+    if not answer.done():
+        answer.set_exception(RequestTimeout(peer, within))
+
+
+def _class_of(peer: str, tag: str) -> type:
+    """The message class of that name.
+
+    Raises:
+        RequestFailed: If there is none, or there are several.
+    """
+    found: list[type] = []
+    waiting: list[type] = [Message]
+    while waiting:
+        children: list[type] = waiting.pop().__subclasses__()
+        waiting += children
+        found += [one for one in children if getattr(one, "__struct_config__").tag == tag]  # noqa: B009  # msgspec's own
+    if len(found) == 1:
+        return found[0]
+    how = "no message class is called" if not found else "several message classes are called"
+    raise RequestFailed(peer, "type", f"{how} {tag[:_MAX_KIND]!r} here: say which with `of=`")
