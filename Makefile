@@ -28,7 +28,7 @@ EDGE_SOURCES := $(shell find edge -name '*.ts' -not -path '*/node_modules/*' -no
 
 RUST_SOURCES := $(shell find rust -name '*.rs') $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help run test test-rust test-python differential differential-codec references edge edge-built lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm fuzz asan examples constraints clean prerequisites
+.PHONY: help run test test-rust test-python differential differential-codec references edge edge-built lint lint-style lint-types lint-rust wheel bench profile bench-docs compare autobahn hostile mutate herd ledger soak drain recovery storm stream fuzz asan examples constraints clean prerequisites
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,10 @@ drain: $(VENV)/.dev  ## drain servers with thousands of clients, some of whom re
 
 recovery: $(VENV)/.dev  ## kill workers of a feed with a thousand clients, and see what these have missed, minutes long (Linux)
 	$(BIN)/python hostile/recovery.py --save $(ARGS)
+	$(BIN)/python hostile/render.py
+
+stream: $(VENV)/.dev  ## publish 10 000 updates a second to workerd, which is reset, killed and evicted (after make edge; Linux)
+	$(BIN)/python hostile/edge.py --save $(ARGS)
 	$(BIN)/python hostile/render.py
 
 storm: $(VENV)/.dev  ## lose ten thousand connections, and see what is left behind (Linux)

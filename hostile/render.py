@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benches._results import ROOT
 
+from hostile._edge_parts import edge_parts
+from hostile._edge_results import EdgeResult
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
@@ -130,6 +132,7 @@ def report(
     soak: SoakResult | None = None,
     drain: DrainResult | None = None,
     recovery: RecoveryResult | None = None,
+    edge: EdgeResult | None = None,
 ) -> str:
     """Return docs/RELIABILITY.md."""
     parts = [HEAD]
@@ -149,6 +152,8 @@ def report(
         parts += drain_parts(drain)
     if recovery is not None:
         parts += recovery_parts(recovery)
+    if edge is not None:
+        parts += edge_parts(edge)
     if fuzz is not None:
         parts += _fuzz_parts(fuzz)
     if codec is not None:
@@ -427,6 +432,7 @@ def main(arguments: list[str]) -> int:
         load(SoakResult, "soak"),
         load(DrainResult, "drain"),
         load(RecoveryResult, "recovery"),
+        load(EdgeResult, "edge"),
     )
     if arguments == ["--check"]:
         if REPORT.exists() and REPORT.read_text(encoding="utf-8") == text:

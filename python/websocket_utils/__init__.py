@@ -18,7 +18,9 @@ from .client import WebSocketClient
 from .config import WebSocketConfig
 from .events import Disconnected, Event, Gap, Lagged, Promoted, Reconnected, Restored, Stale, SubscriptionLost
 from .exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -37,6 +39,8 @@ from .exceptions import (
     MessageTooBig,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
@@ -47,6 +51,7 @@ from .exceptions import (
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from .messages import (
@@ -84,11 +89,13 @@ from .subscription import Subscription
 
 __all__ = [
     "AccountUpdate",
+    "AcknowledgementTimeout",
     "Aggregator",
     "Authenticate",
     "Authenticated",
     "AuthenticationFailed",
     "Backpressure",
+    "BatchRefused",
     "Channel",
     "ClientStats",
     "Close",
@@ -141,6 +148,8 @@ __all__ = [
     "Promoted",
     "ProtocolError",
     "ProviderError",
+    "PublisherBufferFull",
+    "PublisherSuperseded",
     "Raw",
     "Receipt",
     "ReconnectGaveUp",
@@ -179,6 +188,7 @@ __all__ = [
     "UInt64",
     "Unauthorized",
     "Unsubscribe",
+    "UpdatesUnacknowledged",
     "Verdict",
     "WebSocketClient",
     "WebSocketConfig",

@@ -33,11 +33,11 @@ def _header_faults(headers: Mapping[str, str]) -> list[str]:
         elif name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
             faults.append(f"headers: {name} belongs to the handshake itself")
         else:
-            faults += _value_faults(f"headers: the value of {name}", value)
+            faults += value_faults(f"headers: the value of {name}", value)
     return faults
 
 
-def _value_faults(what: str, value: str) -> list[str]:
+def value_faults(what: str, value: str) -> list[str]:
     # Values are not shown: they may be secrets.
     if _CONTROL.search(value):
         return [f"{what} contains a control character"]
@@ -53,7 +53,7 @@ def _name_of(provider: Callable[..., object]) -> str:
     return cast("str", name)
 
 
-def _takes_refresh(provider: Callable[..., object]) -> bool:
+def takes_refresh(provider: Callable[..., object]) -> bool:
     try:
         parameters = inspect.signature(provider).parameters
     except (TypeError, ValueError):
@@ -88,7 +88,7 @@ class _Source(Generic[T]):
             )
         self._value: T | None = cast("T", given) if is_value else None
         self._provider = None if is_value else cast("Callable[..., T | Awaitable[T]]", given)
-        self._takes_refresh = self._provider is not None and _takes_refresh(self._provider)
+        self._takes_refresh = self._provider is not None and takes_refresh(self._provider)
 
     @property
     def value(self) -> T | None:
@@ -170,7 +170,7 @@ class Endpoint:
         """What is wrong with the headers and the token that are values: one sentence for each fault."""
         found = _header_faults(self._headers.value or {})
         if self._token is not None and self._token.value is not None:
-            found += _value_faults("token: it", self._token.value)
+            found += value_faults("token: it", self._token.value)
         return found
 
     def __repr__(self) -> str:
@@ -229,6 +229,6 @@ def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _checked_token(token: str) -> str:
-    if faults := _value_faults("token: it", token):
+    if faults := value_faults("token: it", token):
         raise ConfigError(faults)
     return token

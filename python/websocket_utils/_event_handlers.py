@@ -43,7 +43,8 @@ class EventHandlers:
         for one in events:
             self._callbacks.setdefault(one, []).append(callback)
 
-    def call(self, event: Event) -> None:
+    # `object`: a publisher to the edge has events of its own.
+    def call(self, event: object) -> None:
         """Call those that were registered for its class, in that order."""
         for callback in tuple(self._callbacks.get(type(event), ())):
             try:

@@ -87,6 +87,7 @@ LAYERS = [
     {"client", "server", "aggregator", "relay", "_filling"},
     {"client", "server", "aggregator"},
     {"_filling", "relay"},
+    {"edge"},
     {"feeds"},
     {"peer"},
     {"testing"},

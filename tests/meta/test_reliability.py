@@ -7,6 +7,7 @@ import pytest
 from benches._results import Machine
 from hostile import codec, fuzzing, herd, render
 from hostile import references as references_run
+from hostile._edge_results import EdgeResult
 from hostile._results import (
     BAR_KIB,
     DECODE_DRIFT_KIB,
@@ -271,6 +272,57 @@ def test_recovery_that_is_late_or_not_whole_misses_its_bar(changes: dict[str, fl
     )
     assert found.met is (told == "met")
     (line,) = [line for line in render.report(None, None, recovery=found).splitlines() if line.startswith("| 2 of 2 |")]
+    assert line.split("|")[-2].strip() == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "met"),
+        ({"achieved_rate": 9799.0}, "missed"),
+        *(({name: 299_999}, "missed") for name in ("acknowledged", "kept", "numbered", "received")),
+        ({"was_evicted": False}, "missed"),
+        *(({name: 1}, "missed") for name in ("waiting", "dropped", "rejected")),
+        *(({name: 1}, "missed") for name in ("lost", "doubled", "disordered", "gaps")),
+        *(({name: 1}, "missed") for name in ("reconnects", "reader_reconnects")),
+    ],
+)
+def test_stream_to_the_edge_whose_books_differ_misses_its_bar(changes: dict[str, float], told: str) -> None:
+    found = EdgeResult(
+        rate=10_000,
+        channels=50,
+        idle_s=12.0,
+        was_evicted=True,
+        published=300_000,
+        acknowledged=300_000,
+        waiting=0,
+        dropped=0,
+        rejected=0,
+        resent=100,
+        batches=1500,
+        reconnects=2,
+        kept=300_000,
+        numbered=300_000,
+        received=300_000,
+        lost=0,
+        doubled=0,
+        disordered=0,
+        gaps=0,
+        reader_reconnects=2,
+        achieved_rate=9800.0,
+        cpu_us=9.0,
+        rtt_ms=[10.0, 50.0],
+        latency_ms=[30.0, 500.0],
+        reader_ms=[30.0, 500.0],
+        date="2026-01-01",
+        commit="abc",
+        machine=result().machine,
+        versions={"websocket_utils": "1"},
+    )
+    changed = msgspec.structs.replace(found, **changes)
+    assert changed.met is (told == "met")
+    lines = render.report(None, None, edge=changed).splitlines()
+    (line,) = [line for line in lines if line.startswith("| 300 000 |")]
     assert line.split("|")[-2].strip() == told
 
 

@@ -46,6 +46,7 @@ def test_every_layer_has_its_rows() -> None:
         "Authorization",
         "HTTP side door",
         "Recordings",
+        "Publishing to the edge",
         "Peers",
         "Feeds",
         "Codec",

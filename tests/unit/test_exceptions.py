@@ -7,7 +7,9 @@ import pytest
 from websocket_utils import exceptions
 from websocket_utils._redaction import without_credentials
 from websocket_utils.exceptions import (
+    AcknowledgementTimeout,
     AuthenticationFailed,
+    BatchRefused,
     Close,
     CodecError,
     ConfigError,
@@ -32,6 +34,8 @@ from websocket_utils.exceptions import (
     PeerUnavailable,
     ProtocolError,
     ProviderError,
+    PublisherBufferFull,
+    PublisherSuperseded,
     ReconnectGaveUp,
     RecordingError,
     RemoteProtocolError,
@@ -45,6 +49,7 @@ from websocket_utils.exceptions import (
     SubscribeRejected,
     SubscribeTimeout,
     Unauthorized,
+    UpdatesUnacknowledged,
     WebSocketError,
 )
 from websocket_utils.outcomes import SendOutcome
@@ -76,6 +81,11 @@ EXAMPLES: list[tuple[WebSocketError, str]] = [
         "request for programs:a has 5000 bytes, and nodes take 4096",
     ),
     (CodecError("text", format="raw"), "text"),
+    (PublisherBufferFull(1000, 50, 1024), "1000 bytes are not acknowledged and 50 more would pass the limit of 1024"),
+    (PublisherSuperseded("adapter\n1", 17), "has taken the name adapter\\n1 from this one (epoch 17)"),
+    (BatchRefused(4400, "line 3\nfails"), "refused a batch: line 3\\nfails (close code 4400)"),
+    (AcknowledgementTimeout(7, 5.0), "no acknowledgement of 7 updates within 5 s (acknowledge_timeout)"),
+    (UpdatesUnacknowledged(2, 5, 6), "2 updates (5 to 6) were not acknowledged by the edge in time"),
     (EncodeError("`volume` is over 2**64 - 1", format="json"), "as json: `volume` is over 2**64 - 1; nothing was sent"),
     (
         DecodeError("expected `float`, got `str`", format="json", offset=17, path="$.price", raw=b'{"price":"1"}'),

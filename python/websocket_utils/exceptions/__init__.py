@@ -20,6 +20,7 @@
     │     ├─ HeartbeatTimeout         .timeout
     │     ├─ StaleData                .channel .age
     │     ├─ SubscribeTimeout         .channels .timeout
+    │     ├─ AcknowledgementTimeout   .count .timeout               an edge took updates and said nothing
     │     └─ MessageNotWritten        .outcome                      of one accepted message
     ├─ SubscribeRejected              .channel .code .reason        the channel is not subscribed to
     │  └─ RequestRejected             .method                       by a node, of a call of JSON-RPC
@@ -28,6 +29,10 @@
     ├─ ProviderError                  .what                         a callable for URL, headers or token failed
     ├─ ConnectionFlapping             .code .times                  the server ends each connection in the same way
     ├─ ReconnectGaveUp                .attempts .last_error
+    ├─ PublisherBufferFull            .waiting .size .limit         the update was not taken
+    ├─ PublisherSuperseded            .name .epoch                  a newer publisher has the name
+    ├─ BatchRefused                   .code .reason                 the edge does not take what is sent
+    ├─ UpdatesUnacknowledged          .count .first .last           not known to be at the edge
     ├─ PeerError                      .peer                         something failed with one peer
     │  ├─ PeerUnavailable             there is no link with it; nothing was sent
     │  ├─ PeerLost                    the link was lost before the answer to a request came
@@ -50,6 +55,13 @@ a peer chose gets into a text unescaped, where a line break would begin another 
 words as they came.
 """
 
+from ._edge import (
+    AcknowledgementTimeout,
+    BatchRefused,
+    PublisherBufferFull,
+    PublisherSuperseded,
+    UpdatesUnacknowledged,
+)
 from ._endings import (
     AuthenticationFailed,
     ConnectionClosed,
@@ -97,7 +109,9 @@ from ._peers import (
 )
 
 __all__ = [
+    "AcknowledgementTimeout",
     "AuthenticationFailed",
+    "BatchRefused",
     "Close",
     "CodecError",
     "ConfigError",
@@ -123,6 +137,8 @@ __all__ = [
     "PeerUnavailable",
     "ProtocolError",
     "ProviderError",
+    "PublisherBufferFull",
+    "PublisherSuperseded",
     "ReconnectGaveUp",
     "RecordingError",
     "RemoteProtocolError",
@@ -136,6 +152,7 @@ __all__ = [
     "SubscribeRejected",
     "SubscribeTimeout",
     "Unauthorized",
+    "UpdatesUnacknowledged",
     "WebSocketError",
     "WireFormat",
 ]
