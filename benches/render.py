@@ -50,6 +50,7 @@ ORDER = (
     "receive_deflate",
     "send",
     "round_trip",
+    "peer_round_trip",
     "busy_poll",
     "reconnect",
     "standby",

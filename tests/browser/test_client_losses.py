@@ -358,7 +358,7 @@ async def test_server_that_never_answers_is_given_up_in_time_in_every_phase(page
                 peer.send(TEXT, b'{"type":"Subscribed","channels":["prices:a"]}')
 
     async with raw_server(script) as server:
-        times: dict[str, Any] = {"openTimeout": 0.3, "authenticateTimeout": 0.3, "subscribeTimeout": 0.3}
+        times: dict[str, Any] = {"openTimeout": 0.4, "authenticateTimeout": 0.4, "subscribeTimeout": 0.4}
         await page.begin(server.url, "prices:a", tokens=("secret",), **times, pingInterval=0.5, pingTimeout=0.1)
         reasons = [change["reason"] for change in await page.until_state("backoff", 4)]
         assert reasons == [

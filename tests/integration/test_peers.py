@@ -122,11 +122,12 @@ async def test_all_of_three_peers_get_a_broadcast() -> None:
         assert sorted(got) == [("a", "b"), ("a", "c"), ("b", "a"), ("b", "c"), ("c", "a"), ("c", "b")]
 
 
-async def test_both_dial_at_once_and_one_link_stands(unused_urls: list[str]) -> None:
+@pytest.mark.parametrize("named", [True, False])
+async def test_both_dial_at_once_and_one_link_stands(unused_urls: list[str], named: bool) -> None:
     first, second = unused_urls
     async with (
-        Peer("b", listen=first, peers={"a": f"ws://{second}"}, key=KEY) as b,
-        Peer("a", listen=second, peers={"b": f"ws://{first}"}, key=KEY) as a,
+        Peer("b", listen=first, peers={"a": f"ws://{second}"} if named else [f"ws://{second}"], key=KEY) as b,
+        Peer("a", listen=second, peers={"b": f"ws://{first}"} if named else [f"ws://{first}"], key=KEY) as a,
     ):
         await a.joined("b", 5)
         await b.joined("a", 5)
@@ -136,6 +137,9 @@ async def test_both_dial_at_once_and_one_link_stands(unused_urls: list[str]) -> 
         await until(lambda: a.links["b"].received == b.links["a"].received == 5)
         assert a.links["b"].connections == b.links["a"].connections == 1
         assert a.links["b"].is_own_dial is not b.links["a"].is_own_dial
+        # Each knows whom its URL leads to, and does not dial again while there is a link.
+        await until(lambda: a._discovery._named[0][0].name == "b")
+        await until(lambda: b._discovery._named[0][0].name == "a")
     events = await all_events(a) + await all_events(b)
     assert sum(isinstance(event, PeerJoined) for event in events) == 2
 

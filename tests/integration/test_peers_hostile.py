@@ -311,6 +311,23 @@ async def test_what_was_under_way_when_a_link_broke_is_told_with_its_range() -> 
         assert momentum.links["guard"].sent == guard.links["momentum"].received == 9
 
 
+async def test_what_was_sent_behind_a_welcome_that_was_lost_is_told() -> None:
+    """The listener thinks that a link stands; its peer never heard of it, and dials again."""
+    async with Peer("guard", listen="127.0.0.1:0", key=KEY, probe_interval=None) as guard:
+        async with stranger(guard) as (client, challenge):
+            client.send(hello(challenge))
+            assert (await next_event(guard, PeerJoined)).is_new
+            for number in range(3):
+                guard.send("momentum", Fill(str(number)))
+        await next_event(guard, PeerLeft)
+        async with stranger(guard) as (client, challenge):
+            client.send(hello(challenge, attempt=2))
+            welcome = json.loads(await client.receive(str) or "")
+            assert (welcome["type"], welcome["knows"], welcome["sent"]) == ("PeerWelcome", 7, 3)
+            gap = await next_event(guard, PeerGap)
+            assert (gap.direction, gap.first, gap.last) == ("sent", 1, 3)
+
+
 async def test_peer_that_is_restarted_is_new_and_numbers_begin_again() -> None:
     async with Peer("guard", listen="127.0.0.1:0", key=KEY) as guard:
         for _ in range(2):
@@ -397,31 +414,48 @@ async def test_three_peers_over_a_partition_and_back() -> None:
 
 @pytest.mark.one_loop
 async def test_links_that_are_killed_at_random_lose_nothing_unseen() -> None:
-    """What is sent is delivered, or told as lost, each number once."""
-    got: list[int] = []
+    """Both dial, and both send: what is sent is delivered, or told as lost, each number once."""
+    got: dict[str, list[int]] = {"a": [], "b": []}
+    lost: dict[str, list[int]] = {"a": [], "b": []}
+    sent = {"a": 0, "b": 0}
+    settings: dict[str, Any] = {"key": KEY, "probe_interval": 0.005, "stable_after": 0.001, "close_timeout": 0.1}
     async with (
-        Peer("guard", listen="127.0.0.1:0", key=KEY) as guard,
-        ChaosProxy(guard.url, seed=7) as proxy,
-        Peer("momentum", peers={"guard": proxy.url}, key=KEY, stable_after=0.001) as momentum,
+        Peer("a", listen="127.0.0.1:0", reconnect_interval=0.02, **settings) as a,
+        Peer("b", listen="127.0.0.1:0", reconnect_interval=0.02, **settings) as b,
+        ChaosProxy(a.url, seed=7) as to_a,
+        ChaosProxy(b.url, seed=8) as to_b,
     ):
-        guard.on(Fill, lambda fill, sender: got.append(int(fill.order)))
-        await momentum.joined("guard", 5)
-        proxy.kill_randomly(20_000)
-        number = 0
-        async with asyncio.timeout(10):
-            while proxy.kills < 6:
-                if momentum.links["guard"].is_up:
-                    number += momentum.broadcast(Fill(str(number + 1)))
+        for one in (a, b):
+
+            def on_gap(gap: PeerGap, name: str = one.name) -> None:
+                if gap.direction == "received":
+                    lost[name] += range(gap.first, gap.last + 1)
+
+            one.on(Fill, lambda fill, sender, name=one.name: got[name].append(int(fill.order)))
+            one.on(PeerGap, on_gap)
+        a.dial(to_b.url, "b")
+        b.dial(to_a.url, "a")
+        await a.joined("b", 5)
+        await b.joined("a", 5)
+        to_a.kill_randomly(10_000)
+        to_b.kill_randomly(10_000)
+
+        def send() -> None:
+            for one, other in ((a, b), (b, a)):
+                sent[other.name] += one.broadcast(Fill(str(sent[other.name] + 1)))
+
+        async with asyncio.timeout(15):
+            while to_a.kills + to_b.kills < 10:
+                send()
                 await asyncio.sleep(0)
-        proxy.clear()
-        async with asyncio.timeout(5):
-            while not got or got[-1] != number:
-                if momentum.links["guard"].is_up:
-                    number += momentum.broadcast(Fill(str(number + 1)))
+            to_a.clear()
+            to_b.clear()
+            while any(not one or one[-1] != sent[name] for name, one in got.items()):
+                send()
                 await asyncio.sleep(0.002)
-    gaps = [event for event in await all_events(guard) if isinstance(event, PeerGap) and event.direction == "received"]
-    lost = [one for gap in gaps for one in range(gap.first, gap.last + 1)]
-    assert sorted(got + lost) == list(range(1, number + 1))
+    for name in ("a", "b"):
+        assert sorted(got[name] + lost[name]) == list(range(1, sent[name] + 1))
+        assert got[name] == sorted(got[name])
 
 
 async def test_late_request_over_a_slow_way_times_out_and_nothing_hangs() -> None:

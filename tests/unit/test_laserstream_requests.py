@@ -257,6 +257,9 @@ async def test_leaving_ends_the_subscription_by_its_number() -> None:
         await until(lambda: stream.stats().link.messages_received == 4)
         assert stream.stats().unexpected == 0
         assert stream.channels == ("slots",)
+        # Behind the node's word that it is ended nothing of it is to be expected.
+        node.send(ACCOUNT % (9, 9, number))
+        await until(lambda: stream.stats().unexpected == 1)
 
 
 async def test_subscription_that_nobody_wants_any_more_is_ended_when_it_is_acknowledged() -> None:

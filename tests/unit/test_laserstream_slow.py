@@ -103,6 +103,17 @@ async def test_latest_of_each_account_is_kept_where_that_is_asked_for() -> None:
         assert accounts.waiting == 0
 
 
+async def test_what_was_conflated_takes_no_room() -> None:
+    async with linked(max_inbox=1000, slow=Conflate("pubkey")) as (stream, node):
+        accounts, (one, other) = await started(stream.accounts([KEY, OTHER]), node)
+        node.send(ACCOUNT % (1, 7, other))
+        for number in range(100):
+            node.send(ACCOUNT % (number, number, one))
+        await until(lambda: accounts.conflated == 99)
+        assert accounts.dropped == 0
+        assert [(await anext(accounts)).lamports for _ in range(2)] == [7, 99]
+
+
 async def test_key_may_be_a_function_and_what_it_raises_loses_no_message(caplog: pytest.LogCaptureFixture) -> None:
     def parity(update: SlotUpdate) -> int:
         if update.slot == 3:

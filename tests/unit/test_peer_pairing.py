@@ -54,8 +54,8 @@ def test_lesser_name_dials_unless_only_the_other_can_be_dialled(
     assert dials(own, peer, can_peer_be_dialled=can_peer, can_own_be_dialled=can_own) is expected
 
 
-@given(st.tuples(st.text(min_size=1), st.text(min_size=1)).filter(lambda pair: pair[0] != pair[1]))
-def test_of_two_that_can_be_dialled_exactly_one_dials(names: tuple[str, str]) -> None:
+@given(st.lists(st.text("aZ-_.09", min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+def test_of_two_that_can_be_dialled_exactly_one_dials(names: list[str]) -> None:
     first, second = names
     assert dials(first, second, can_peer_be_dialled=True, can_own_be_dialled=True) is not dials(
         second, first, can_peer_be_dialled=True, can_own_be_dialled=True
@@ -217,7 +217,7 @@ def test_link_that_stands_is_never_left_for_another_without_a_loss(steps: list[t
     assert first.greeting is second.greeting is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 80)), max_size=80))
 def test_two_peers_come_to_one_link_whatever_was_cut(steps: list[tuple[int, int]]) -> None:
     world = World()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from websocket_utils.peer._clock_offset import ClockEstimate
 from websocket_utils.peer._places import is_local, listening_faults, named_places
-from websocket_utils.peer._requests import RequestTable
+from websocket_utils.peer._requests import Deadlines, RequestTable
 from websocket_utils.peer._sequences import Missed, SequenceBook, SequenceFault
 
 # --- clock offset ---
@@ -170,6 +170,40 @@ def test_lost_link_takes_all_requests_and_no_number_comes_again() -> None:
     assert table.take_all() == ["a", "b", "c"]
     assert len(table) == 0
     assert table.open("d") not in numbers
+
+
+def test_deadlines_that_are_due_are_taken_in_order_and_once() -> None:
+    deadlines = Deadlines[str](lambda _: False)
+    for due, ticket in ((3.0, "c"), (1.0, "a"), (2.0, "b"), (1.0, "a2")):
+        deadlines.add(due, ticket)
+    assert deadlines.next_due == 1.0
+    assert deadlines.take(2.0) == ["a", "a2", "b"]
+    assert deadlines.take(2.0) == []
+    assert deadlines.next_due == 3.0
+
+
+def test_deadline_of_a_request_that_is_over_is_not_taken() -> None:
+    over = {"a"}
+    deadlines = Deadlines[str](lambda ticket: ticket in over)
+    deadlines.add(1.0, "a")
+    deadlines.add(2.0, "b")
+    assert deadlines.take(1.0) == []
+    # What is over is no reason to wake up for, either.
+    assert deadlines.next_due == 2.0
+
+
+@given(st.lists(st.booleans(), max_size=500))
+def test_deadlines_of_requests_that_are_over_do_not_gather(answered: list[bool]) -> None:
+    over: set[int] = set()
+    deadlines = Deadlines[int](lambda ticket: ticket in over)
+    most = 0
+    for number, is_answered in enumerate(answered):
+        deadlines.add(1000.0 + number, number)
+        if is_answered:
+            over.add(number)
+        most = max(most, number + 1 - len(over))
+        assert len(deadlines) <= max(64, 2 * most + 2)
+    assert deadlines.take(1e9) == [number for number in range(len(answered)) if number not in over]
 
 
 # --- addresses ---

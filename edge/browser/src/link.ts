@@ -157,7 +157,6 @@ export class Link {
     session.openedAt = session.heardAt = now;
     session.isSequenced = subprotocol === SUBPROTOCOL;
     if (session.isSequenced) session.renewal = this.#recovery.begin(session === this.#successor);
-    if (session === this.#current) this.#takePlace(session);
     if (token === null) {
       this.#authenticated(session, now);
       return;
@@ -287,12 +286,6 @@ export class Link {
     this.effects.push({ do: "dial", id: session.id, refresh: this.#refused > 0 });
   }
 
-  /** It is the connection in use from here on: the first one, or in the place of another. */
-  #takePlace(session: Session): void {
-    if (session.renewal) session.renewal.takeOver();
-    else this.#recovery.beginBlind();
-  }
-
   #authenticated(session: Session, now: number): void {
     session.isAuthenticated = true;
     session.deadline = null;
@@ -327,7 +320,6 @@ export class Link {
     if (session === this.#successor) {
       this.#successor = null;
       this.#current = session;
-      this.#takePlace(session);
       if (old) this.#drop(old, NORMAL, "replaced by a newer connection");
     }
     const isFirst = this.connects++ === 0;
@@ -422,7 +414,7 @@ export class Link {
   #adopt(session: Session): void {
     this.#successor = null;
     this.#current = session;
-    if (session.openedAt !== null) this.#takePlace(session);
+    session.renewal?.takeOver();
     this.#turn(session.openedAt === null ? "connecting" : session.isAuthenticated ? "restoring" : "authenticating");
   }
 

@@ -41,6 +41,33 @@ export interface AccountUpdate {
   timestamp: number | bigint;
 }
 
+/** A chain has come to a slot. Slots may go back: a fork that is given up is followed by the slots of another. */
+export interface SlotUpdate {
+  type: "SlotUpdate";
+  /**
+   * The slot, 0 to 2**64 - 1.
+   * A bigint beyond 2**53 - 1.
+   */
+  slot: number | bigint;
+  /**
+   * The slot that it builds on.
+   * A bigint beyond 2**53 - 1.
+   */
+  parent: number | bigint;
+  /**
+   * The newest slot that no fork can undo.
+   * A bigint beyond 2**53 - 1.
+   */
+  root: number | bigint;
+  /**
+   * Time of the update, as the sender defines it (mostly milliseconds since 1970), -2**63 to 2**63 - 1.
+   *
+   * A slot of LaserStream has none: there it is when this machine received it.
+   * A bigint beyond 2**53 - 1.
+   */
+  timestamp: number | bigint;
+}
+
 /** A client wants what is published on these channels. */
 export interface Subscribe {
   type: "Subscribe";
@@ -53,6 +80,13 @@ export interface Subscribe {
    * `drop_oldest`, `drop_oldest:100` or `disconnect`.
    */
   slow?: string;
+}
+
+/** A client no longer wants what is published on these channels. */
+export interface Unsubscribe {
+  type: "Unsubscribe";
+  /** Names of channels, such as `prices:SOL-USDC`. */
+  channels: string[];
 }
 
 /** A server's acknowledgement of `Subscribe`, to peers that speak one of our subprotocols. */
@@ -78,13 +112,6 @@ export interface SubscriptionRejected {
   code: number | bigint;
   /** Why, in words. */
   reason: string;
-}
-
-/** A client no longer wants what is published on these channels. */
-export interface Unsubscribe {
-  type: "Unsubscribe";
-  /** Names of channels, such as `prices:SOL-USDC`. */
-  channels: string[];
 }
 
 /**
@@ -159,10 +186,11 @@ export interface Pong {
 export type AnyMessage =
   | PriceUpdate
   | AccountUpdate
+  | SlotUpdate
   | Subscribe
+  | Unsubscribe
   | Subscribed
   | SubscriptionRejected
-  | Unsubscribe
   | LagNotice
   | GoAway
   | Authenticate

@@ -38,12 +38,6 @@ export class Recovery {
     return new Renewal(this, isSuccessor);
   }
 
-  /** A connection is in use whose publications have none: what was known is of no use any more. */
-  beginBlind(): void {
-    this.positions.forget(["*"]);
-    this.isWhole = false;
-  }
-
   /** The connection in use is lost. */
   lost(): void {
     if (this.isLive) [this.isLive, this.isWhole] = [false, true];
@@ -223,8 +217,6 @@ export class Renewal {
   /** All that was asked for is answered; returns whether nothing was missed since the connection before. */
   complete(): boolean {
     this.takeOver();
-    for (const name of this.#open) this.#tell(name);
-    this.#open.clear();
     this.#isComplete = true;
     this.#forgetAnswers();
     this.#recovery.isLive = true;

@@ -57,7 +57,9 @@ test("silence is asked about, and given up in time; whatever comes is an answer"
   world.pass(14);
   assert.equal(world.requests(1).filter(({ type }) => type === "Ping").length, 1);
   world.publish("a", 7, [1]);
-  world.pass(16);
+  world.pass(14.5);
+  assert.equal(world.requests(1).filter(({ type }) => type === "Ping").length, 1);
+  world.pass(1);
   assert.equal(world.requests(1).filter(({ type }) => type === "Ping").length, 2);
   world.pass(10);
   assert.deepEqual(world.of("state").at(3)?.reason, "no sign of life in time");
@@ -179,10 +181,23 @@ test("a close with 1000 ends a client that wants nothing, and no other", () => {
   assert.deepEqual([idle.link.state, busy.link.state], ["closed", "backoff"]);
 });
 
+test("an answer that nobody waits for any more keeps nothing waiting", () => {
+  const world = new World();
+  world.subscribe("a", "b");
+  world.open();
+  world.answer(["a"], ["7 0 a"]);
+  assert.equal(world.link.state, "restoring");
+  world.do(() => world.link.unsubscribe("b", world.now));
+  assert.equal(world.link.state, "live");
+});
+
 test("a closed client tells nothing more, whatever comes", () => {
   const world = live();
+  world.lose();
+  world.do(() => world.link.send("1"));
   world.do(() => world.link.close());
   world.do(() => world.link.close());
+  assert.equal(world.link.outbox.size, 0);
   const told = world.log.length;
   world.publish("a", 7, [1], 1);
   world.lose(1006, "", 1);
@@ -198,8 +213,9 @@ test("a server without our subprotocol is live at once, and each loss is a gap",
   assert.deepEqual([world.link.state, world.requests(1)], ["live", [{ type: "Subscribe", channels: ["a", "b"] }]]);
   // Messages about channels are no business of such a server: they are its own.
   world.receive("5");
+  world.receive({ type: "SubscriptionRejected", channels: ["a"], code: 4403, reason: "" });
   world.receive('{"type":"Ping"}');
-  assert.deepEqual([world.numbers, world.requests(1).at(-1)], [[5], { type: "Pong" }]);
+  assert.deepEqual([world.numbers, world.requests(1).at(-1)], [[5, NaN], { type: "Pong" }]);
   world.lose();
   world.pass(1);
   world.open(2, null, "");

@@ -108,7 +108,8 @@ class Dialling:
             await self._dialer.dial(lambda opened: self._links.take_dialled(opened, dial))
             self.name = (await dial.outcome).name
         except Superseded:
-            # Whoever was dialled by this URL is known by its own dial.
+            # There is a link with who answers there: no other dial until it is lost.
+            self.name = dial.met or self.name
             return False
         except Exception as error:  # noqa: BLE001  # whatever a dial fails with, the next one may not
             self._failed(error)

@@ -67,12 +67,13 @@ class LinkConnection(Connection):
 
 @dataclass(eq=False, slots=True)
 class Dial:
-    """One dial of ours: where to, whom we expect there (None: anybody), and what comes of it."""
+    """One dial of ours: where to, whom we expect there (None: anybody), who says to be there, and what comes of it."""
 
     url: str
     expected: str | None
     attempt: int
     outcome: "asyncio.Future[Link]"
+    met: str | None = None
 
     def fail(self, error: BaseException) -> None:
         """It comes to nothing."""
@@ -141,6 +142,12 @@ class Link:
             return 0, 0
         sent = connection.sent_counters()[0] - self.sent_before - connection.own
         return sent, connection.messages_received - self.received_before - connection.control
+
+    def begin(self, instance: int) -> None:
+        """Begin anew, with an instance of the peer that there is no past in common with."""
+        self.book.begin(instance)
+        self.clock.clear()
+        self.links = 0
 
     def raise_on(self, connection: LinkConnection, *, is_own_dial: bool, attempt: int) -> None:
         """It stands, on that connection."""

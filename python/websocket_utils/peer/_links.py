@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from websocket_utils import _core
 from websocket_utils._handshake import Opened
@@ -55,6 +55,15 @@ _MOST = 1 << 64
 
 class Superseded(Exception):
     """A dial that is not needed: there is a link with that peer, or it is dialling."""
+
+
+class _Settled(NamedTuple):
+    """What both sides' numbers say: who it is with, where the peer's go on (None: both begin anew), what is lost."""
+
+    instance: int
+    goes_on_at: int | None
+    ours: Missed | None
+    theirs: Missed | None
 
 
 class Links:
@@ -269,7 +278,7 @@ class Links:
         elif not self._has_room(name):
             self._refuse(connection, _TOO_MANY, "too many peers")
         else:
-            meeting.challenge = message
+            meeting.challenge, dial.met = message, name
             self._greet(meeting, self.link(name), message)
 
     def _greet(self, meeting: Meeting, link: Link, challenge: PeerChallenge) -> None:
@@ -340,12 +349,16 @@ class Links:
         if link.greeting is not None:
             link.greeting.error = Superseded()
             link.greeting.connection.close(DUPLICATE, "the peer's own dial goes before")
-        goes_on = hello.knows == self.instance and link.book.knows(hello.instance)
-        missed = self._settle(connection, link, hello.instance, hello.sent, hello.received, goes_on=goes_on)
-        if missed is None:
+        book = link.book
+        # It knows nothing of us and has sent nothing: the last welcome to it was lost, with all that was behind it.
+        is_unheard = hello.knows == hello.sent == hello.received == book.received == 0
+        goes_on = book.knows(hello.instance) and (hello.knows == self.instance or is_unheard)
+        settled = self._compare(connection, link, hello.instance, hello.sent, hello.received, goes_on=goes_on)
+        if settled is None:
             return
-        self._say(connection, PeerWelcome(proof, hello.instance if goes_on else 0, *missed[0]))
-        self._raise(meeting, link, missed[1], is_new=not goes_on, attempt=hello.attempt)
+        sent, received = (book.sent, book.received) if goes_on else (0, 0)
+        self._say(connection, PeerWelcome(proof, hello.instance if goes_on else 0, sent, received))
+        self._raise(meeting, link, settled, is_new=not goes_on, attempt=hello.attempt)
 
     def _on_welcome(self, connection: LinkConnection, message: PeerWelcome) -> None:
         meeting = connection.meeting
@@ -360,45 +373,43 @@ class Links:
         if not self._keys.are_proven(said, "listener", link.name, message.proof):
             self._refuse(connection, _NOT_PROVEN, "the key is another one")
             return
-        goes_on = message.knows == self.instance and meeting.knows != 0
-        missed = self._settle(connection, link, challenge.instance, message.sent, message.received, goes_on=goes_on)
-        if missed is not None:
-            self._raise(meeting, link, missed[1], is_new=not goes_on, attempt=0)
+        goes_on = message.knows == self.instance
+        if meeting.knows == 0:
+            link.begin(challenge.instance)
+        settled = self._compare(connection, link, challenge.instance, message.sent, message.received, goes_on=goes_on)
+        if settled is not None:
+            self._raise(meeting, link, settled, is_new=not goes_on or meeting.knows == 0, attempt=0)
 
-    def _settle(
+    def _compare(
         self, connection: LinkConnection, link: Link, instance: int, sent: int, received: int, *, goes_on: bool
-    ) -> "tuple[tuple[int, int], tuple[Missed | None, Missed | None]] | None":
-        """Compare numbers; returns ours, and what was missed. None if the peer's can't be: it is refused."""
+    ) -> _Settled | None:
+        """What the numbers of both sides say; None if the peer's can't be: it is refused."""
         if not goes_on:
-            link.book.begin(instance)
-            link.clock.clear()
-            link.links = 0
-            return (0, 0), (None, None)
-        ours = link.book.sent, link.book.received
+            return _Settled(instance, None, None, None)
         try:
-            missed = link.book.check(sent, received)
+            return _Settled(instance, sent, *link.book.check(sent, received))
         except SequenceFault as fault:
             self._refuse(connection, _MALFORMED, str(fault)[:100])
             return None
-        link.book.go_on(sent)
-        return ours, missed
 
-    def _raise(
-        self, meeting: Meeting, link: Link, missed: "tuple[Missed | None, Missed | None]", *, is_new: bool, attempt: int
-    ) -> None:
+    def _raise(self, meeting: Meeting, link: Link, settled: _Settled, *, is_new: bool, attempt: int) -> None:
         connection = meeting.connection
         if not connection.is_open:
+            # Nothing is settled that the peer does not hear of: the next link begins where this one would have.
             return
         meeting.deadline.cancel()
         if link.greeting is meeting:
             link.greeting = None
+        if settled.goes_on_at is None:
+            link.begin(settled.instance)
+        else:
+            link.book.go_on(settled.goes_on_at)
         link.raise_on(connection, is_own_dial=meeting.role == "dialler", attempt=attempt)
         connection.unmute()
-        ours, theirs = missed
-        if ours is not None:
-            self._tell(PeerGap(link.name, "sent", *ours))
-        if theirs is not None:
-            self._tell(PeerGap(link.name, "received", *theirs))
+        if settled.ours is not None:
+            self._tell(PeerGap(link.name, "sent", *settled.ours))
+        if settled.theirs is not None:
+            self._tell(PeerGap(link.name, "received", *settled.theirs))
         self._tell(PeerJoined(link.name, is_new))
         if meeting.dial is not None and not meeting.dial.outcome.done():
             meeting.dial.outcome.set_result(link)
@@ -430,8 +441,13 @@ class Links:
         connection.meeting = None
         connection.stop_delivering()
         meeting.deadline.cancel()
-        if meeting.link is not None and meeting.link.greeting is meeting:
-            meeting.link.greeting = None
+        link = meeting.link
+        if link is not None and link.greeting is meeting:
+            link.greeting = None
+            # Who never proved to have that name leaves none behind; a dial that gives way has a link to give way to.
+            is_unknown = link.is_idle and not link.book.instance and not isinstance(meeting.error, Superseded)
+            if is_unknown and self._links.get(link.name) is link:
+                del self._links[link.name]
         if meeting.dial is None:
             return
         received = error.received if isinstance(error, ConnectionClosed) else None

@@ -274,6 +274,7 @@ class Peer(Closing):
         if self._acceptor is not None:
             self._acceptor.close()
         await self._links.close()
+        self._asking.close()
         await self._faults.finish()
         self._inbox.close()
         self._events.close()

@@ -59,12 +59,13 @@ class Probing:
             self._say(connection, PeerProbe(time.time_ns()))
 
     def _say(self, connection: LinkConnection, message: object) -> None:
+        # Before: a write that finds the socket broken ends the link in here, and what was sent is counted then.
+        connection.own += 1
         try:
             connection.send(message)
         except (ConnectionClosed, SendQueueFull):
             # Behind so much the answer would say nothing.
-            return
-        connection.own += 1
+            connection.own -= 1
 
     def _on_probe(self, connection: LinkConnection, message: PeerProbe) -> None:
         connection.control += 1

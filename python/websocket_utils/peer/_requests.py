@@ -1,8 +1,10 @@
-"""Requests that wait for their answer. Pure; a ticket is whatever the asker keeps."""
+"""Requests that wait for their answer, and until when. Pure; a ticket is what the asker keeps, time is an argument."""
 
+import heapq
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["RequestTable"]
+__all__ = ["Deadlines", "RequestTable"]
 
 T = TypeVar("T")
 
@@ -61,3 +63,53 @@ class RequestTable(Generic[T]):
         tickets = list(self._waiting.values())
         self._waiting.clear()
         return tickets
+
+
+# Behind so many deadlines it is looked for those of requests that are over.
+_LEAST_LOOKED_THROUGH = 64
+
+
+class Deadlines(Generic[T]):
+    """When requests end that nothing else ends, for one timer over all of them.
+
+    A timer for each would cost more than all else that a request takes. Most deadlines are never reached: those of
+    requests that are over stay until they are, or until they are half of all.
+
+    Args:
+        is_over: Whether a request has ended otherwise.
+    """
+
+    __slots__ = ("_bound", "_count", "_heap", "_is_over")
+
+    def __init__(self, is_over: Callable[[T], bool]) -> None:
+        self._is_over = is_over
+        # The count decides between equal times: tickets have no order.
+        self._heap: list[tuple[float, int, T]] = []
+        self._count = 0
+        self._bound = _LEAST_LOOKED_THROUGH
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, due: float, ticket: T) -> None:
+        """Add one, which is due then."""
+        self._count += 1
+        heapq.heappush(self._heap, (due, self._count, ticket))
+        if len(self._heap) > self._bound:
+            self._heap = [entry for entry in self._heap if not self._is_over(entry[2])]
+            heapq.heapify(self._heap)
+            self._bound = max(_LEAST_LOOKED_THROUGH, 2 * len(self._heap))
+
+    def take(self, now: float) -> list[T]:
+        """Take those that are due now and not over."""
+        due: list[T] = []
+        while self._heap and (self._heap[0][0] <= now or self._is_over(self._heap[0][2])):
+            ticket = heapq.heappop(self._heap)[2]
+            if not self._is_over(ticket):
+                due.append(ticket)
+        return due
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of them is due; None if there is none."""
+        return self._heap[0][0] if self._heap else None
