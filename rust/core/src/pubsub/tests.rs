@@ -263,6 +263,21 @@ fn what_is_not_json_is_a_fault_wherever_it_stands() {
 }
 
 #[test]
+fn every_byte_is_judged_wherever_it_stands_in_a_long_text() {
+    let (before, behind) = ROOT.split_once("2.0").unwrap();
+    for place in 0..70 {
+        for byte in 0..=u8::MAX {
+            let mut text = [b'x'; 70];
+            text[place] = byte;
+            let frame = [before.as_bytes(), &text, behind.as_bytes()].concat();
+            // Behind a backslash an x is no escape, and behind a quote no JSON.
+            let is_read = (b' '..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
+            assert_eq!(read(&frame).ok(), is_read.then(|| expected(ROOT)), "{byte} at {place}");
+        }
+    }
+}
+
+#[test]
 fn texts_beyond_ascii_and_with_escapes_are_stepped_over() {
     for text in [
         "é😀",
