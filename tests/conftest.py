@@ -49,8 +49,14 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def plain_collections() -> Iterator[None]:
-    """Collect without callbacks: Hypothesis times collections in one, which fails at the end of the stack."""
+    """Collect without callbacks: Hypothesis times collections in one, which fails at the end of the stack.
+
+    And without what other tests have left: looking through that is most of the time that a collection takes.
+    """
     callbacks = gc.callbacks[:]
     gc.callbacks.clear()
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.callbacks.extend(callbacks)

@@ -139,7 +139,7 @@ def test_strategies_trade_only_while_their_guard_is_there() -> None:
 
 
 # Several programs in one, and their day.
-LONGER = {"two_strategies_and_a_guard.py": 180}
+LONGER = {"two_strategies_and_a_guard.py": 180, "vercel_functions.py": 80}
 
 
 def test_examples_are_short() -> None:
