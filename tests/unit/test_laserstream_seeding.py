@@ -121,6 +121,30 @@ async def test_state_that_is_older_than_a_notification_is_not_applied(door: Door
         assert stream.stats().forks == 0
 
 
+@pytest.mark.virtual_clock
+async def test_node_that_lags_behind_what_was_seen_is_asked_again(door: Door) -> None:
+    behind = refusal(1, -32016, "Minimum context slot has not been reached").encode()
+    door.answers = [states(50, 1, 2), behind, states(61, 9, 2)]
+    async with MemoryNetwork() as network:
+        server = network.listen(URL)
+        async with LaserStream(URL, stale_after=None, seed=True) as stream:
+            events = noted(stream)
+            node = GoldenNode(await server.peer())
+            accounts, (one, _) = await started(stream.accounts([KEY, OTHER]), node)
+            await until(lambda: Seeded(2, 2, 50) in events)
+            node.send(ACCOUNT % (60, 100, one))
+            taken = [await anext(accounts) for _ in range(3)]
+            assert [update.lamports for update in taken] == [1, 2, 100]
+            node.peer.reset()
+            node = GoldenNode(await server.peer())
+            for number in (1, 2):
+                node.answer(await node.request(), number)
+            assert [(await anext(accounts)).lamports for _ in range(2)] == [9, 2]
+            failed = [event for event in events if isinstance(event, SeedFailed)]
+            assert [getattr(event.error, "code", None) for event in failed] == [-32016]
+    assert [asked["params"][1].get("minContextSlot") for asked in door.asked] == [None, 60, 60]
+
+
 async def test_accounts_are_seeded_again_behind_each_reconnect(door: Door) -> None:
     door.answers = [states(1, 10), states(2, 20)]
     async with MemoryNetwork() as network:

@@ -3,7 +3,7 @@
     acknowledged, or connected anew -> want(topics) -> getMultipleAccounts, 100 accounts a request -> topic.seed(...)
 
 A notification that has come meanwhile is newer than a state of a lower slot, which is dropped then. What fails is told,
-and tried again for as long as somebody wants it.
+and tried again for as long as somebody wants it: a node that lags behind what was seen before, too.
 """
 
 import asyncio
@@ -152,11 +152,15 @@ class Seeding:
         return max(min(asked, 10 * _LONGEST_DELAY), min(_LONGEST_DELAY, doubled) * spread)
 
     async def _ask(self, batch: Sequence[AccountTopic]) -> _Result:
-        options = {
+        options: dict[str, object] = {
             "encoding": "base64",
             "commitment": batch[0].request.commitment,
             "dataSlice": {"offset": 0, "length": 0},
         }
+        # What lags behind what has been seen would be dropped: the node refuses then, and is asked again.
+        seen = max(topic.newest for topic in batch)
+        if seen:
+            options["minContextSlot"] = seen
         keys = [topic.request.pubkey for topic in batch]
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": _METHOD, "params": [keys, options]})
         async with asyncio.timeout(self._timeout):

@@ -92,9 +92,14 @@ class AccountTopic(Topic):
         for take in self._takers:
             take(message, size)
 
+    @property
+    def newest(self) -> int:
+        """The slot that a state must have to be applied; 0 before any has come."""
+        return max(self.slot, self.seeded)
+
     def seed(self, message: AccountUpdate) -> bool:
         """Deliver a state that was fetched, unless a notification was newer; returns whether it was."""
-        if message.slot < self.slot or message.slot < self.seeded:
+        if message.slot < self.newest:
             return False
         self.seeded = message.slot
         super().take(message, 0)
