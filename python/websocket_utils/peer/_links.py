@@ -180,6 +180,7 @@ class Links:
             max_send_queue=self._config.max_send_queue,
             deflate=opened.deflate,
             compression_threshold=self._config.compression_threshold,
+            enveloped=True,
         )
         connection.link, connection.peer, connection.leave = None, "", opened.leave
         connection.own = connection.control = 0

@@ -22,6 +22,7 @@ mod router;
 use pyo3::prelude::*;
 
 pub(crate) use decoder::Decoder;
+pub(crate) use fallback::malformed;
 pub(crate) use encode::encode;
 pub(crate) use router::Router;
 
