@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from websocket_utils import _core
 from websocket_utils._faults import Faults
@@ -20,7 +21,6 @@ from websocket_utils.messages import Message
 from ._link import Link, LinkConnection
 from ._links import Links, PeerCodec
 from ._messages import PeerFailure
-from ._requests import Deadlines
 
 __all__ = ["Asking"]
 
@@ -42,14 +42,6 @@ def tag_of(type_: type) -> str:
     if not isinstance(tag, str) or not 0 < len(tag) <= _MAX_KIND or "\n" in tag:
         raise TypeError(f"{type_!r} is no message class with a name of 1 to {_MAX_KIND} characters on one line")
     return tag
-
-
-class _Waiting(NamedTuple):
-    """A request that waits for its answer."""
-
-    answer: "asyncio.Future[Any]"
-    peer: str
-    within: float
 
 
 class Asking:
@@ -81,15 +73,17 @@ class Asking:
         self.expired = 0
         self._links = links
         self._loop = loop
+        self._now = loop.time
+        self._create_future = loop.create_future
         self._faults = faults
         self._codec: PeerCodec = codec
         self._max_requests = max_requests
         self._decoders: dict[Any, _core.Decoder[Any]] = {}
         self._answerers: dict[str, tuple[Callable[[bytes], Any], Answerer]] = {}
         self._tags: dict[type, str] = {}
-        self._deadlines: Deadlines[_Waiting] = Deadlines(lambda waiting: waiting.answer.done())
+        # One timer over all requests: when the first of them may be due.
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
+        self._timer_due = math.inf
         # Requests of each peer that are worked on.
         self._working: dict[str, int] = {}
         inbox.on_envelopes(self._on_request, self._on_answer)
@@ -105,16 +99,18 @@ class Asking:
 
     async def ask(self, link: Link, connection: LinkConnection, message: object, within: float, of: Any) -> Any:
         """Ask, and wait for the answer."""
-        requests = link.requests
-        if requests.is_full:
-            raise RequestsFull(link.name, len(requests))
         decoder = None if of is None else self._decoders.get(of) or self._decoder(of)
         kind = self._tags.get(type(message)) or self._tag(message)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        number = requests.open(answer)
+        answer: asyncio.Future[tuple[str, bytes]] = self._create_future()
+        due = self._now() + within
+        requests = link.requests
+        number = requests.open((answer, within), due)
+        if not number:
+            raise RequestsFull(link.name, len(requests))
         try:
             connection.ask(message, number, within, kind)
-            self._end_in(within, _Waiting(answer, link.name, within))
+            if due < self._timer_due:
+                self._arm(due)
             kind, body = await answer
         except BaseException:
             requests.forget(number)
@@ -127,27 +123,27 @@ class Asking:
             reason = f"the answer is no {decoder.type}: {error}"[:_MAX_REASON]
             raise RequestFailed(link.name, "type", reason) from error
 
-    def _end_in(self, within: float, waiting: "_Waiting") -> None:
-        due = self._loop.time() + within
-        self._deadlines.add(due, waiting)
-        if self._timer is None or due < self._timer_due:
-            self._arm(due)
-
-    def _arm(self, due: float | None) -> None:
+    def _arm(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if due is None else self._loop.call_at(due, self._expire)
-        self._timer_due = due or 0.0
+        self._timer = self._loop.call_at(due, self._expire) if due < math.inf else None
+        self._timer_due = due
 
     def _expire(self) -> None:
         self._timer = None
-        for waiting in self._deadlines.take(self._loop.time()):
-            waiting.answer.set_exception(RequestTimeout(waiting.peer, waiting.within))
-        self._arm(self._deadlines.next_due)
+        now, first = self._now(), math.inf
+        for link in self._links.all.values():
+            expired, due = link.requests.take_due(now)
+            for answer, within in expired:
+                if not answer.done():
+                    answer.set_exception(RequestTimeout(link.name, within))
+            if due is not None and due < first:
+                first = due
+        self._arm(first)
 
     def close(self) -> None:
         """Every request has ended."""
-        self._arm(None)
+        self._arm(math.inf)
 
     def _decoder(self, of: Any) -> "_core.Decoder[Any]":
         found = self._decoders.get(of)
@@ -160,15 +156,16 @@ class Asking:
         if link is None:
             return
         number, kind, body = answer
-        waiting = link.requests.settle(number)
-        if waiting is not None and not waiting.done():
-            waiting.set_result((kind, body))
+        found = link.requests.settle(number)
+        if found is not None and not found[0].done():
+            found[0].set_result((kind, body))
 
     def _on_failure(self, connection: LinkConnection, message: PeerFailure) -> None:
         link = connection.link
-        answer = None if link is None else link.requests.settle(message.number)
-        if answer is not None and not answer.done():
-            answer.set_exception(RequestFailed(connection.peer, message.kind[:_MAX_KIND], message.reason[:_MAX_REASON]))
+        found = None if link is None else link.requests.settle(message.number)
+        if found is not None and not found[0].done():
+            error = RequestFailed(connection.peer, message.kind[:_MAX_KIND], message.reason[:_MAX_REASON])
+            found[0].set_exception(error)
 
     # --- answering ---
 

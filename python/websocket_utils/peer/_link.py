@@ -17,6 +17,10 @@ from ._sequences import SequenceBook
 __all__ = ["Dial", "Link", "LinkConnection", "Meeting", "PeerLink"]
 
 
+# Of a request: the answer as it comes, and the seconds that there were for it.
+Ticket = tuple["asyncio.Future[tuple[str, bytes]]", float]
+
+
 @dataclass(frozen=True, slots=True)
 class PeerLink:
     """What there was with one peer when `peer.links` was asked."""
@@ -112,7 +116,7 @@ class Link:
     """
 
     name: str
-    requests: "RequestTable[asyncio.Future[Any]]"
+    requests: "RequestTable[Ticket]"
     book: SequenceBook = field(default_factory=SequenceBook)
     clock: ClockEstimate = field(default_factory=ClockEstimate)
     connection: LinkConnection | None = None

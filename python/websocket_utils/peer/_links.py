@@ -233,7 +233,7 @@ class Links:
             return
         link.end()
         connection.stop_delivering()
-        for answer in link.requests.take_all():
+        for answer, _ in link.requests.take_all():
             if not answer.done():
                 lost = PeerLost(link.name)
                 lost.__cause__ = error
