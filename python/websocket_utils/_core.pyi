@@ -162,6 +162,10 @@ class Inbox:
         slow: tuple[Any, ...] | None = None,
     ) -> Self: ...
     def on(self, type_: Any, callback: Callable[..., object]) -> None: ...
+    # Numbers, seconds that are left, messages.
+    def on_request(
+        self, kind: str, decoder: Decoder[Any], callback: Callable[[Any, tuple[int, float, Any]], object]
+    ) -> None: ...
     # Numbers, seconds that are left, kinds, and bodies as they came.
     def on_envelopes(
         self,

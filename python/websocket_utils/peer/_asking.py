@@ -11,6 +11,7 @@ from websocket_utils._faults import Faults
 from websocket_utils.exceptions import (
     ConnectionClosed,
     DecodeError,
+    PeerUnavailable,
     RequestFailed,
     RequestsFull,
     RequestTimeout,
@@ -18,13 +19,14 @@ from websocket_utils.exceptions import (
 )
 from websocket_utils.messages import Message
 
-from ._link import Link, LinkConnection
+from ._link import Answer, Link, LinkConnection
 from ._links import Links, PeerCodec
 from ._messages import PeerFailure
 
 __all__ = ["Asking"]
 
 Answerer = Callable[[Any, str], Any]
+_Answered = Callable[[LinkConnection, tuple[int, float, Any]], Awaitable[None] | None]
 
 _MAX_REASON = 500
 _MAX_KIND = 64
@@ -73,13 +75,14 @@ class Asking:
         self.expired = 0
         self._links = links
         self._loop = loop
+        self._inbox = inbox
         self._now = loop.time
         self._create_future = loop.create_future
         self._faults = faults
         self._codec: PeerCodec = codec
         self._max_requests = max_requests
         self._decoders: dict[Any, _core.Decoder[Any]] = {}
-        self._answerers: dict[str, tuple[Callable[[bytes], Any], Answerer]] = {}
+        self._answerers: dict[str, tuple[_core.Decoder[Any], _Answered]] = {}
         self._tags: dict[type, str] = {}
         # One timer over all requests: when the first of them may be due.
         self._timer: asyncio.TimerHandle | None = None
@@ -101,17 +104,20 @@ class Asking:
         """Ask, and wait for the answer."""
         decoder = None if of is None else self._decoders.get(of) or self._decoder(of)
         kind = self._tags.get(type(message)) or self._tag(message)
-        answer: asyncio.Future[tuple[str, bytes]] = self._create_future()
+        answer: asyncio.Future[Answer] = self._create_future()
         due = self._now() + within
         requests = link.requests
         number = requests.open((answer, within), due)
         if not number:
             raise RequestsFull(link.name, len(requests))
         try:
-            connection.ask(message, number, within, kind)
+            try:
+                connection.ask(message, number, within, kind)
+            except ConnectionClosed as error:
+                raise PeerUnavailable(link.name) from error
             if due < self._timer_due:
                 self._arm(due)
-            kind, body = await answer
+            _, kind, body = await answer
         except BaseException:
             requests.forget(number)
             raise
@@ -151,14 +157,13 @@ class Asking:
             found = self._decoders[of] = _core.Decoder(of, format=self._codec)
         return found
 
-    def _on_answer(self, connection: LinkConnection, answer: tuple[int, str, bytes]) -> None:
+    def _on_answer(self, connection: LinkConnection, answer: Answer) -> None:
         link = connection.link
         if link is None:
             return
-        number, kind, body = answer
-        found = link.requests.settle(number)
+        found = link.requests.settle(answer[0])
         if found is not None and not found[0].done():
-            found[0].set_result((kind, body))
+            found[0].set_result(answer)
 
     def _on_failure(self, connection: LinkConnection, message: PeerFailure) -> None:
         link = connection.link
@@ -179,46 +184,65 @@ class Asking:
         tag = tag_of(type_)
         if tag in self._answerers:
             raise ValueError(f"requests of class {tag} are answered already")
-        self._answerers[tag] = (_core.Decoder(type_, format=self._codec).decode, handler)
+        decoder = _core.Decoder(type_, format=self._codec)
+        tags, working = self._tags, self._working
+
+        # All that most requests need, without one more call.
+        def answered(connection: LinkConnection, request: tuple[int, float, Any]) -> Awaitable[None] | None:
+            number, within, message = request
+            peer = connection.peer
+            if working and working.get(peer, 0) >= self._max_requests:
+                self._fail(connection, number, "busy", f"{self._max_requests} requests are worked on")
+                return None
+            try:
+                reply = handler(message, peer)
+            except Exception as error:  # noqa: BLE001  # it is the asker's
+                self._raised(connection, number, error)
+                return None
+            reply_tag = tags.get(type(reply))
+            if reply_tag is None or connection.link is None:
+                return self._finish(connection, number, within, reply)
+            try:
+                connection.reply(reply, number, reply_tag)
+            except Exception as error:  # noqa: BLE001  # it is looked at there
+                self._unsent(connection, number, error)
+            return None
+
+        self._answerers[tag] = decoder, answered
+        self._inbox.on_request(tag, decoder, answered)
 
     def _on_request(
         self, connection: LinkConnection, request: tuple[int, float, str, bytes]
     ) -> Awaitable[None] | None:
+        """Take one that nobody answers, that is too late, or that is no such message."""
         number, within, kind, body = request
         found = self._answerers.get(kind)
         if found is None:
             self._fail(connection, number, "unknown", "nobody answers such requests")
             return None
-        decode, handler = found
         if not within:
             self.expired += 1
             self._fail(connection, number, "expired", "no time is left to answer")
             return None
-        peer = connection.peer
-        if self._working and self._working.get(peer, 0) >= self._max_requests:
-            self._fail(connection, number, "busy", f"{self._max_requests} requests are worked on")
-            return None
+        decoder, answered = found
         try:
-            message = decode(body)
+            message = decoder.decode(body)
         except DecodeError as error:
             self._faults.report(error)
             self._fail(connection, number, "DecodeError", str(error))
             return None
-        try:
-            reply = handler(message, peer)
-        except Exception as error:  # noqa: BLE001  # it is the asker's
-            self._raised(connection, number, error)
+        return answered(connection, (number, within, message))
+
+    def _finish(self, connection: LinkConnection, number: int, within: float, reply: object) -> Awaitable[None] | None:
+        if not inspect.isawaitable(reply):
+            self._reply(connection, number, reply)
             return None
-        tag = self._tags.get(type(reply))
-        # What has a tag is a message: it was returned before.
-        if tag is None and inspect.isawaitable(reply):
-            # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
-            self._working[peer] = self._working.get(peer, 0) + 1
-            task = self._loop.create_task(self._answer_later(connection, number, within, reply))
-            task.add_done_callback(lambda _: self._worked(peer))
-            return task
-        self._reply(connection, number, reply, tag)
-        return None
+        # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
+        peer = connection.peer
+        self._working[peer] = self._working.get(peer, 0) + 1
+        task = self._loop.create_task(self._answer_later(connection, number, within, reply))
+        task.add_done_callback(lambda _: self._worked(peer))
+        return task
 
     async def _answer_later(
         self, connection: LinkConnection, number: int, within: float, reply: Awaitable[Any]
@@ -235,7 +259,7 @@ class Asking:
             else:
                 self._raised(connection, number, error)
         else:
-            self._reply(connection, number, result, self._tags.get(type(result)))
+            self._reply(connection, number, result)
 
     def _worked(self, peer: str) -> None:
         left = self._working[peer] - 1
@@ -244,18 +268,21 @@ class Asking:
         else:
             del self._working[peer]
 
-    def _reply(self, connection: LinkConnection, number: int, reply: object, tag: str | None) -> None:
+    def _reply(self, connection: LinkConnection, number: int, reply: object) -> None:
         # Of a link that is lost nobody waits for the answer.
         if connection.link is None:
             return
         try:
-            connection.reply(reply, number, tag or self._tag(reply))
-        except ConnectionClosed:
-            return
-        except SendQueueFull as error:
+            connection.reply(reply, number, self._tag(reply))
+        except Exception as error:  # noqa: BLE001  # it is looked at there
+            self._unsent(connection, number, error)
+
+    def _unsent(self, connection: LinkConnection, number: int, error: Exception) -> None:
+        if isinstance(error, SendQueueFull):
             # It asks, and reads no answers.
             self._links.cut(connection, error)
-        except Exception as error:  # noqa: BLE001  # what was returned is no message
+        elif not isinstance(error, ConnectionClosed):
+            # What was returned is no message.
             self._raised(connection, number, error)
 
     def _raised(self, connection: LinkConnection, number: int, error: Exception) -> None:

@@ -14,11 +14,13 @@ from ._proofs import Role
 from ._requests import RequestTable
 from ._sequences import SequenceBook
 
-__all__ = ["Dial", "Link", "LinkConnection", "Meeting", "PeerLink"]
+__all__ = ["Answer", "Dial", "Link", "LinkConnection", "Meeting", "PeerLink"]
 
 
-# Of a request: the answer as it comes, and the seconds that there were for it.
-Ticket = tuple["asyncio.Future[tuple[str, bytes]]", float]
+# Number, kind and message of an answer, as it comes.
+Answer = tuple[int, str, bytes]
+# Of a request: its answer, and the seconds that there are for it.
+Ticket = tuple["asyncio.Future[Answer]", float]
 
 
 @dataclass(frozen=True, slots=True)

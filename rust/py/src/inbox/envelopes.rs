@@ -2,23 +2,37 @@
 
 use std::cell::Cell;
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyString};
 use pyo3::{IntoPyObjectExt, PyTraverseError, PyVisit};
 use websocket_utils_core::envelope::{Received, read_envelope};
 use websocket_utils_core::publication::MARK;
 
 use super::{State, Taken, count};
-use crate::codec::{self, WireFormat};
+use crate::codec::{self, Decoder, WireFormat};
 use crate::loop_bound::Guarded;
 
 const NANOSECONDS: f64 = 1e9;
+
+/// A callback, in its list, and what it is called with.
+type Decoded = (Py<PyList>, Py<PyAny>);
 
 /// Who takes them; nobody but peers have any.
 #[derive(Default)]
 pub(super) struct Envelopes {
     callbacks: Guarded<Option<Callbacks>>,
+    answerers: Guarded<Vec<Answerer>>,
+    /// The kind of the last answer: that of the next one, mostly.
+    last_kind: Guarded<Option<Py<PyString>>>,
     are_taken: Cell<bool>,
+}
+
+/// Who answers requests of one kind.
+struct Answerer {
+    kind: String,
+    decoder: Decoder,
+    callback: Py<PyList>,
 }
 
 /// Lists of one, as handlers of messages have them.
@@ -43,9 +57,43 @@ impl Envelopes {
         Ok(())
     }
 
+    pub(super) fn answer_with(&self, kind: &str, decoder: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+        let callback = PyList::new(decoder.py(), [callback])?.unbind();
+        let answerer = Answerer { kind: kind.to_owned(), decoder: Decoder::compile(decoder)?, callback };
+        self.answerers.lock()?.push(answerer);
+        Ok(())
+    }
+
+    /// Decodes a request that somebody here answers; `None` for any that needs more to be looked at.
+    fn decode(&self, py: Python<'_>, kind: &str, body: &[u8], format: WireFormat) -> PyResult<Option<Decoded>> {
+        let (decoder, callback) = {
+            let answerers = self.answerers.read()?;
+            let Some(answerer) = answerers.iter().find(|one| one.kind == kind) else { return Ok(None) };
+            (answerer.decoder.clone(), answerer.callback.clone_ref(py))
+        };
+        // A default factory of the class may run, and do anything: nothing is borrowed.
+        match decoder.decode(py, body, format) {
+            Ok(message) => Ok(Some((callback, message.unbind()))),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn kind<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyString>> {
+        let mut last = self.last_kind.lock()?;
+        if let Some(last) = &*last
+            && last.to_str(py)? == kind
+        {
+            return Ok(last.bind(py).clone());
+        }
+        let made = PyString::new(py, kind);
+        *last = Some(made.clone().unbind());
+        Ok(made)
+    }
+
     pub(super) fn clear(&self) -> PyResult<()> {
         self.are_taken.set(false);
-        let before = self.callbacks.lock()?.take();
+        let before = (self.callbacks.lock()?.take(), std::mem::take(&mut *self.answerers.lock()?));
         drop(before);
         Ok(())
     }
@@ -54,7 +102,9 @@ impl Envelopes {
         let Ok(callbacks) = self.callbacks.read() else { return Ok(()) };
         let Some(callbacks) = &*callbacks else { return Ok(()) };
         visit.call(&callbacks.requests)?;
-        visit.call(&callbacks.answers)
+        visit.call(&callbacks.answers)?;
+        let Ok(answerers) = self.answerers.read() else { return Ok(()) };
+        answerers.iter().try_for_each(|answerer| visit.call(&answerer.callback))
     }
 }
 
@@ -71,16 +121,20 @@ impl State {
                 return Ok(Taken::Fault(error));
             }
         };
+        #[expect(clippy::cast_precision_loss, reason = "a deadline, not an amount")]
+        let seconds = head.within.map(|within| within as f64 / NANOSECONDS);
+        if let Some(seconds) = seconds.filter(|&seconds| seconds > 0.0)
+            && let Some((callback, message)) = self.envelopes.decode(py, head.kind, body, format)?
+        {
+            return Ok(Taken::Call(callback, (head.number, seconds, message).into_py_any(py)?, payload.len()));
+        }
         let callbacks = self.envelopes.callbacks.read()?;
         let Some(callbacks) = &*callbacks else { return Ok(Taken::Dropped) };
         let bytes = PyBytes::new(py, body);
-        let (callbacks, message) = match head.within {
-            Some(within) => {
-                #[expect(clippy::cast_precision_loss, reason = "a deadline, not an amount")]
-                let seconds = within as f64 / NANOSECONDS;
-                (&callbacks.requests, (head.number, seconds, head.kind, bytes).into_py_any(py)?)
-            }
-            None => (&callbacks.answers, (head.number, head.kind, bytes).into_py_any(py)?),
+        let kind = self.envelopes.kind(py, head.kind)?;
+        let (callbacks, message) = match seconds {
+            Some(seconds) => (&callbacks.requests, (head.number, seconds, kind, bytes).into_py_any(py)?),
+            None => (&callbacks.answers, (head.number, kind, bytes).into_py_any(py)?),
         };
         Ok(Taken::Call(callbacks.clone_ref(py), message, payload.len()))
     }

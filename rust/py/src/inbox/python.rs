@@ -156,9 +156,15 @@ impl Inbox {
         MessageStream::new(slf.py(), ColumnPull::new(slf.clone().unbind(), reader))
     }
 
-    /// Calls `on_request(connection, (number, within, kind, body))` for requests and
-    /// `on_answer(connection, (number, kind, body))` for answers, inside the read that brings them. `within` is in
-    /// seconds, the body as it came.
+    /// Calls `callback(connection, (number, within, message))` for requests of that kind which `decoder` can read, inside
+    /// the read that brings them. `within` is in seconds.
+    #[pyo3(name = "on_request")]
+    fn py_on_request(&self, kind: &str, decoder: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+        self.state()?.envelopes.answer_with(kind, decoder, callback)
+    }
+
+    /// Calls `on_request(connection, (number, within, kind, body))` for all other requests and
+    /// `on_answer(connection, (number, kind, body))` for answers, the body as it came.
     #[pyo3(name = "on_envelopes")]
     fn py_on_envelopes(&self, py: Python<'_>, on_request: Py<PyAny>, on_answer: Py<PyAny>) -> PyResult<()> {
         self.state()?.envelopes.take_with(py, on_request, on_answer)
