@@ -184,7 +184,7 @@ class Asking:
         tag = tag_of(type_)
         if tag in self._answerers:
             raise ValueError(f"requests of class {tag} are answered already")
-        decoder = _core.Decoder(type_, format=self._codec)
+        decoder: _core.Decoder[Any] = _core.Decoder(type_, format=self._codec)
         tags, working = self._tags, self._working
 
         # All that most requests need, without one more call.
@@ -211,9 +211,7 @@ class Asking:
         self._answerers[tag] = decoder, answered
         self._inbox.on_request(tag, decoder, answered)
 
-    def _on_request(
-        self, connection: LinkConnection, request: tuple[int, float, str, bytes]
-    ) -> Awaitable[None] | None:
+    def _on_request(self, connection: LinkConnection, request: tuple[int, float, str, bytes]) -> Awaitable[None] | None:
         """Take one that nobody answers, that is too late, or that is no such message."""
         number, within, kind, body = request
         found = self._answerers.get(kind)

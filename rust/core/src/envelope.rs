@@ -79,7 +79,7 @@ fn read_head(line: &[u8], is_request: bool) -> Option<Received<'_>> {
     } else {
         (None, line)
     };
-    let end = line.iter().take(LONGEST_KIND + 1).position(|&byte| byte == b'\n')?;
+    let end = line[..line.len().min(LONGEST_KIND + 1)].iter().position(|&byte| byte == b'\n')?;
     let kind = str::from_utf8(&line[..end]).ok()?;
     (!kind.is_empty()).then(|| Received::Envelope(Head { number, within, kind }, &line[end + 1..]))
 }
@@ -115,8 +115,21 @@ mod tests {
     #[test]
     fn line_that_is_no_head_is_malformed() {
         for line in [
-            "", "?", "=", "!1 a\n", "?1 2 a", "?1 a\n", "?1 2\n", "?1 2 \n", "=1\n", "=1 \n", "= a\n", "?-1 2 a\n",
-            "?1 1e9 a\n", "=18446744073709551616 a\n", "? 1 2 a\n",
+            "",
+            "?",
+            "=",
+            "!1 a\n",
+            "?1 2 a",
+            "?1 a\n",
+            "?1 2\n",
+            "?1 2 \n",
+            "=1\n",
+            "=1 \n",
+            "= a\n",
+            "?-1 2 a\n",
+            "?1 1e9 a\n",
+            "=18446744073709551616 a\n",
+            "? 1 2 a\n",
         ] {
             let payload = [&[MARK], line.as_bytes()].concat();
             assert_eq!(read_envelope(&payload), Received::Malformed, "{line:?}");

@@ -223,8 +223,9 @@ pub(crate) fn send(
             Some(compression) => {
                 append_compressible(state, compression, front, message, compress, key, &mut outbox.own).map(Some)
             }
-            None => append_behind(py, front, message, state.format, key, expected_payload, &mut outbox.own)
-                .map(|()| None),
+            None => {
+                append_behind(py, front, message, state.format, key, expected_payload, &mut outbox.own).map(|()| None)
+            }
         };
         let uncompressed = match appended {
             Ok(uncompressed) => uncompressed,

@@ -247,13 +247,7 @@ impl Connection {
 
     /// Sends a request with that number, and the seconds that are left to answer it, to a peer whose inbox takes envelopes.
     #[pyo3(name = "ask", signature = (message, number, within, kind, /))]
-    fn py_ask(
-        slf: &Bound<'_, Self>,
-        message: &Bound<'_, PyAny>,
-        number: u64,
-        within: f64,
-        kind: &str,
-    ) -> PyResult<()> {
+    fn py_ask(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, number: u64, within: f64, kind: &str) -> PyResult<()> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts end at the ends of u64")]
         let nanoseconds = (within * 1e9) as u64;
         Self::send_enveloped(slf, message, Head { number, within: Some(nanoseconds.max(1)), kind })
