@@ -35,7 +35,11 @@ impl Connection {
         max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
         positions=None, sequenced=false, enveloped=false
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "keyword-only in Python; one caller"
+    )]
     fn py_new(
         py: Python<'_>,
         is_client: bool,
