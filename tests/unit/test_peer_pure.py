@@ -213,7 +213,7 @@ def test_deadline_of_a_request_that_is_over_is_not_taken() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=500))
 def test_deadlines_of_requests_that_are_over_do_not_gather(steps: list[tuple[bool, bool]]) -> None:
     table = RequestTable[int](limit=1000)
-    waiting = []
+    waiting: list[int] = []
     for number, (is_answered, is_looked_at) in enumerate(steps, 1):
         assert table.open(number, 1000.0 + number) == number
         if is_looked_at:
