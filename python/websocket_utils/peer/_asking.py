@@ -174,7 +174,7 @@ class Asking:
 
     # --- answering ---
 
-    def answer(self, type_: type, handler: Answerer) -> None:
+    def answer(self, type_: type[Any], handler: Answerer) -> None:
         """Answer requests of that class with what the handler returns.
 
         Raises:
