@@ -195,7 +195,7 @@ class Asking:
                 self._fail(connection, number, "busy", f"{self._max_requests} requests are worked on")
                 return None
             try:
-                reply = handler(message, peer)
+                reply: object = handler(message, peer)
             except Exception as error:  # noqa: BLE001  # it is the asker's
                 self._raised(connection, number, error)
                 return None
