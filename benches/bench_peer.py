@@ -32,6 +32,14 @@ BENCHES = (
                 metric="p50_us",
                 at_most=1.15,
             ),
+            Bar(
+                scenario="peer request round trip p50",
+                text="<= 1.15x a question of a client that is awaited",
+                ours="two peers, request awaited",
+                peer="client and server, question awaited",
+                metric="p50_us",
+                at_most=1.15,
+            ),
         ),
     ),
 )

@@ -1,5 +1,6 @@
-//! Payloads with a publication's position in front, as a server sends them.
+//! Payloads with a publication's position in front, as a server sends them, or with what makes a request of a peer.
 
+use websocket_utils_core::envelope::{self, append_head, read_envelope};
 use websocket_utils_core::publication::{ESCAPE, MARK, Position, Received, append_position, read_position};
 
 use crate::stream::setting;
@@ -24,11 +25,29 @@ pub fn run(data: &[u8]) {
         Received::Malformed => assert_eq!(data.first(), Some(&MARK)),
     }
     assert_eq!(read_position(&[ESCAPE, data].concat()), Received::Bare(data));
+    as_envelope(data);
     let (epoch, sequence) = (u64::from(epoch) << (sequence % 57), u64::from(sequence));
     for channel in String::from_utf8_lossy(data).lines().filter(|line| !line.is_empty()) {
         let position = Position { epoch, sequence, previous: sequence.saturating_sub(1), channel };
         assert_eq!(read_position(&write(position, data)), Received::Publication(position, data));
     }
+}
+
+/// The same of the other line: no byte is lost or added, and what was written is read back.
+fn as_envelope(data: &[u8]) {
+    let received = read_envelope(data);
+    match received {
+        envelope::Received::Bare(body) => assert!(body == data || [ESCAPE, body].concat() == data, "it has changed"),
+        envelope::Received::Envelope(head, body) => {
+            let mut written = Vec::new();
+            append_head(&mut written, head);
+            written.extend_from_slice(body);
+            assert!(written.len() <= data.len(), "no number is shorter than ours");
+            assert_eq!(read_envelope(&written), received);
+        }
+        envelope::Received::Malformed => assert_eq!(data.first(), Some(&MARK)),
+    }
+    assert_eq!(read_envelope(&[ESCAPE, data].concat()), envelope::Received::Bare(data));
 }
 
 fn write(position: Position<'_>, body: &[u8]) -> Vec<u8> {

@@ -195,6 +195,7 @@ class Link:
         positions: _core.Positions | None = None,
         inbox: _core.Inbox | None = None,
         sequenced: bool = False,
+        enveloped: bool = False,
         descriptor: int = -1,
         run: Callable[[Any, _core.Connection, int], object] | None = None,
     ) -> None:
@@ -239,6 +240,7 @@ class Link:
             rtt=rtt,
             positions=positions,
             sequenced=sequenced,
+            enveloped=enveloped,
         )
         self.transport.protocol = self.connection
         self._reader = FrameReader(reserved_bits=COMPRESSED if deflate else 0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from websocket_utils.peer._clock_offset import ClockEstimate
 from websocket_utils.peer._places import is_local, listening_faults, named_places
-from websocket_utils.peer._requests import Deadlines, RequestTable
+from websocket_utils.peer._requests import RequestTable
 from websocket_utils.peer._sequences import Missed, SequenceBook, SequenceFault
 
 # --- clock offset ---
@@ -132,7 +132,7 @@ def test_both_sides_tell_the_same_losses(connections: list[tuple[int, int, int, 
 
 def test_answer_settles_its_request_once() -> None:
     table = RequestTable[str](limit=2)
-    number = table.open("a")
+    number = table.open("a", 1.0)
     assert table.settle(number) == "a"
     assert table.settle(number) is None
     assert (table.late, table.stray) == (1, 0)
@@ -140,7 +140,7 @@ def test_answer_settles_its_request_once() -> None:
 
 def test_answer_to_what_was_forgotten_is_late() -> None:
     table = RequestTable[str](limit=2)
-    number = table.open("a")
+    number = table.open("a", 1.0)
     table.forget(number)
     assert table.settle(number) is None
     assert (table.late, table.stray) == (1, 0)
@@ -149,7 +149,7 @@ def test_answer_to_what_was_forgotten_is_late() -> None:
 @pytest.mark.parametrize("number", [0, 2, 2**64 - 1])
 def test_answer_to_what_was_never_asked_is_a_stray(number: int) -> None:
     table = RequestTable[str](limit=2)
-    table.open("a")
+    table.open("a", 1.0)
     assert table.settle(number) is None
     assert (table.late, table.stray) == (0, 1)
     assert len(table) == 1
@@ -157,53 +157,76 @@ def test_answer_to_what_was_never_asked_is_a_stray(number: int) -> None:
 
 def test_table_is_full_at_its_limit_and_has_room_again_behind_an_answer() -> None:
     table = RequestTable[str](limit=2)
-    number = table.open("a")
-    table.open("b")
-    assert table.is_full
+    number = table.open("a", 1.0)
+    table.open("b", 1.0)
+    assert table.open("c", 1.0) == 0
+    assert len(table) == 2
     table.settle(number)
-    assert not table.is_full
+    assert table.open("c", 1.0) == 3
 
 
 def test_lost_link_takes_all_requests_and_no_number_comes_again() -> None:
     table = RequestTable[str](limit=9)
-    numbers = [table.open(name) for name in "abc"]
+    numbers = [table.open(name, 1.0) for name in "abc"]
     assert table.take_all() == ["a", "b", "c"]
     assert len(table) == 0
-    assert table.open("d") not in numbers
+    assert table.open("d", 1.0) not in numbers
+    assert table.take_due(0.0) == ([], 1.0)
 
 
-def test_deadlines_that_are_due_are_taken_in_order_and_once() -> None:
-    deadlines = Deadlines[str](lambda _: False)
+def test_requests_that_are_due_are_taken_in_order_and_once() -> None:
+    table = RequestTable[str](limit=9)
     for due, ticket in ((3.0, "c"), (1.0, "a"), (2.0, "b"), (1.0, "a2")):
-        deadlines.add(due, ticket)
-    assert deadlines.next_due == 1.0
-    assert deadlines.take(2.0) == ["a", "a2", "b"]
-    assert deadlines.take(2.0) == []
-    assert deadlines.next_due == 3.0
+        table.open(ticket, due)
+    assert table.take_due(0.5) == ([], 1.0)
+    assert table.take_due(2.0) == (["a", "a2", "b"], 3.0)
+    assert table.take_due(2.0) == ([], 3.0)
+    assert len(table) == 1
+
+
+def test_request_that_was_opened_behind_a_look_is_taken_by_the_next_one() -> None:
+    table = RequestTable[str](limit=9)
+    table.open("a", 3.0)
+    assert table.take_due(0.0) == ([], 3.0)
+    table.open("b", 1.0)
+    assert table.take_due(1.0) == (["b"], 3.0)
+
+
+def test_answer_to_a_request_that_was_due_is_late() -> None:
+    table = RequestTable[str](limit=9)
+    number = table.open("a", 1.0)
+    assert table.take_due(1.0) == (["a"], None)
+    assert table.settle(number) is None
+    assert (table.late, table.stray) == (1, 0)
 
 
 def test_deadline_of_a_request_that_is_over_is_not_taken() -> None:
-    over = {"a"}
-    deadlines = Deadlines[str](lambda ticket: ticket in over)
-    deadlines.add(1.0, "a")
-    deadlines.add(2.0, "b")
-    assert deadlines.take(1.0) == []
+    table = RequestTable[str](limit=9)
+    number = table.open("a", 1.0)
+    table.open("b", 2.0)
+    assert table.take_due(0.0) == ([], 1.0)
+    table.settle(number)
     # What is over is no reason to wake up for, either.
-    assert deadlines.next_due == 2.0
+    assert table.take_due(1.0) == ([], 2.0)
 
 
-@given(st.lists(st.booleans(), max_size=500))
-def test_deadlines_of_requests_that_are_over_do_not_gather(answered: list[bool]) -> None:
-    over: set[int] = set()
-    deadlines = Deadlines[int](lambda ticket: ticket in over)
-    most = 0
-    for number, is_answered in enumerate(answered):
-        deadlines.add(1000.0 + number, number)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=500))
+def test_deadlines_of_requests_that_are_over_do_not_gather(steps: list[tuple[bool, bool]]) -> None:
+    table = RequestTable[int](limit=1000)
+    waiting: list[int] = []
+    for number, (is_answered, is_looked_at) in enumerate(steps, 1):
+        assert table.open(number, 1000.0 + number) == number
+        if is_looked_at:
+            table.take_due(0.0)
         if is_answered:
-            over.add(number)
-        most = max(most, number + 1 - len(over))
-        assert len(deadlines) <= max(64, 2 * most + 2)
-    assert deadlines.take(1e9) == [number for number in range(len(answered)) if number not in over]
+            table.settle(number)
+        else:
+            waiting.append(number)
+        if is_looked_at:
+            table.take_due(0.0)
+            assert table.deadlines <= max(64, 2 * len(waiting))
+    assert table.take_due(1e9) == (waiting, None)
+    assert table.deadlines == 0
 
 
 # --- addresses ---

@@ -4,28 +4,29 @@ import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from websocket_utils import _core
 from websocket_utils._faults import Faults
 from websocket_utils.exceptions import (
     ConnectionClosed,
     DecodeError,
+    PeerUnavailable,
     RequestFailed,
     RequestsFull,
     RequestTimeout,
     SendQueueFull,
 )
-from websocket_utils.messages import Message, Raw
+from websocket_utils.messages import Message
 
-from ._link import Link, LinkConnection
+from ._link import Answer, Link, LinkConnection
 from ._links import Links, PeerCodec
-from ._messages import PeerAnswer, PeerFailure, PeerRequest
-from ._requests import Deadlines
+from ._messages import PeerFailure
 
 __all__ = ["Asking"]
 
 Answerer = Callable[[Any, str], Any]
+_Answered = Callable[[LinkConnection, tuple[int, float, Any]], Awaitable[None] | None]
 
 _MAX_REASON = 500
 _MAX_KIND = 64
@@ -40,17 +41,9 @@ def tag_of(type_: type) -> str:
         TypeError: If it is no message class with a tag.
     """
     tag = getattr(getattr(type_, "__struct_config__", None), "tag", None)
-    if not isinstance(tag, str) or len(tag) > _MAX_KIND:
-        raise TypeError(f"{type_!r} is no message class with a name of at most {_MAX_KIND} characters")
+    if not isinstance(tag, str) or not 0 < len(tag) <= _MAX_KIND or "\n" in tag:
+        raise TypeError(f"{type_!r} is no message class with a name of 1 to {_MAX_KIND} characters on one line")
     return tag
-
-
-class _Waiting(NamedTuple):
-    """A request that waits for its answer."""
-
-    answer: "asyncio.Future[Any]"
-    peer: str
-    within: float
 
 
 class Asking:
@@ -82,20 +75,21 @@ class Asking:
         self.expired = 0
         self._links = links
         self._loop = loop
+        self._inbox = inbox
+        self._now = loop.time
+        self._create_future = loop.create_future
         self._faults = faults
         self._codec: PeerCodec = codec
         self._max_requests = max_requests
-        self._encode = _core.Encoder(codec).encode
         self._decoders: dict[Any, _core.Decoder[Any]] = {}
-        self._answerers: dict[str, tuple[_core.Decoder[Any], Answerer]] = {}
+        self._answerers: dict[str, tuple[_core.Decoder[Any], _Answered]] = {}
         self._tags: dict[type, str] = {}
-        self._deadlines: Deadlines[_Waiting] = Deadlines(lambda waiting: waiting.answer.done())
+        # One timer over all requests: when the first of them may be due.
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
+        self._timer_due = math.inf
         # Requests of each peer that are worked on.
         self._working: dict[str, int] = {}
-        inbox.on(PeerRequest, self._on_request)
-        inbox.on(PeerAnswer, self._on_answer)
+        inbox.on_envelopes(self._on_request, self._on_answer)
         inbox.on(PeerFailure, self._on_failure)
 
     def _tag(self, message: object) -> str:
@@ -108,76 +102,79 @@ class Asking:
 
     async def ask(self, link: Link, connection: LinkConnection, message: object, within: float, of: Any) -> Any:
         """Ask, and wait for the answer."""
+        decoder = None if of is None else self._decoders.get(of) or self._decoder(of)
+        kind = self._tags.get(type(message)) or self._tag(message)
+        answer: asyncio.Future[Answer] = self._create_future()
+        due = self._now() + within
         requests = link.requests
-        if requests.is_full:
+        number = requests.open((answer, within), due)
+        if not number:
             raise RequestsFull(link.name, len(requests))
-        decoder = self._decoder(of)
-        kind, body = self._tag(message), Raw(self._encode(message))
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        number = requests.open(answer)
         try:
-            connection.send(PeerRequest(number, within, kind, body))
-            self._end_in(within, _Waiting(answer, link.name, within))
-            reply = await answer
-        finally:
+            try:
+                connection.ask(message, number, within, kind)
+            except ConnectionClosed as error:
+                raise PeerUnavailable(link.name) from error
+            if due < self._timer_due:
+                self._arm(due)
+            _, kind, body = await answer
+        except BaseException:
             requests.forget(number)
-        return self._read(link.name, decoder, reply)
+            raise
+        if decoder is None:
+            decoder = self._decoder(_class_of(link.name, kind))
+        try:
+            return decoder.decode(body)
+        except DecodeError as error:
+            reason = f"the answer is no {decoder.type}: {error}"[:_MAX_REASON]
+            raise RequestFailed(link.name, "type", reason) from error
 
-    def _end_in(self, within: float, waiting: "_Waiting") -> None:
-        due = self._loop.time() + within
-        self._deadlines.add(due, waiting)
-        if self._timer is None or due < self._timer_due:
-            self._arm(due)
-
-    def _arm(self, due: float | None) -> None:
+    def _arm(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if due is None else self._loop.call_at(due, self._expire)
-        self._timer_due = due or 0.0
+        self._timer = self._loop.call_at(due, self._expire) if due < math.inf else None
+        self._timer_due = due
 
     def _expire(self) -> None:
         self._timer = None
-        for waiting in self._deadlines.take(self._loop.time()):
-            waiting.answer.set_exception(RequestTimeout(waiting.peer, waiting.within))
-        self._arm(self._deadlines.next_due)
+        now, first = self._now(), math.inf
+        for link in self._links.all.values():
+            expired, due = link.requests.take_due(now)
+            for answer, within in expired:
+                if not answer.done():
+                    answer.set_exception(RequestTimeout(link.name, within))
+            if due is not None and due < first:
+                first = due
+        self._arm(first)
 
     def close(self) -> None:
         """Every request has ended."""
-        self._arm(None)
+        self._arm(math.inf)
 
-    def _decoder(self, of: Any) -> "_core.Decoder[Any] | None":
-        if of is None:
-            return None
+    def _decoder(self, of: Any) -> "_core.Decoder[Any]":
         found = self._decoders.get(of)
         if found is None:
             found = self._decoders[of] = _core.Decoder(of, format=self._codec)
         return found
 
-    def _read(self, peer: str, decoder: "_core.Decoder[Any] | None", reply: PeerAnswer) -> Any:
-        if decoder is None:
-            decoder = self._decoder(_class_of(peer, reply.kind))
-            assert decoder is not None  # noqa: S101  # a class was found
-        try:
-            # Of bytes it reads faster than of what only has their buffer.
-            return decoder.decode(bytes(reply.body))
-        except DecodeError as error:
-            raise RequestFailed(peer, "type", f"the answer is no {decoder.type}: {error}"[:_MAX_REASON]) from error
-
-    def _on_answer(self, connection: LinkConnection, message: PeerAnswer) -> None:
+    def _on_answer(self, connection: LinkConnection, answer: Answer) -> None:
         link = connection.link
-        answer = None if link is None else link.requests.settle(message.number)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        if link is None:
+            return
+        found = link.requests.settle(answer[0])
+        if found is not None and not found[0].done():
+            found[0].set_result(answer)
 
     def _on_failure(self, connection: LinkConnection, message: PeerFailure) -> None:
         link = connection.link
-        answer = None if link is None else link.requests.settle(message.number)
-        if answer is not None and not answer.done():
-            answer.set_exception(RequestFailed(connection.peer, message.kind[:_MAX_KIND], message.reason[:_MAX_REASON]))
+        found = None if link is None else link.requests.settle(message.number)
+        if found is not None and not found[0].done():
+            error = RequestFailed(connection.peer, message.kind[:_MAX_KIND], message.reason[:_MAX_REASON])
+            found[0].set_exception(error)
 
     # --- answering ---
 
-    def answer(self, type_: type, handler: Answerer) -> None:
+    def answer(self, type_: type[Any], handler: Answerer) -> None:
         """Answer requests of that class with what the handler returns.
 
         Raises:
@@ -187,44 +184,68 @@ class Asking:
         tag = tag_of(type_)
         if tag in self._answerers:
             raise ValueError(f"requests of class {tag} are answered already")
-        self._answerers[tag] = (_core.Decoder(type_, format=self._codec), handler)
+        decoder: _core.Decoder[Any] = _core.Decoder(type_, format=self._codec)
+        tags, working = self._tags, self._working
 
-    def _on_request(self, connection: LinkConnection, request: PeerRequest) -> Awaitable[None] | None:
-        found = self._answerers.get(request.kind)
+        # All that most requests need, without one more call.
+        def answered(connection: LinkConnection, request: tuple[int, float, Any]) -> Awaitable[None] | None:
+            number, within, message = request
+            peer = connection.peer
+            if working and working.get(peer, 0) >= self._max_requests:
+                self._fail(connection, number, "busy", f"{self._max_requests} requests are worked on")
+                return None
+            try:
+                reply: object = handler(message, peer)
+            except Exception as error:  # noqa: BLE001  # it is the asker's
+                self._raised(connection, number, error)
+                return None
+            reply_tag = tags.get(type(reply))
+            if reply_tag is None or connection.link is None:
+                return self._finish(connection, number, within, reply)
+            try:
+                connection.reply(reply, number, reply_tag)
+            except Exception as error:  # noqa: BLE001  # it is looked at there
+                self._unsent(connection, number, error)
+            return None
+
+        self._answerers[tag] = decoder, answered
+        self._inbox.on_request(tag, decoder, answered)
+
+    def _on_request(self, connection: LinkConnection, request: tuple[int, float, str, bytes]) -> Awaitable[None] | None:
+        """Take one that nobody answers, that is too late, or that is no such message."""
+        number, within, kind, body = request
+        found = self._answerers.get(kind)
         if found is None:
-            self._fail(connection, request, "unknown", "nobody answers such requests")
+            self._fail(connection, number, "unknown", "nobody answers such requests")
             return None
-        decoder, handler = found
-        if not 0 < request.within < math.inf:
+        if not within:
             self.expired += 1
-            self._fail(connection, request, "expired", "no time is left to answer")
+            self._fail(connection, number, "expired", "no time is left to answer")
             return None
-        if self._working.get(connection.peer, 0) >= self._max_requests:
-            self._fail(connection, request, "busy", f"{self._max_requests} requests are worked on")
-            return None
+        decoder, answered = found
         try:
-            message = decoder.decode(bytes(request.body))
+            message = decoder.decode(body)
         except DecodeError as error:
             self._faults.report(error)
-            self._fail(connection, request, "DecodeError", str(error))
+            self._fail(connection, number, "DecodeError", str(error))
             return None
-        try:
-            reply = handler(message, connection.peer)
-        except Exception as error:  # noqa: BLE001  # it is the asker's
-            self._raised(connection, request, error)
-            return None
-        if inspect.isawaitable(reply):
-            # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
-            peer = connection.peer
-            self._working[peer] = self._working.get(peer, 0) + 1
-            task = self._loop.create_task(self._answer_later(connection, request, reply))
-            task.add_done_callback(lambda _: self._worked(peer))
-            return task
-        self._reply(connection, request, reply)
-        return None
+        return answered(connection, (number, within, message))
 
-    async def _answer_later(self, connection: LinkConnection, request: PeerRequest, reply: Awaitable[Any]) -> None:
-        limit = asyncio.timeout(min(request.within, _MOST_SECONDS))
+    def _finish(self, connection: LinkConnection, number: int, within: float, reply: object) -> Awaitable[None] | None:
+        if not inspect.isawaitable(reply):
+            self._reply(connection, number, reply)
+            return None
+        # The inbox keeps the task, and reads no more from this peer while too many bytes are worked on.
+        peer = connection.peer
+        self._working[peer] = self._working.get(peer, 0) + 1
+        task = self._loop.create_task(self._answer_later(connection, number, within, reply))
+        task.add_done_callback(lambda _: self._worked(peer))
+        return task
+
+    async def _answer_later(
+        self, connection: LinkConnection, number: int, within: float, reply: Awaitable[Any]
+    ) -> None:
+        limit = asyncio.timeout(min(within, _MOST_SECONDS))
         try:
             async with limit:
                 result = await reply
@@ -232,11 +253,11 @@ class Asking:
             if limit.expired():
                 # It has given up by now.
                 self.expired += 1
-                self._fail(connection, request, "expired", "the answer took too long")
+                self._fail(connection, number, "expired", "the answer took too long")
             else:
-                self._raised(connection, request, error)
+                self._raised(connection, number, error)
         else:
-            self._reply(connection, request, result)
+            self._reply(connection, number, result)
 
     def _worked(self, peer: str) -> None:
         left = self._working[peer] - 1
@@ -245,36 +266,40 @@ class Asking:
         else:
             del self._working[peer]
 
-    def _reply(self, connection: LinkConnection, request: PeerRequest, reply: object) -> None:
-        try:
-            kind, body = self._tag(reply), Raw(self._encode(reply))
-        except Exception as error:  # noqa: BLE001  # what was returned is no message
-            self._raised(connection, request, error)
-            return
-        self._say(connection, PeerAnswer(request.number, kind, body))
-
-    def _raised(self, connection: LinkConnection, request: PeerRequest, error: Exception) -> None:
-        if not isinstance(error, RequestFailed):
-            self._faults.report(error)
-            self._fail(connection, request, type(error).__name__, str(error))
-        else:
-            # A refusal in the handler's own words.
-            self._fail(connection, request, error.kind, error.reason)
-
-    def _fail(self, connection: LinkConnection, request: PeerRequest, kind: str, reason: str) -> None:
-        text = reason.encode("utf-8", "backslashreplace").decode()[:_MAX_REASON]
-        self._say(connection, PeerFailure(request.number, kind[:_MAX_KIND], text))
-
-    def _say(self, connection: LinkConnection, message: object) -> None:
+    def _reply(self, connection: LinkConnection, number: int, reply: object) -> None:
         # Of a link that is lost nobody waits for the answer.
         if connection.link is None:
             return
         try:
-            connection.send(message)
+            connection.reply(reply, number, self._tag(reply))
+        except Exception as error:  # noqa: BLE001  # it is looked at there
+            self._unsent(connection, number, error)
+
+    def _unsent(self, connection: LinkConnection, number: int, error: Exception) -> None:
+        if isinstance(error, SendQueueFull):
+            # It asks, and reads no answers.
+            self._links.cut(connection, error)
+        elif not isinstance(error, ConnectionClosed):
+            # What was returned is no message.
+            self._raised(connection, number, error)
+
+    def _raised(self, connection: LinkConnection, number: int, error: Exception) -> None:
+        if not isinstance(error, RequestFailed):
+            self._faults.report(error)
+            self._fail(connection, number, type(error).__name__, str(error))
+        else:
+            # A refusal in the handler's own words.
+            self._fail(connection, number, error.kind, error.reason)
+
+    def _fail(self, connection: LinkConnection, number: int, kind: str, reason: str) -> None:
+        if connection.link is None:
+            return
+        text = reason.encode("utf-8", "backslashreplace").decode()[:_MAX_REASON]
+        try:
+            connection.send(PeerFailure(number, kind[:_MAX_KIND], text))
         except ConnectionClosed:
             return
         except SendQueueFull as error:
-            # It asks, and reads no answers.
             self._links.cut(connection, error)
 
 

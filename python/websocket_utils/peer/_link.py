@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from websocket_utils._connection import Connection
 
@@ -14,7 +13,13 @@ from ._proofs import Role
 from ._requests import RequestTable
 from ._sequences import SequenceBook
 
-__all__ = ["Dial", "Link", "LinkConnection", "Meeting", "PeerLink"]
+__all__ = ["Answer", "Dial", "Link", "LinkConnection", "Meeting", "PeerLink"]
+
+
+# Number, kind and message of an answer, as it comes.
+Answer = tuple[int, str, bytes]
+# Of a request: its answer, and the seconds that there are for it.
+Ticket = tuple["asyncio.Future[Answer]", float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class Link:
     """
 
     name: str
-    requests: "RequestTable[asyncio.Future[Any]]"
+    requests: "RequestTable[Ticket]"
     book: SequenceBook = field(default_factory=SequenceBook)
     clock: ClockEstimate = field(default_factory=ClockEstimate)
     connection: LinkConnection | None = None

@@ -180,6 +180,7 @@ class Links:
             max_send_queue=self._config.max_send_queue,
             deflate=opened.deflate,
             compression_threshold=self._config.compression_threshold,
+            enveloped=True,
         )
         connection.link, connection.peer, connection.leave = None, "", opened.leave
         connection.own = connection.control = 0
@@ -232,7 +233,7 @@ class Links:
             return
         link.end()
         connection.stop_delivering()
-        for answer in link.requests.take_all():
+        for answer, _ in link.requests.take_all():
             if not answer.done():
                 lost = PeerLost(link.name)
                 lost.__cause__ = error

@@ -2,18 +2,16 @@
 
 import msgspec
 
-from websocket_utils.messages import Int64, Message, Raw, UInt64
+from websocket_utils.messages import Int64, Message, UInt64
 
 __all__ = [
     "PeerAnnouncement",
-    "PeerAnswer",
     "PeerChallenge",
     "PeerEcho",
     "PeerFailure",
     "PeerHello",
     "PeerPlace",
     "PeerProbe",
-    "PeerRequest",
     "PeerRoster",
     "PeerWelcome",
 ]
@@ -78,28 +76,8 @@ class PeerEcho(Message, gc=False):
     """When this left."""
 
 
-class PeerRequest(Message, gc=False):
-    """Asks for an answer."""
-
-    number: UInt64
-    within: float
-    """Seconds that are left to answer."""
-    kind: str
-    """Tag of the message in `body`."""
-    body: Raw
-
-
-class PeerAnswer(Message, gc=False):
-    """Answers a request."""
-
-    number: UInt64
-    kind: str
-    """Tag of the message in `body`."""
-    body: Raw
-
-
 class PeerFailure(Message, gc=False):
-    """Says why a request is not answered."""
+    """Says why a request is not answered. Requests and answers are what they ask and answer, behind a head."""
 
     number: UInt64
     kind: str

@@ -155,6 +155,7 @@ class Peer(Closing):
             codec=codec,
             max_requests=max_requests,
         )
+        self._ask = self._asking.ask
         self._probing = Probing(self._links, self._loop, self._inbox, probe_interval)
         self._links.raised = self._probing.ask
         self._by_name = self._links.all
@@ -461,9 +462,9 @@ class Peer(Closing):
             raise ValueError(f"timeout: must be a finite number above 0, not {timeout!r}")
         link = self._by_name.get(name)
         connection = None if link is None else link.connection
-        if link is None or connection is None or not connection.is_open:
+        if link is None or connection is None:
             raise PeerUnavailable(name)
-        return self._asking.ask(link, connection, message, timeout, of)
+        return self._ask(link, connection, message, timeout, of)
 
     def answer(self, type_: type) -> Callable[[A], A]:
         """Answer requests of a class with what `(message, sender)` returns: `@peer.answer(MayTrade)`.

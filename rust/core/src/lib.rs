@@ -13,6 +13,7 @@ pub mod connection;
 mod decoder;
 pub mod deflate;
 pub mod encoder;
+pub mod envelope;
 pub mod error;
 pub mod handshake;
 pub mod header;

@@ -141,7 +141,7 @@ pub fn split_name(line: &[u8]) -> Option<(&str, &[u8])> {
 
 /// The number up to the first space, and what is behind that; `None` if it is none that fits 64 bits.
 #[inline]
-fn split_number(line: &[u8]) -> Option<(u64, &[u8])> {
+pub(crate) fn split_number(line: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     let mut digits = 0;
     let end = loop {

@@ -14,6 +14,7 @@
 //!   nobody reads would otherwise fill up and stop the handlers' messages too.
 
 mod control;
+mod envelopes;
 mod feeding;
 mod pulling;
 mod python;
@@ -36,6 +37,7 @@ use crate::histogram::Histogram;
 use crate::loop_bound::{Guarded, LoopBound};
 use crate::sent::Sent;
 use control::{Control, Looked};
+use envelopes::Envelopes;
 use slow::Slow;
 use store::Store;
 use waiting::Waiter;
@@ -77,6 +79,7 @@ pub(crate) struct State {
     raw_text: Cell<Option<usize>>,
     raw_binary: Cell<Option<usize>>,
     control: Control,
+    envelopes: Envelopes,
     watches: Guarded<Watches>,
     /// Watches that wait for a message.
     unseen: Cell<usize>,
@@ -150,6 +153,9 @@ impl State {
     pub(crate) fn take(&self, py: Python<'_>, payload: &[u8], format: WireFormat) -> PyResult<Taken> {
         count(&self.messages);
         self.bytes.set(self.bytes.get() + payload.len() as u64);
+        if self.envelopes.may_be(payload) {
+            return self.take_envelope(py, payload, format);
+        }
         if (self.control.looks_at(payload.len()) || self.unseen.get() > 0)
             && let Some(looked) = self.look(py, payload, format)?
         {

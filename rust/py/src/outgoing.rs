@@ -1,5 +1,6 @@
 //! The way out: from a message to the socket.
 
+use std::borrow::Cow;
 use std::io::IoSlice;
 
 use pyo3::buffer::PyBuffer;
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{ffi, intern};
 use websocket_utils_core::encoder::{append_compressed_frame, append_frame, begin_frame, finish_frame};
+use websocket_utils_core::envelope::{Head, LONGEST_KIND, append_head};
 use websocket_utils_core::header::MAX_HEADER_LEN;
 use websocket_utils_core::opcode::Opcode;
 use websocket_utils_core::publication;
@@ -26,7 +28,19 @@ pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
 /// `resume_writing`, little enough to hold twice.
 const HANDED_OVER_BYTES: usize = 256 * 1024;
 
+/// What a payload has in front of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Front<'a> {
+    /// Nothing.
+    Bare,
+    /// The peer reads what payloads begin with: one that only looks so is escaped.
+    Escaped,
+    /// What makes it a request, or an answer.
+    Head(Head<'a>),
+}
+
 /// Appends `message` as one finished frame: `str` as text, bytes-like as binary, anything else through the codec.
+#[inline]
 pub(crate) fn append_message(
     py: Python<'_>,
     message: &Bound<'_, PyAny>,
@@ -35,41 +49,59 @@ pub(crate) fn append_message(
     expected_payload: usize,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
+    append_behind(py, Front::Bare, message, format, key, expected_payload, out)
+}
+
+/// The same, behind what it has in front of it.
+#[inline]
+fn append_behind(
+    py: Python<'_>,
+    front: Front<'_>,
+    message: &Bound<'_, PyAny>,
+    format: WireFormat,
+    key: Option<[u8; 4]>,
+    expected_payload: usize,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    let append = |out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]| match front {
+        Front::Bare => append_frame(out, opcode, true, payload, key),
+        _ => append_frame(out, opcode, true, &put_behind(front, payload), key),
+    };
     if let Ok(text) = message.cast::<PyString>() {
-        append_frame(out, Opcode::Text, true, text.to_str()?.as_bytes(), key);
+        append(out, Opcode::Text, text.to_str()?.as_bytes());
     } else if let Ok(bytes) = message.cast::<PyBytes>() {
-        append_frame(out, Opcode::Binary, true, bytes.as_bytes(), key);
+        append(out, Opcode::Binary, bytes.as_bytes());
     // SAFETY: `message` is a live object; the check only looks at its type.
     } else if unsafe { ffi::PyObject_CheckBuffer(message.as_ptr()) } != 0 {
         let buffer = PyBuffer::<u8>::get(message).map_err(|_| not_bytes())?;
-        append_frame(out, Opcode::Binary, true, &buffer.to_vec(py)?, key);
+        append(out, Opcode::Binary, &buffer.to_vec(py)?);
     } else {
         let start = begin_frame(out, key.is_some(), expected_payload);
+        let begins = out.len();
+        if let Front::Head(head) = front {
+            append_head(out, head);
+        }
         codec::encode(py, message, format, out)?;
+        if matches!(front, Front::Escaped) && needs_escape(&out[begins..]) {
+            out.splice(begins..begins, publication::ESCAPE.iter().copied());
+        }
         finish_frame(out, start, opcode_of(format), key);
     }
     Ok(())
 }
 
-/// The same for a peer that reads positions: a payload that looks like one is escaped. Only servers have such peers, and
-/// their frames have no key.
-pub(crate) fn append_escaped_message(
-    py: Python<'_>,
-    message: &Bound<'_, PyAny>,
-    format: WireFormat,
-    expected_payload: usize,
-    out: &mut Vec<u8>,
-) -> PyResult<()> {
-    let start = out.len();
-    append_message(py, message, format, None, expected_payload, out)?;
-    let frame = PlainFrame::new(&out[start..]);
-    if needs_escape(frame.payload) {
-        let escaped = [publication::ESCAPE, frame.payload].concat();
-        let opcode = frame.opcode;
-        out.truncate(start);
-        append_frame(out, opcode, true, &escaped, None);
+/// A payload with what it has in front of it.
+fn put_behind<'a>(front: Front<'_>, payload: &'a [u8]) -> Cow<'a, [u8]> {
+    match front {
+        Front::Head(head) => {
+            let mut joined = Vec::with_capacity(payload.len() + LONGEST_KIND);
+            append_head(&mut joined, head);
+            joined.extend_from_slice(payload);
+            joined.into()
+        }
+        Front::Escaped if needs_escape(payload) => [publication::ESCAPE, payload].concat().into(),
+        _ => payload.into(),
     }
-    Ok(())
 }
 
 /// Whether a payload that is no publication begins as one.
@@ -96,20 +128,15 @@ fn not_bytes() -> PyErr {
 fn append_compressible(
     state: &State,
     compression: &mut Compression,
+    front: Front<'_>,
     message: &Bound<'_, PyAny>,
     compress: Option<bool>,
     key: Option<[u8; 4]>,
     out: &mut Vec<u8>,
 ) -> PyResult<usize> {
-    let is_sequenced = state.variant.is_sequenced();
     let mut append = |opcode: Opcode, payload: &[u8]| {
-        let escaped: Vec<u8>;
-        let payload = if is_sequenced && needs_escape(payload) {
-            escaped = [publication::ESCAPE, payload].concat();
-            &escaped
-        } else {
-            payload
-        };
+        let joined = put_behind(front, payload);
+        let payload = &*joined;
         let is_compressed = compression::is_wanted(compress, payload.len(), compression.threshold)
             && with_compressed_buffer(|compressed| {
                 let pays = compression.compress(state.has_peer_moved_on.take(), payload, compressed);
@@ -171,12 +198,18 @@ pub(crate) fn send(
     slf: &Bound<'_, PyAny>,
     message: &Bound<'_, PyAny>,
     compress: Option<bool>,
+    head: Option<Head<'_>>,
 ) -> PyResult<u64> {
     let py = slf.py();
     if !state.open.get() {
         return Err(state.closed_error(py)?);
     }
     let key = state.key()?;
+    let front = match head {
+        Some(head) => Front::Head(head),
+        None if state.escapes => Front::Escaped,
+        None => Front::Bare,
+    };
     let (number, queued) = {
         let mut outbox = state.outbox.lock()?;
         let expected_payload = state.expected_payload.get();
@@ -188,12 +221,11 @@ pub(crate) fn send(
         };
         let appended = match &mut compression {
             Some(compression) => {
-                append_compressible(state, compression, message, compress, key, &mut outbox.own).map(Some)
+                append_compressible(state, compression, front, message, compress, key, &mut outbox.own).map(Some)
             }
-            None if state.variant.is_sequenced() => {
-                append_escaped_message(py, message, state.format, expected_payload, &mut outbox.own).map(|()| None)
+            None => {
+                append_behind(py, front, message, state.format, key, expected_payload, &mut outbox.own).map(|()| None)
             }
-            None => append_message(py, message, state.format, key, expected_payload, &mut outbox.own).map(|()| None),
         };
         let uncompressed = match appended {
             Ok(uncompressed) => uncompressed,

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict};
 use websocket_utils_core::codec::plan::TagField;
 use websocket_utils_core::codec::{MAX_DEPTH, Step, json, msgpack};
 
-use super::Format;
+use super::{Format, WireFormat};
 
 pub(super) mod errors {
     pyo3::import_exception!(websocket_utils.exceptions, DecodeError);
@@ -251,6 +251,12 @@ impl Malformed {
         };
         make().map_or_else(|error| error, PyErr::from_value)
     }
+}
+
+/// The `DecodeError` of a payload that is not even a message.
+#[cold]
+pub(crate) fn malformed(py: Python<'_>, message: &str, format: WireFormat, payload: &[u8]) -> PyErr {
+    Malformed::new(message, Some(0)).into_error(py, format.name(), payload)
 }
 
 /// A name in backticks without them; other text as it is.

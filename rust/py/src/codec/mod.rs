@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use encode::encode;
+pub(crate) use fallback::malformed;
 pub(crate) use router::Router;
 
 /// A wire format that msgspec has decoders and encoders of.

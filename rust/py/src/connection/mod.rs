@@ -38,9 +38,11 @@ pub(crate) use self::gate::Hold;
 use self::liveness::RoundTrips;
 pub(crate) use self::sequencing::Broken;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
+use websocket_utils_core::envelope::{Head, is_kind};
 use websocket_utils_core::log::LogRange;
 
 use crate::broadcast::{Broadcaster, Standing, Variant};
@@ -77,6 +79,8 @@ pub(crate) struct State {
     pub(crate) broadcaster: Option<Py<Broadcaster>>,
     /// Which log of the broadcaster this connection reads from.
     pub(crate) variant: Variant,
+    /// The peer reads what payloads begin with: one that only looks like that is escaped.
+    pub(crate) escapes: bool,
     /// `None` without an agreement: nothing is compressed.
     pub(crate) compression: Option<Guarded<Compression>>,
     /// A compressed broadcast was queued: the peer's window is not what our compressor remembers.
@@ -186,8 +190,16 @@ impl Connection {
     #[inline]
     fn send(object: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Sent>> {
         let state = object.get().state()?;
-        let number = outgoing::send(state, object.as_any(), message, compress)?;
+        let number = outgoing::send(state, object.as_any(), message, compress, None)?;
         state.given.lock()?.give(object, &state.fates, number)
+    }
+
+    /// Sends a request, or an answer.
+    fn send_enveloped(object: &Bound<'_, Self>, message: &Bound<'_, PyAny>, head: Head<'_>) -> PyResult<()> {
+        if !is_kind(head.kind) {
+            return Err(PyValueError::new_err("a kind is 1 to 256 bytes without a line feed"));
+        }
+        outgoing::send(object.get().state()?, object.as_any(), message, None, Some(head)).map(drop)
     }
 
     /// Writes what waits for the end of the turn.

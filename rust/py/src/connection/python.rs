@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use websocket_utils_core::close::CloseCode;
 use websocket_utils_core::connection::{Connection as Protocol, Role};
+use websocket_utils_core::envelope::Head;
 use websocket_utils_core::limits::Limits;
 
 use super::compressing::Compression;
@@ -32,9 +33,13 @@ impl Connection {
     #[pyo3(signature = (
         *, is_client, format, inbox, owner, transport, event_loop, descriptor, watched_descriptor, transport_busy,
         max_message_size, max_send_queue, broadcaster=None, deflate=None, compression_threshold=1024, epoch=0, rtt=None,
-        positions=None, sequenced=false
+        positions=None, sequenced=false, enveloped=false
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python; one caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "keyword-only in Python; one caller"
+    )]
     fn py_new(
         py: Python<'_>,
         is_client: bool,
@@ -55,6 +60,7 @@ impl Connection {
         rtt: Option<Py<PyAny>>,
         positions: Option<Py<Positions>>,
         sequenced: bool,
+        enveloped: bool,
     ) -> PyResult<Self> {
         let role = if is_client { Role::Client } else { Role::Server };
         if is_client && sequenced {
@@ -89,6 +95,7 @@ impl Connection {
                 given: Guarded::default(),
                 broadcaster,
                 variant,
+                escapes: variant.is_sequenced() || enveloped,
                 compression: agreement.map(|agreed| Guarded::new(Compression::new(agreed, compression_threshold))),
                 has_peer_moved_on: Cell::new(false),
                 descriptor: Cell::new(descriptor),
@@ -240,6 +247,20 @@ impl Connection {
     #[pyo3(name = "send", signature = (message, /, *, compress=None))]
     fn py_send(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Py<Sent>> {
         Self::send(slf, message, compress)
+    }
+
+    /// Sends a request with that number, and the seconds that are left to answer it, to a peer whose inbox takes envelopes.
+    #[pyo3(name = "ask", signature = (message, number, within, kind, /))]
+    fn py_ask(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, number: u64, within: f64, kind: &str) -> PyResult<()> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts end at the ends of u64")]
+        let nanoseconds = (within * 1e9) as u64;
+        Self::send_enveloped(slf, message, Head { number, within: Some(nanoseconds.max(1)), kind })
+    }
+
+    /// Sends the answer to the peer's request with that number.
+    #[pyo3(name = "reply", signature = (message, number, kind, /))]
+    fn py_reply(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, number: u64, kind: &str) -> PyResult<()> {
+        Self::send_enveloped(slf, message, Head { number, within: None, kind })
     }
 
     /// Messages that were (accepted, written, dropped, unknown): those of the first that are in none of the others wait.

@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::control::Control;
+use super::envelopes::Envelopes;
 use super::selecting::union_members;
 use super::slow::Slow;
 use super::store::Store;
@@ -61,6 +62,7 @@ impl Inbox {
                 raw_text: Cell::new(None),
                 raw_binary: Cell::new(None),
                 control: Control::new(),
+                envelopes: Envelopes::default(),
                 watches: Guarded::default(),
                 unseen: Cell::new(0),
                 pulled: Cell::new(false),
@@ -152,6 +154,20 @@ impl Inbox {
         let reader = Reader::new(type_, true)?;
         slf.get().state()?.pulled.set(true);
         MessageStream::new(slf.py(), ColumnPull::new(slf.clone().unbind(), reader))
+    }
+
+    /// Calls `callback(connection, (number, within, message))` for requests of that kind which `decoder` can read, inside
+    /// the read that brings them. `within` is in seconds.
+    #[pyo3(name = "on_request")]
+    fn py_on_request(&self, kind: &str, decoder: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+        self.state()?.envelopes.answer_with(kind, decoder, callback)
+    }
+
+    /// Calls `on_request(connection, (number, within, kind, body))` for all other requests and
+    /// `on_answer(connection, (number, kind, body))` for answers, the body as it came.
+    #[pyo3(name = "on_envelopes")]
+    fn py_on_envelopes(&self, py: Python<'_>, on_request: Py<PyAny>, on_answer: Py<PyAny>) -> PyResult<()> {
+        self.state()?.envelopes.take_with(py, on_request, on_answer)
     }
 
     // --- what comes from Python ---
@@ -275,6 +291,7 @@ impl Inbox {
         state.raw_text.set(None);
         state.raw_binary.set(None);
         state.control.clear()?;
+        state.envelopes.clear()?;
         state.change_watches(|watches| {
             *watches = Watches::default();
             Ok(())
@@ -317,6 +334,7 @@ impl Inbox {
         visit.call(&state.on_awaitable)?;
         state.slow.traverse(&visit)?;
         state.control.traverse(&visit)?;
+        state.envelopes.traverse(&visit)?;
         if let Ok(watches) = state.watches.read() {
             watches.traverse(&visit)?;
         }
@@ -354,6 +372,7 @@ impl Inbox {
         state.slow.clear(py);
         // Nothing of them is borrowed: an error could only say that it is.
         let _ = state.control.clear();
+        let _ = state.envelopes.clear();
         let _ = state.change_watches(|watches| {
             *watches = Watches::default();
             Ok(())
