@@ -185,6 +185,8 @@ class Lives(RuleBasedStateMachine):
     @rule(error=losses, unit=units, messages=st.integers(0, 1), holds=st.booleans())
     def lost(self, error: BaseException, unit: float, messages: int, holds: bool) -> None:
         lived, before = self.has_lived(), self.life.attempts
+        # Quiet, but not for having been cut off at once.
+        lived_long = self.has_lived(times=12)
         self.live_since = None
         decision = self.life.lost(
             self.life.epoch,
@@ -205,7 +207,7 @@ class Lives(RuleBasedStateMachine):
         is_third = self.struck[1] == self.policy.strikes
         assert (isinstance(decision, Fail) and isinstance(decision.error, ConnectionFlapping)) is is_third
         assert (decision == Done()) is (verdict.kind == "done")
-        began_anew = lived and messages > 0
+        began_anew = lived_long or (lived and messages > 0)
         self.check(decision, error, 0 if began_anew else before)
 
     @precondition(lambda self: self.life.state == "connecting")
@@ -283,8 +285,8 @@ class Lives(RuleBasedStateMachine):
 
     # --- what was promised ---
 
-    def has_lived(self) -> bool:
-        return self.live_since is not None and self.now - self.live_since >= STABLE_AFTER
+    def has_lived(self, times: int = 1) -> bool:
+        return self.live_since is not None and self.now - self.live_since >= times * STABLE_AFTER
 
     def check(self, decision: Decision | None, error: BaseException, attempts_before: int) -> None:
         verdict = ClosePolicy().judge(error, holds_subscriptions=True, wall_now=WALL)

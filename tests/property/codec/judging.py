@@ -159,8 +159,8 @@ class Judge:
             self.refused += 1
             if ours is REFUSED:
                 return
-            # A mutation may have put another spelling of a tag there. And an empty key in a dataclass may be answered by
-            # what stood in the payload before: asked again, the answer is of this one.
+            # A mutation may have put another spelling of a tag there. And an empty key in a dataclass may be answered
+            # by what stood in the payload before: asked again, the answer is of this one.
             theirs = self._outcome_of_theirs(self._respelled(payload) if self._tags else payload)
         if ours is REFUSED or theirs is REFUSED:
             if theirs is not REFUSED and self._may_refuse(payload):
