@@ -1,8 +1,10 @@
 """What the publishing functions make of their environment, and of any JSON: the same in both languages."""
 
 import json
+import re
 import socket
 import ssl
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import monotonic
@@ -227,9 +229,15 @@ def bodies(draw: st.DrawFn) -> str:
     return text[:at] + draw(st.sampled_from(["", "", "", "x", '"', "}", "]", ",", "\\"])) + text[at:]
 
 
+def is_known_to_all(body: str) -> bool:
+    """Whether each character, escaped ones too, has been in Unicode for long: runtimes have other versions of it."""
+    escaped = re.sub(r"(?:\\u[0-9a-fA-F]{4})+", lambda found: json.loads(f'"{found[0]}"'), body)
+    return all(unicodedata.ucd_3_2_0.category(character) != "Cn" for character in escaped)
+
+
 # The door is cleared for each body.
 @settings(max_examples=scaled(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=bodies())
+@given(body=bodies().filter(is_known_to_all))
 @example(body='{"channel":"news:1","data":{"}":"{"},"x":[]}')
 @example(body='{"channel":"news:\\u0085","data":1}')
 @example(body='{"channel":"news:\U0001f600","data":"\\ud83d\\ude00"}')
