@@ -26,7 +26,7 @@ def event_classes(type_: Any) -> tuple[type, ...]:
 
 
 class EventHandlers:
-    """Callbacks of a client for events, called when they happen.
+    """Callbacks for events, called when they happen.
 
     Args:
         faults: Takes what callbacks raise, and runs what `async def` callbacks return.
@@ -43,7 +43,7 @@ class EventHandlers:
         for one in events:
             self._callbacks.setdefault(one, []).append(callback)
 
-    # `object`: a publisher to the edge has events of its own.
+    # `object`: streams, peers and publishers have events of their own.
     def call(self, event: object) -> None:
         """Call those that were registered for its class, in that order."""
         for callback in tuple(self._callbacks.get(type(event), ())):

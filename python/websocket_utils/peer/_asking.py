@@ -56,7 +56,6 @@ class Asking:
         faults: Takes what handlers raise, and runs those that take time.
         codec: How messages are sent.
         max_requests: Requests of one peer that are worked on at once.
-        sent: Is told of a link on which nothing can be sent any more.
 
     Attributes:
         expired: Requests that were past their deadline before they were answered.
@@ -82,6 +81,8 @@ class Asking:
         self._codec: PeerCodec = codec
         self._max_requests = max_requests
         self._decoders: dict[Any, _core.Decoder[Any]] = {}
+        # Message classes by the names that answers had: as many as there are classes, whatever peers send.
+        self._classes: dict[str, type] = {}
         self._answerers: dict[str, tuple[_core.Decoder[Any], _Answered]] = {}
         self._tags: dict[type, str] = {}
         # One timer over all requests: when the first of them may be due.
@@ -122,7 +123,10 @@ class Asking:
             requests.forget(number)
             raise
         if decoder is None:
-            decoder = self._decoder(_class_of(link.name, kind))
+            found = self._classes.get(kind)
+            if found is None:
+                found = self._classes[kind] = _class_of(link.name, kind)
+            decoder = self._decoder(found)
         try:
             return decoder.decode(body)
         except DecodeError as error:

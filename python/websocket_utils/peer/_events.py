@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from websocket_utils._event_handlers import EventHandlers
 from websocket_utils._faults import Faults
 
 __all__ = ["EventStream", "PeerDialFailed", "PeerEvent", "PeerGap", "PeerJoined", "PeerLeft", "peer_event_classes"]
@@ -94,29 +95,20 @@ class EventStream:
     """
 
     def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-        self._handlers: dict[type, list[Callable[[Any], object]]] = {}
+        self._handlers = EventHandlers(faults)
         self._kept: deque[PeerEvent] = deque(maxlen=_MOST_KEPT)
         self._is_over = False
         self._changed = asyncio.Event()
 
     def on(self, classes: tuple[type, ...], handler: Callable[[Any], object]) -> None:
         """Call `handler` with each event of these classes."""
-        for one in classes:
-            self._handlers.setdefault(one, []).append(handler)
+        self._handlers.add(classes, handler)
 
     def tell(self, event: PeerEvent) -> None:
         """Something has happened."""
         self._kept.append(event)
         self._changed.set()
-        for handler in tuple(self._handlers.get(type(event), ())):
-            try:
-                returned = handler(event)
-            except Exception as error:  # noqa: BLE001  # a handler's error must not end what it is told of
-                self._faults.report(error)
-            else:
-                if asyncio.iscoroutine(returned) or asyncio.isfuture(returned):
-                    self._faults.keep(returned)
+        self._handlers.call(event)
 
     def close(self) -> None:
         """Nothing happens any more."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self, get_args
 from weakref import WeakSet
 
+from ..._event_handlers import EventHandlers
 from ..._faults import Faults, is_power_of_ten
 from ._events import StreamEvent, Unexpected
 
@@ -72,9 +73,8 @@ class Happenings:
     """
 
     def __init__(self, faults: Faults) -> None:
-        self._faults = faults
+        self._handlers = EventHandlers(faults)
         self._streams: WeakSet[EventStream] = WeakSet()
-        self._callbacks: dict[type, list[Callable[[Any], object]]] = {}
         self._unexpected: dict[str, int] = {}
         self._end: tuple[BaseException | None] | None = None
         self.forks = 0
@@ -96,21 +96,13 @@ class Happenings:
         classes = get_args(type_) or (type_,)
         if not _CLASSES.issuperset(classes):
             raise TypeError(f"{type_} is no event of a stream: messages come from what its methods return")
-        for one in classes:
-            self._callbacks.setdefault(one, []).append(callback)
+        self._handlers.add(classes, callback)
 
     def tell(self, event: StreamEvent) -> None:
         """It has happened."""
         for stream in tuple(self._streams):
             stream.put(event)
-        for callback in tuple(self._callbacks.get(type(event), ())):
-            try:
-                returned = callback(event)
-            except Exception as error:  # noqa: BLE001  # a callback's error must not end the read
-                self._faults.report(error)
-            else:
-                if asyncio.iscoroutine(returned) or asyncio.isfuture(returned):
-                    self._faults.keep(returned)
+        self._handlers.call(event)
 
     @property
     def unexpected(self) -> int:
