@@ -68,6 +68,7 @@ LAYERS = [
         "_assembly",
         "_downtimes",
         "_event_handlers",
+        "_event_queue",
         "_legs",
         "_link",
         "_link_listener",

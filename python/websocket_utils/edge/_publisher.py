@@ -202,7 +202,7 @@ class EdgePublisher:
             await self._exchange.open(client)
         except BaseException as error:
             self._is_closed = self._is_over = True
-            self._told.end(None)
+            self._told.close(None)
             found = ending(error, self._name, self._updates.epoch)
             if found is error:
                 raise
@@ -298,7 +298,7 @@ class EdgePublisher:
             PublisherSuperseded, AuthenticationFailed, BatchRefused, ReconnectGaveUp: At the end, once, if that is why
                 the publisher is over.
         """
-        return self._told.events()
+        return self._told
 
     @overload
     def on(self, type_: type[E], callback: Callable[[E], object]) -> Callable[[E], object]: ...
@@ -326,7 +326,7 @@ class EdgePublisher:
         return callback
 
     def _tell(self, event: PublisherEvent) -> None:
-        self._told.tell(event)
+        self._told.put(event)
         self._handlers.call(event)
 
     def _tell_dropped(self) -> None:
@@ -387,7 +387,7 @@ class EdgePublisher:
         for _, settled in self._flushes:
             if not settled.done():
                 settled.set_exception(error or ConnectionClosedOK(initiator="local"))
-        self._told.end(error)
+        self._told.close(error)
         if error is not None:
             _logger.error("publisher %s is over, %d updates wait: %s", self._name, len(self._updates), error)
 
@@ -411,7 +411,7 @@ class EdgePublisher:
         finally:
             self._is_over = True
             await self._exchange.close()
-            self._told.end(None)
+            self._told.close(None)
             await self._faults.finish()
         if len(self._updates):
             raise self._missing() from self._error

@@ -1,18 +1,14 @@
 """What happens between peers, as values: items of `peer.events()`, and for `peer.on`."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from websocket_utils._event_handlers import EventHandlers
+from websocket_utils._event_queue import EventQueue
 from websocket_utils._faults import Faults
 
-__all__ = ["EventStream", "PeerDialFailed", "PeerEvent", "PeerGap", "PeerJoined", "PeerLeft", "peer_event_classes"]
-
-# Kept for who comes late or is slow; a link that flaps makes a few in a second.
-_MOST_KEPT = 4096
+__all__ = ["PeerDialFailed", "PeerEvent", "PeerEvents", "PeerGap", "PeerJoined", "PeerLeft", "peer_event_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +83,21 @@ def peer_event_classes(type_: Any) -> tuple[type, ...]:
     return events
 
 
-class EventStream:
+class PeerEvents:
     """Tells events to handlers, inside what brings them about, and keeps the latest for who iterates.
 
     Args:
         faults: Takes what handlers raise, and runs what `async def` handlers return.
+
+    Attributes:
+        kept: What is told, for who iterates.
     """
+
+    kept: EventQueue[PeerEvent]
 
     def __init__(self, faults: Faults) -> None:
         self._handlers = EventHandlers(faults)
-        self._kept: deque[PeerEvent] = deque(maxlen=_MOST_KEPT)
-        self._is_over = False
-        self._changed = asyncio.Event()
+        self.kept = EventQueue()
 
     def on(self, classes: tuple[type, ...], handler: Callable[[Any], object]) -> None:
         """Call `handler` with each event of these classes."""
@@ -106,21 +105,5 @@ class EventStream:
 
     def tell(self, event: PeerEvent) -> None:
         """Something has happened."""
-        self._kept.append(event)
-        self._changed.set()
+        self.kept.put(event)
         self._handlers.call(event)
-
-    def close(self) -> None:
-        """Nothing happens any more."""
-        self._is_over = True
-        self._changed.set()
-
-    async def events(self) -> AsyncIterator[PeerEvent]:
-        """The events that are kept, and those to come; each is given out once."""
-        while True:
-            while self._kept:
-                yield self._kept.popleft()
-            if self._is_over:
-                return
-            self._changed.clear()
-            await self._changed.wait()

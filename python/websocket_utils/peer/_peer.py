@@ -34,7 +34,7 @@ from websocket_utils.outcomes import SendOutcome
 from ._asking import Answerer, Asking
 from ._dialling import Dialling
 from ._discovery import Discovery
-from ._events import EventStream, PeerEvent, PeerLeft, peer_event_classes
+from ._events import PeerEvent, PeerEvents, PeerLeft, peer_event_classes
 from ._link import LinkConnection, PeerLink
 from ._links import Links, PeerCodec
 from ._messages import PeerPlace
@@ -131,7 +131,7 @@ class Peer(Closing):
         self._policy = reconnect or ReconnectPolicy()
         self._loop = asyncio.get_running_loop()
         self._faults = Faults(_logger)
-        self._events = EventStream(self._faults)
+        self._events = PeerEvents(self._faults)
         self._inbox = _core.Inbox(
             self._loop, self._faults.report, self._faults.run, limit=self._config.max_inbox, pass_connection=True
         )
@@ -278,7 +278,7 @@ class Peer(Closing):
         self._asking.close()
         await self._faults.finish()
         self._inbox.close()
-        self._events.close()
+        self._events.kept.close(None)
 
     @property
     def name(self) -> str:
@@ -339,7 +339,7 @@ class Peer(Closing):
         Begins with what has happened since the peer was made, the latest 4096; ends when it is closed. Each event is
         given out once: use one iterator.
         """
-        return self._events.events()
+        return self._events.kept
 
     # --- messages ---
 

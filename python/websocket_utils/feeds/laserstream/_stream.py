@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from ..._core import PubSubDecoder
 from ..._endpoints import Endpoint, HeadersSource, TokenSource, UrlSource
+from ..._event_queue import EventQueue
 from ..._opening import Closing, Opening
 from ..._reconnect import ClosePolicy, ReconnectPolicy
 from ..._redaction import on_one_line
@@ -20,8 +21,8 @@ from ...metrics import ClientState
 from ...subscription import Subscription
 from ._asking import Asking
 from ._decoding import decode_frame, decode_notification, decode_reply
-from ._events import Fork
-from ._happenings import EventStream, Happenings
+from ._events import Fork, StreamEvent
+from ._happenings import Happenings
 from ._pubsub import PubSub
 from ._requests import MAX_REQUEST_SIZE, Commitment, Request, Requests, check_commitment
 from ._seeding import Seeding, seed_endpoint
@@ -375,7 +376,7 @@ class LaserStream(Asking, Closing):
 
     # --- what happens ---
 
-    def events(self) -> EventStream:
+    def events(self) -> EventQueue[StreamEvent]:
         """Iterate over what happens to the stream: `Disconnected`, `Gap`, `Reconnected`, `Stale`, `Fork`, `Seeded`...
 
         From the call on, the latest 4096; it ends with the stream. Each call has its own.
