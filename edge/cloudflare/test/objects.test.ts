@@ -275,3 +275,16 @@ test("a shard drops what it was told before, and has its sessions begin anew whe
   expect(await shard.deliver(parcel(14))).toBe(0);
   await expect.poll(() => closed, { timeout: 5000 }).toEqual([1012]);
 });
+
+test("names of publishers are bounded, and those that are known go on", async () => {
+  await inStorage("publishers", (again) => {
+    const storage = again();
+    for (let number = 0; number < 1000; number++) {
+      storage.keepPublisher(`adapter-${number}`, 1, 1);
+    }
+    expect(() => storage.keepPublisher("one more", 1, 1)).toThrow(NoRoom);
+    storage.keepPublisher("adapter-7", 2, 5);
+    expect(storage.publisher("adapter-7")).toEqual({ epoch: 2, sequence: 5 });
+    expect(storage.publisher("one more")).toEqual({ epoch: 0, sequence: 0 });
+  });
+});
