@@ -32,7 +32,9 @@ KEY = str(pubkey(1))
 
 @asynccontextmanager
 async def streaming(node: SolanaNode, **settings: Any) -> AsyncIterator[LaserStream]:
-    async with asyncio.timeout(SECONDS), LaserStream(node.url, **settings) as stream:
+    # How often a node is dialled while it starts again is the machine's affair; `SECONDS` is the bound.
+    given: dict[str, Any] = {"max_reconnect_attempts": None, **settings}
+    async with asyncio.timeout(SECONDS), LaserStream(node.url, **given) as stream:
         yield stream
 
 
